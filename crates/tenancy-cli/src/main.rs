@@ -1,0 +1,2 @@
+//! The `tenancy` command.
+fn main() {}

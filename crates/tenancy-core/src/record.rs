@@ -1,0 +1,169 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{InvalidName, TenantId};
+
+/// Where a tenant stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TenantStatus {
+    /// Being set up; not served yet.
+    Pending,
+    /// Served.
+    Active,
+    /// Not served until resumed.
+    Suspended,
+    /// Deleted but not purged: not served, its names are still taken.
+    Deleted,
+}
+
+impl TenantStatus {
+    /// `pending`, `active`, `suspended` or `deleted`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    /// The status that [`as_str`](Self::as_str) names.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn parse(name: &str) -> Result<Self, InvalidName> {
+        [Self::Pending, Self::Active, Self::Suspended, Self::Deleted]
+            .into_iter()
+            .find(|status| status.as_str() == name)
+            .ok_or_else(|| {
+                InvalidName::new(
+                    "tenant status",
+                    name,
+                    "known are pending, active, suspended, deleted",
+                )
+            })
+    }
+}
+
+impl std::fmt::Display for TenantStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How a tenant, or the whole service, answers while it is in maintenance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Maintenance {
+    /// Status of the answer; 503 unless set.
+    pub status: u16,
+    /// Seconds for `Retry-After`; 60 unless set.
+    pub retry_after: u32,
+    /// Where to send browsers instead of answering with a page: a path or an absolute http(s) URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<Box<str>>,
+    /// HTML to answer with instead of the default page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<Box<str>>,
+    /// Key of the bypass: SHA-256 of the secret in hex. The secret itself is stored nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bypass_key: Option<Box<str>>,
+}
+
+impl Default for Maintenance {
+    fn default() -> Self {
+        Self {
+            status: 503,
+            retry_after: 60,
+            redirect: None,
+            page: None,
+            bypass_key: None,
+        }
+    }
+}
+
+/// Where a tenant's data lives. Filled by the catalogue, read by isolation strategies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Placement {
+    /// Name of the server, as settings name it. Empty: the default one.
+    pub server: Box<str>,
+    /// Database, schema or file on that server. Empty: derived from the tenant's id.
+    pub database: Box<str>,
+}
+
+/// What the catalogue knows of one tenant.
+///
+/// Build with [`new`](Self::new) and set the public fields that are known.
+///
+/// ```
+/// use tenancy_core::{TenantId, TenantRecord, TenantStatus};
+///
+/// let mut record = TenantRecord::new(TenantId::new("acme")?);
+/// record.plan = Some("pro".into());
+/// record.settings = Some(r#"{"colour":"green"}"#.into());
+/// assert_eq!(record.status, TenantStatus::Active);
+/// # Ok::<(), tenancy_core::InvalidName>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TenantRecord {
+    /// The tenant's id.
+    pub id: TenantId,
+    /// Its short name, if that differs from the id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slug: Option<Box<str>>,
+    /// Where it stands in its life.
+    pub status: TenantStatus,
+    /// Name of its plan, for limits and features.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Box<str>>,
+    /// What kind of customer it is (`trial`, `internal`, …); free text of the application.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant_type: Option<Box<str>>,
+    /// The application's settings for it, as raw JSON text. Parsed at its first typed use, not here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Box<str>>,
+    /// Where its data lives; `None` leaves it to the strategy's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Box<Placement>>,
+    /// Set while the tenant is in maintenance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Box<Maintenance>>,
+    /// Change number of its last change. A record with a lower epoch never replaces one with a higher.
+    #[serde(default)]
+    pub epoch: u64,
+    /// Change number of its creation: tells a tenant from an earlier one that had the same name.
+    #[serde(default)]
+    pub incarnation: u64,
+    /// When it was created, in milliseconds since 1970-01-01 UTC; 0 if not known.
+    #[serde(default)]
+    pub created_at_ms: i64,
+}
+
+impl TenantRecord {
+    /// An active tenant with nothing else known.
+    pub fn new(id: TenantId) -> Self {
+        Self {
+            id,
+            slug: None,
+            status: TenantStatus::Active,
+            plan: None,
+            tenant_type: None,
+            settings: None,
+            placement: None,
+            maintenance: None,
+            epoch: 0,
+            incarnation: 0,
+            created_at_ms: 0,
+        }
+    }
+
+    /// The short name; the id where none is set.
+    pub fn slug(&self) -> &str {
+        self.slug.as_deref().unwrap_or(self.id.as_str())
+    }
+}

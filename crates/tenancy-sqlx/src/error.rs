@@ -1,0 +1,192 @@
+use std::{error::Error, fmt};
+
+use tenancy_core::{BoxError, InvalidName};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    NotFound,
+    Conflict,
+    Invalid,
+    Unavailable,
+    ReadOnly,
+    TooNew,
+    Corrupt,
+}
+
+/// Why the catalogue refused or failed.
+///
+/// Opaque; ask with the `is_*` methods. The `Display` form may be shown to any client: it names no tenant and
+/// repeats no input. What an operator needs beside it is in [`operator_detail`](Self::operator_detail); the
+/// cause, if there is one, is kept as [`source`](Error::source).
+pub struct CatalogueError {
+    kind: Kind,
+    text: &'static str,
+    detail: Option<Box<str>>,
+    source: Option<BoxError>,
+}
+
+impl CatalogueError {
+    fn new(kind: Kind, text: &'static str) -> Self {
+        Self {
+            kind,
+            text,
+            detail: None,
+            source: None,
+        }
+    }
+
+    pub(crate) fn invalid(text: &'static str, detail: impl Into<Box<str>>) -> Self {
+        Self::new(Kind::Invalid, text).with_detail(detail)
+    }
+
+    pub(crate) fn invalid_name(text: &'static str, error: InvalidName) -> Self {
+        Self::new(Kind::Invalid, text)
+            .with_detail(error.to_string())
+            .caused_by(error)
+    }
+
+    /// Whether there is no such tenant or domain.
+    pub fn is_not_found(&self) -> bool {
+        self.kind == Kind::NotFound
+    }
+
+    /// Whether a name is taken, or the tenant's status does not allow the change.
+    pub fn is_conflict(&self) -> bool {
+        self.kind == Kind::Conflict
+    }
+
+    /// Whether a given value is not valid.
+    pub fn is_invalid(&self) -> bool {
+        self.kind == Kind::Invalid
+    }
+
+    /// Whether the catalogue could not be reached or did not answer in time. Trying again later may help.
+    pub fn is_unavailable(&self) -> bool {
+        self.kind == Kind::Unavailable
+    }
+
+    /// Whether the file or its directory cannot be written.
+    pub fn is_read_only(&self) -> bool {
+        self.kind == Kind::ReadOnly
+    }
+
+    /// Whether the file was made by a newer version that this one cannot read.
+    pub fn is_too_new(&self) -> bool {
+        self.kind == Kind::TooNew
+    }
+
+    /// Whether the stored data does not describe a tenant.
+    pub fn is_corrupt(&self) -> bool {
+        self.kind == Kind::Corrupt
+    }
+
+    /// What an operator should know and a client should not: names, paths, values, and what to do.
+    pub fn operator_detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
+    fn with_detail(mut self, detail: impl Into<Box<str>>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    fn caused_by(mut self, source: impl Into<BoxError>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl CatalogueError {
+    pub(crate) fn not_found(text: &'static str, detail: impl Into<Box<str>>) -> Self {
+        Self::new(Kind::NotFound, text).with_detail(detail)
+    }
+
+    pub(crate) fn conflict(text: &'static str, detail: impl Into<Box<str>>) -> Self {
+        Self::new(Kind::Conflict, text).with_detail(detail)
+    }
+
+    pub(crate) fn unavailable(detail: impl Into<Box<str>>, source: impl Into<BoxError>) -> Self {
+        Self::new(Kind::Unavailable, "the catalogue could not be reached")
+            .with_detail(detail)
+            .caused_by(source)
+    }
+
+    pub(crate) fn not_writable(detail: impl Into<Box<str>>, source: impl Into<BoxError>) -> Self {
+        Self::new(Kind::ReadOnly, "the catalogue cannot be written")
+            .with_detail(detail)
+            .caused_by(source)
+    }
+
+    pub(crate) fn too_new(detail: impl Into<Box<str>>) -> Self {
+        Self::new(Kind::TooNew, "the catalogue was made by a newer version").with_detail(detail)
+    }
+
+    pub(crate) fn corrupt(detail: impl Into<Box<str>>, source: impl Into<BoxError>) -> Self {
+        Self::new(Kind::Corrupt, "the catalogue holds a record that cannot be read")
+            .with_detail(detail)
+            .caused_by(source)
+    }
+
+    /// Whether the store itself failed, so that trying the next tenant is of no use.
+    pub(crate) fn is_store_failure(&self) -> bool {
+        matches!(self.kind, Kind::Unavailable | Kind::ReadOnly)
+    }
+
+    /// What a request's look-up answers instead.
+    pub(crate) fn into_store_error(self) -> tenancy_core::StoreError {
+        if self.is_corrupt() {
+            tenancy_core::StoreError::corrupt(self)
+        } else {
+            tenancy_core::StoreError::unavailable(self)
+        }
+    }
+
+    pub(crate) fn from_sqlx(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+                Self::corrupt("a column has a value of another type", error)
+            }
+            sqlx::Error::Database(ref cause) if is_read_only_code(cause.code().as_deref()) => {
+                Self::not_writable(
+                    "SQLite reports a read-only database: check the rights of the file and its directory, and \
+                 whether the file system is mounted read-only",
+                    error,
+                )
+            }
+            _ => Self::unavailable("a query failed", error),
+        }
+    }
+}
+
+/// `SQLITE_READONLY` (8) with or without an extension in the upper bytes.
+#[cfg(feature = "sqlite")]
+fn is_read_only_code(code: Option<&str>) -> bool {
+    code.and_then(|code| code.parse::<u32>().ok())
+        .is_some_and(|code| code & 0xff == 8)
+}
+
+impl fmt::Display for CatalogueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+impl fmt::Debug for CatalogueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CatalogueError")
+            .field("kind", &self.kind)
+            .field("text", &self.text)
+            .field("detail", &self.detail)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+impl Error for CatalogueError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static))
+    }
+}

@@ -1,0 +1,45 @@
+//! The durable catalogue of tenants.
+//!
+//! [`store::SqlStore`] keeps tenants and their domains in one embedded SQLite file. It is a
+//! [`TenantStore`](tenancy_core::TenantStore) that can list and watch, so that requests never wait for it, and
+//! it is what operators change tenants through. [`file::TenantsFile`] reads tenants from a TOML file, to
+//! register them at start.
+//!
+//! A change is one transaction with one change number. Numbers commit in order, the log of changes outlives a
+//! purge, and an id that was used once is never given again.
+//!
+//! Features: `sqlite` (default) compiles SQLite and the [`store`] module.
+//!
+//! ```
+//! # #[cfg(feature = "sqlite")]
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use tenancy_core::{TenantKey, TenantStore};
+//! use tenancy_sqlx::{NewTenant, store::SqlStore};
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("catalogue.db");
+//! let store = SqlStore::connect(&path).await?;
+//!
+//! let mut acme = NewTenant::new("acme");
+//! acme.plan = Some("pro".into());
+//! acme.domains = vec!["shop.acme.example".into()];
+//! store.create(acme).await?;
+//!
+//! let found = store.find(&TenantKey::domain("shop.acme.example")?).await?;
+//! assert_eq!(found.unwrap().id, "acme");
+//! # Ok(())
+//! # }
+//! # #[cfg(feature = "sqlite")]
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+//! ```
+
+mod error;
+pub mod file;
+mod names;
+#[cfg(feature = "sqlite")]
+pub mod store;
+mod tenant;
+
+pub use error::CatalogueError;
+pub use names::{RESERVED_NAMES, canonical_domain};
+pub use tenant::{DomainDetails, NewTenant, TenantDetails, TenantPatch};

@@ -1,0 +1,121 @@
+//! Checks of values that only the store takes. Those that a file of tenants has too are in `names`.
+
+use tenancy_core::{InvalidName, Maintenance, Placement};
+
+use crate::CatalogueError;
+
+const MAX_PAGE_BYTES: usize = 64 * 1024;
+/// What PostgreSQL keeps of an identifier; MySQL keeps one more.
+const MAX_PLACEMENT_BYTES: usize = 63;
+
+/// Names of a server and a database. They become parts of identifiers and paths further on, so that nothing passes
+/// that needs quoting there.
+pub(super) fn check_placement(placement: Option<&Placement>) -> Result<(), CatalogueError> {
+    let Some(placement) = placement else { return Ok(()) };
+    for (what, name) in [("server", &placement.server), ("database", &placement.database)] {
+        let is_plain = name
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.'));
+        if !is_plain || name.len() > MAX_PLACEMENT_BYTES || name.starts_with(['-', '.']) {
+            return Err(CatalogueError::invalid_name(
+                "the placement is not valid",
+                InvalidName::new(
+                    what,
+                    name,
+                    "at most 63 letters, digits, '_', '-' and '.', not beginning with '-' or '.'",
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn check_maintenance(maintenance: &Maintenance) -> Result<(), CatalogueError> {
+    let reason = if !(300..=599).contains(&maintenance.status) {
+        "`status` must be between 300 and 599"
+    } else if !maintenance.redirect.as_deref().is_none_or(is_redirect_target) {
+        "`redirect` must be a path that begins with one '/', or an absolute http or https URL"
+    } else if !maintenance.bypass_key.as_deref().is_none_or(is_sha256_hex) {
+        "`bypass_key` must be a SHA-256 in 64 lower-case hex digits"
+    } else if maintenance
+        .page
+        .as_deref()
+        .is_some_and(|page| page.len() > MAX_PAGE_BYTES)
+    {
+        "`page` may have 65536 bytes"
+    } else {
+        return Ok(());
+    };
+    Err(CatalogueError::invalid("the maintenance is not valid", reason))
+}
+
+fn is_redirect_target(target: &str) -> bool {
+    let visible = target
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    let path = target.starts_with('/') && !target.starts_with("//");
+    let absolute = ["http://", "https://"]
+        .iter()
+        .any(|scheme| target.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
+    visible && target.len() <= 2048 && (path || absolute)
+}
+
+fn is_sha256_hex(key: &str) -> bool {
+    key.len() == 64 && key.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maintenance_leads_to_no_other_scheme_and_no_other_host_by_accident() {
+        let with = |redirect: &str| {
+            let mut maintenance = Maintenance::default();
+            maintenance.redirect = Some(redirect.into());
+            check_maintenance(&maintenance)
+        };
+        for good in ["/", "/soon", "https://status.example/x"] {
+            assert!(with(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "javascript:alert(1)",
+            "https://",
+            "/a b",
+            "/a\r\nx: y",
+        ] {
+            assert!(with(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_placement_needs_no_quoting_anywhere() {
+        let with = |database: &str| {
+            let mut placement = Placement::default();
+            placement.database = database.into();
+            check_placement(Some(&placement))
+        };
+        for good in ["", "tenant_acme", "Acme-1.db"] {
+            assert!(with(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "a'b",
+            "a\"b",
+            "a`b",
+            "a\\b",
+            "a/b",
+            "..",
+            "-a",
+            "a\nb",
+            "a\0",
+            "a b",
+            "ä",
+            &"a".repeat(64),
+        ] {
+            assert!(with(bad).unwrap_err().is_invalid(), "{bad:?}");
+        }
+    }
+}

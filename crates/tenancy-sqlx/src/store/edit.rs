@@ -1,0 +1,468 @@
+//! What changes do inside of their transaction. Checks come before the first write, so that a refused edit
+//! leaves the transaction as it found it.
+
+use std::collections::HashSet;
+
+use tenancy_core::{Maintenance, TenantId, TenantRecord, TenantStatus};
+
+use super::{
+    change::Change,
+    checks,
+    row::{self, logged_domain, logged_keys, logged_slug},
+};
+use crate::{CatalogueError, NewTenant, TenantDetails, TenantPatch, names};
+
+/// A new tenant whose values are checked and canonical.
+#[derive(Clone)]
+pub(super) struct CheckedTenant(NewTenant);
+
+impl CheckedTenant {
+    pub(super) fn check(mut new: NewTenant, reserved: &[Box<str>]) -> Result<Self, CatalogueError> {
+        names::check_slug(&new.slug, reserved)?;
+        if let Some(id) = &new.id {
+            names::check_not_reserved(id.as_str(), reserved)?;
+        }
+        names::check_word("plan", new.plan.as_deref())?;
+        names::check_word("tenant type", new.tenant_type.as_deref())?;
+        names::check_settings(new.settings.as_deref())?;
+        checks::check_placement(new.placement.as_ref())?;
+        if new.status == TenantStatus::Deleted {
+            return Err(CatalogueError::invalid(
+                "the status is not valid",
+                "a tenant cannot be created as deleted",
+            ));
+        }
+        let mut seen = HashSet::new();
+        for domain in &mut new.domains {
+            *domain = names::check_domain(domain)?;
+            if !seen.insert(domain.clone()) {
+                return Err(CatalogueError::invalid(
+                    "a domain is given twice",
+                    format!("the domain {domain} is given twice"),
+                ));
+            }
+        }
+        Ok(Self(new))
+    }
+
+    pub(super) fn slug(&self) -> &str {
+        &self.0.slug
+    }
+}
+
+impl Change {
+    pub(super) async fn create(
+        &mut self,
+        CheckedTenant(new): &CheckedTenant,
+    ) -> Result<TenantId, CatalogueError> {
+        self.check_slug_is_free(&new.slug).await?;
+        for domain in &new.domains {
+            if let Some(owner) = self.owner_of(domain).await? {
+                return Err(domain_taken(domain, &owner));
+            }
+        }
+        let id = match &new.id {
+            Some(id) => self.check_id_is_unused(id).await?,
+            None => self.choose_id(&new.slug).await?,
+        };
+        let keys: Vec<String> = std::iter::once(logged_slug(&new.slug))
+            .chain(new.domains.iter().map(|domain| logged_domain(domain)))
+            .collect();
+        let number = self.log(&id, "create", &keys).await?;
+        self.insert_tenant(&id, new, number).await?;
+        for (index, domain) in new.domains.iter().enumerate() {
+            self.insert_domain(&id, domain, index == 0).await?;
+        }
+        Ok(id)
+    }
+
+    async fn insert_tenant(
+        &mut self,
+        id: &TenantId,
+        new: &NewTenant,
+        number: i64,
+    ) -> Result<(), CatalogueError> {
+        let placement = new.placement.as_ref();
+        sqlx::query(
+            "INSERT INTO tenants (id, slug, status, tenant_type, plan, settings, placement_server,
+                 placement_database, epoch, incarnation, created_at_ms, updated_at_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?10)",
+        )
+        .bind(id.as_str())
+        .bind(&new.slug)
+        .bind(new.status.as_str())
+        .bind(&new.tenant_type)
+        .bind(&new.plan)
+        .bind(&new.settings)
+        .bind(placement.map(|placement| &*placement.server))
+        .bind(placement.map(|placement| &*placement.database))
+        .bind(number)
+        .bind(self.now_ms)
+        .execute(self.connection())
+        .await
+        .map_err(CatalogueError::from_sqlx)?;
+        sqlx::query("INSERT INTO tenancy_used_ids (id, incarnation) VALUES (?, ?)")
+            .bind(id.as_str())
+            .bind(number)
+            .execute(self.connection())
+            .await
+            .map_err(CatalogueError::from_sqlx)?;
+        Ok(())
+    }
+
+    async fn insert_domain(
+        &mut self,
+        id: &TenantId,
+        domain: &str,
+        is_primary: bool,
+    ) -> Result<(), CatalogueError> {
+        sqlx::query(
+            "INSERT INTO domains (domain, tenant_id, is_active, is_primary, created_at_ms) VALUES (?, ?, 1, ?, ?)",
+        )
+        .bind(domain)
+        .bind(id.as_str())
+        .bind(is_primary)
+        .bind(self.now_ms)
+        .execute(self.connection())
+        .await
+        .map(drop)
+        .map_err(CatalogueError::from_sqlx)
+    }
+
+    pub(super) async fn id_of_slug(&mut self, slug: &str) -> Result<Option<String>, CatalogueError> {
+        sqlx::query_scalar("SELECT id FROM tenants WHERE slug = ?")
+            .bind(slug)
+            .fetch_optional(self.connection())
+            .await
+            .map_err(CatalogueError::from_sqlx)
+    }
+
+    async fn check_slug_is_free(&mut self, slug: &str) -> Result<(), CatalogueError> {
+        match self.id_of_slug(slug).await? {
+            None => Ok(()),
+            Some(owner) => Err(CatalogueError::conflict(
+                "the slug is taken",
+                format!("the slug {slug} belongs to the tenant {owner:?}"),
+            )),
+        }
+    }
+
+    async fn owner_of(&mut self, domain: &str) -> Result<Option<String>, CatalogueError> {
+        sqlx::query_scalar("SELECT tenant_id FROM domains WHERE domain = ?")
+            .bind(domain)
+            .fetch_optional(self.connection())
+            .await
+            .map_err(CatalogueError::from_sqlx)
+    }
+
+    async fn was_used(&mut self, id: &str) -> Result<bool, CatalogueError> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tenancy_used_ids WHERE id = ?)")
+            .bind(id)
+            .fetch_one(self.connection())
+            .await
+            .map_err(CatalogueError::from_sqlx)
+    }
+
+    async fn check_id_is_unused(&mut self, id: &TenantId) -> Result<TenantId, CatalogueError> {
+        if self.was_used(id.as_str()).await? {
+            return Err(CatalogueError::conflict(
+                "the id is taken",
+                format!("the id {id} is or was a tenant's; an id is never given twice, also after a purge"),
+            ));
+        }
+        Ok(id.clone())
+    }
+
+    /// The slug itself, or the slug with the lowest number that was never used.
+    async fn choose_id(&mut self, slug: &str) -> Result<TenantId, CatalogueError> {
+        for attempt in 1_u32..=100_000 {
+            let id = numbered_id(slug, attempt)?;
+            if !self.reserved.iter().any(|name| **name == *id.as_str()) && !self.was_used(id.as_str()).await?
+            {
+                return Ok(id);
+            }
+        }
+        Err(CatalogueError::conflict(
+            "no id is free for the slug",
+            format!("give an id of your own: 100000 ids that begin with {slug} are used up"),
+        ))
+    }
+
+    /// The tenant as this transaction sees it.
+    pub(super) async fn details(&mut self, id: &TenantId) -> Result<TenantDetails, CatalogueError> {
+        let mut query = row::select_tenants();
+        query.push("t.id = ").push_bind(id.as_str().to_owned());
+        let found = query
+            .build()
+            .fetch_optional(self.connection())
+            .await
+            .map_err(CatalogueError::from_sqlx)?;
+        match found {
+            Some(row) => row::decode(&row),
+            None => Err(CatalogueError::not_found(
+                "there is no such tenant",
+                format!("there is no tenant {id}"),
+            )),
+        }
+    }
+
+    async fn details_of_living(&mut self, id: &TenantId) -> Result<TenantDetails, CatalogueError> {
+        let details = self.details(id).await?;
+        if details.record.status == TenantStatus::Deleted {
+            return Err(CatalogueError::conflict(
+                "the tenant is deleted",
+                format!("the tenant {id} is deleted: restore it first"),
+            ));
+        }
+        Ok(details)
+    }
+
+    pub(super) async fn update(&mut self, id: &TenantId, patch: TenantPatch) -> Result<(), CatalogueError> {
+        let before = self.details_of_living(id).await?;
+        let after = patched(before.record.clone(), patch);
+        if after == before.record {
+            return Ok(());
+        }
+        let mut keys = Vec::new();
+        if after.slug() != before.record.slug() {
+            self.check_slug_is_free(after.slug()).await?;
+            keys = vec![logged_slug(before.record.slug()), logged_slug(after.slug())];
+        }
+        let number = self.log(id, "update", &keys).await?;
+        sqlx::query(
+            "UPDATE tenants SET slug = ?, plan = ?, tenant_type = ?, settings = ?, placement_server = ?,
+                 placement_database = ?, epoch = ?, updated_at_ms = ? WHERE id = ?",
+        )
+        .bind(after.slug())
+        .bind(after.plan.as_deref())
+        .bind(after.tenant_type.as_deref())
+        .bind(after.settings.as_deref())
+        .bind(after.placement.as_ref().map(|placement| &*placement.server))
+        .bind(after.placement.as_ref().map(|placement| &*placement.database))
+        .bind(number)
+        .bind(self.now_ms)
+        .bind(id.as_str())
+        .execute(self.connection())
+        .await
+        .map(drop)
+        .map_err(CatalogueError::from_sqlx)
+    }
+
+    /// Moves a living tenant to a status. Nothing happens if it is there already.
+    pub(super) async fn set_living_status(
+        &mut self,
+        id: &TenantId,
+        status: TenantStatus,
+        kind: &'static str,
+    ) -> Result<(), CatalogueError> {
+        let details = self.details_of_living(id).await?;
+        self.write_status(&details, status, kind).await
+    }
+
+    pub(super) async fn delete(&mut self, id: &TenantId) -> Result<(), CatalogueError> {
+        let details = self.details(id).await?;
+        self.write_status(&details, TenantStatus::Deleted, "delete").await
+    }
+
+    pub(super) async fn restore(&mut self, id: &TenantId) -> Result<(), CatalogueError> {
+        let details = self.details(id).await?;
+        if details.record.status != TenantStatus::Deleted {
+            return Err(CatalogueError::conflict(
+                "the tenant is not deleted",
+                format!("the tenant {id} is {}", details.record.status),
+            ));
+        }
+        self.write_status(&details, TenantStatus::Suspended, "restore")
+            .await
+    }
+
+    async fn write_status(
+        &mut self,
+        details: &TenantDetails,
+        status: TenantStatus,
+        kind: &'static str,
+    ) -> Result<(), CatalogueError> {
+        if details.record.status == status {
+            return Ok(());
+        }
+        let id = &details.record.id;
+        let number = self.log(id, kind, &logged_keys(details)).await?;
+        sqlx::query("UPDATE tenants SET status = ?, epoch = ?, updated_at_ms = ? WHERE id = ?")
+            .bind(status.as_str())
+            .bind(number)
+            .bind(self.now_ms)
+            .bind(id.as_str())
+            .execute(self.connection())
+            .await
+            .map(drop)
+            .map_err(CatalogueError::from_sqlx)
+    }
+
+    pub(super) async fn set_maintenance(
+        &mut self,
+        id: &TenantId,
+        maintenance: Option<&Maintenance>,
+    ) -> Result<(), CatalogueError> {
+        let details = self.details_of_living(id).await?;
+        if details.record.maintenance.as_deref() == maintenance {
+            return Ok(());
+        }
+        let json = match maintenance.map(serde_json::to_string).transpose() {
+            Ok(json) => json,
+            Err(error) => {
+                return Err(CatalogueError::invalid(
+                    "the maintenance is not valid",
+                    error.to_string(),
+                ));
+            }
+        };
+        let number = self.log(id, "maintenance", &[]).await?;
+        sqlx::query("UPDATE tenants SET maintenance = ?, epoch = ?, updated_at_ms = ? WHERE id = ?")
+            .bind(json)
+            .bind(number)
+            .bind(self.now_ms)
+            .bind(id.as_str())
+            .execute(self.connection())
+            .await
+            .map(drop)
+            .map_err(CatalogueError::from_sqlx)
+    }
+
+    pub(super) async fn add_domain(
+        &mut self,
+        id: &TenantId,
+        domain: &str,
+        is_primary: bool,
+    ) -> Result<(), CatalogueError> {
+        let details = self.details_of_living(id).await?;
+        let held = match self.owner_of(domain).await? {
+            Some(owner) if *id != owner.as_str() => return Err(domain_taken(domain, &owner)),
+            held => held.is_some(),
+        };
+        let is_already_primary = details
+            .domains
+            .iter()
+            .any(|held| held.is_primary && held.domain == domain);
+        if held && (is_already_primary || !is_primary) {
+            return Ok(());
+        }
+        let is_primary = is_primary || details.domains.is_empty();
+        let number = self.log(id, "add_domain", &[logged_domain(domain)]).await?;
+        if is_primary {
+            sqlx::query("UPDATE domains SET is_primary = (domain = ?) WHERE tenant_id = ?")
+                .bind(domain)
+                .bind(id.as_str())
+                .execute(self.connection())
+                .await
+                .map_err(CatalogueError::from_sqlx)?;
+        }
+        if !held {
+            self.insert_domain(id, domain, is_primary).await?;
+        }
+        self.touch(id, number).await
+    }
+
+    pub(super) async fn remove_domain(&mut self, id: &TenantId, domain: &str) -> Result<(), CatalogueError> {
+        let details = self.details(id).await?;
+        if !details.domains.iter().any(|held| held.domain == domain) {
+            return Err(CatalogueError::not_found(
+                "the tenant has no such domain",
+                format!("the tenant {id} has no domain {domain}"),
+            ));
+        }
+        let number = self.log(id, "remove_domain", &[logged_domain(domain)]).await?;
+        sqlx::query("DELETE FROM domains WHERE domain = ? AND tenant_id = ?")
+            .bind(domain)
+            .bind(id.as_str())
+            .execute(self.connection())
+            .await
+            .map_err(CatalogueError::from_sqlx)?;
+        self.touch(id, number).await
+    }
+
+    async fn touch(&mut self, id: &TenantId, number: i64) -> Result<(), CatalogueError> {
+        sqlx::query("UPDATE tenants SET epoch = ?, updated_at_ms = ? WHERE id = ?")
+            .bind(number)
+            .bind(self.now_ms)
+            .bind(id.as_str())
+            .execute(self.connection())
+            .await
+            .map(drop)
+            .map_err(CatalogueError::from_sqlx)
+    }
+
+    pub(super) async fn purge(&mut self, id: &TenantId, is_forced: bool) -> Result<(), CatalogueError> {
+        let details = self.details(id).await?;
+        if details.record.status != TenantStatus::Deleted && !is_forced {
+            return Err(CatalogueError::conflict(
+                "the tenant is not deleted",
+                format!("the tenant {id} is {}: delete it first", details.record.status),
+            ));
+        }
+        self.log(id, "purge", &logged_keys(&details)).await?;
+        for statement in [
+            "DELETE FROM domains WHERE tenant_id = ?",
+            "DELETE FROM tenants WHERE id = ?",
+        ] {
+            sqlx::query(statement)
+                .bind(id.as_str())
+                .execute(self.connection())
+                .await
+                .map_err(CatalogueError::from_sqlx)?;
+        }
+        Ok(())
+    }
+}
+
+fn domain_taken(domain: &str, owner: &str) -> CatalogueError {
+    CatalogueError::conflict(
+        "the domain is taken",
+        format!("the domain {domain} belongs to the tenant {owner:?}"),
+    )
+}
+
+/// `slug` for 1, else `slug-2`, `slug-3`, …, the slug cut so that the whole has 48 characters at most.
+fn numbered_id(slug: &str, attempt: u32) -> Result<TenantId, CatalogueError> {
+    let id = if attempt == 1 {
+        slug.to_owned()
+    } else {
+        let suffix = format!("-{attempt}");
+        let room = TenantId::MAX_LEN - suffix.len();
+        format!("{}{suffix}", slug.get(..room).unwrap_or(slug))
+    };
+    TenantId::new(&id).map_err(|error| CatalogueError::invalid_name("the slug makes no valid id", error))
+}
+
+fn patched(mut record: TenantRecord, patch: TenantPatch) -> TenantRecord {
+    if let Some(slug) = patch.slug {
+        record.slug = (record.id != *slug).then(|| slug.into());
+    }
+    if let Some(plan) = patch.plan {
+        record.plan = plan.map(Into::into);
+    }
+    if let Some(tenant_type) = patch.tenant_type {
+        record.tenant_type = tenant_type.map(Into::into);
+    }
+    if let Some(settings) = patch.settings {
+        record.settings = settings.map(Into::into);
+    }
+    if let Some(placement) = patch.placement {
+        record.placement = placement.map(Box::new);
+    }
+    record
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbered_ids_fit_and_differ() {
+        let longest = "a".repeat(48);
+        assert_eq!(numbered_id("acme", 1).unwrap(), "acme");
+        assert_eq!(numbered_id("acme", 2).unwrap(), "acme-2");
+        assert_eq!(numbered_id(&longest, 1).unwrap(), longest.as_str());
+        assert_eq!(numbered_id(&longest, 12).unwrap().as_str().len(), 48);
+        assert!(numbered_id(&longest, 12).unwrap().as_str().ends_with("a-12"));
+    }
+}

@@ -1,0 +1,154 @@
+//! The catalogue in an embedded SQLite file.
+//!
+//! [`SqlStore`] is what requests look tenants up in, and what operators change them through.
+//!
+//! * Several processes on one machine may share a file. What one changes is in [`changes`](TenantStore::changes)
+//!   of the others, in the order of the change numbers. The file must be on a local disk, not on a network one.
+//! * A change is one transaction, runs to its end even if its future is dropped, and returns when the readers of
+//!   this process have seen it, or after two seconds ([`SqlStoreOptions::announce`]).
+//! * Files newer than the program are read as long as their schema only grew.
+//! * Who made a change stands in the log, if [`SqlStore::acting_as`] said so.
+//!
+//! All methods need a tokio runtime with time enabled.
+//!
+//! ```
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use tenancy_sqlx::{NewTenant, store::SqlStore};
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("catalogue.db");
+//! let store = SqlStore::connect(&path).await?.acting_as("ops@example.com");
+//! let acme = store.create(NewTenant::new("acme")).await?;
+//!
+//! store.suspend(&acme.record.id).await?;
+//! store.delete(&acme.record.id).await?;
+//! store.purge(&acme.record.id).await?;
+//!
+//! // The slug is free again, the id is not.
+//! let another = store.create(NewTenant::new("acme")).await?;
+//! assert_eq!(another.record.id, "acme-2");
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+//! ```
+//!
+//! ```
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use tenancy_core::{ChangeBatch, ChangeMark, TenantStore};
+//! use tenancy_sqlx::{NewTenant, store::SqlStore};
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("catalogue.db");
+//! let store = SqlStore::connect(&path).await?;
+//! let ChangeBatch::Reload { mark } = store.changes(ChangeMark::NONE, 100).await? else { panic!() };
+//! let page = store.list(None, 100).await?;
+//! assert!(page.entries.is_empty());
+//!
+//! store.create(NewTenant::new("acme")).await?;
+//! let ChangeBatch::Changes { changes, .. } = store.changes(mark, 100).await? else { panic!() };
+//! assert_eq!(changes[0].id, "acme");
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+//! ```
+
+mod bulk;
+mod change;
+mod checks;
+mod edit;
+mod manage;
+mod open;
+mod options;
+mod read;
+mod row;
+mod schema;
+mod watch;
+
+use std::{fmt, future::Future, path::Path, sync::Arc};
+
+use sqlx::SqlitePool;
+#[cfg(doc)]
+use tenancy_core::TenantStore;
+use tenancy_core::{ChangeSignal, Clock};
+use tokio::sync::RwLock;
+
+use crate::CatalogueError;
+
+pub use bulk::BulkReport;
+pub use options::SqlStoreOptions;
+pub use read::{CatalogueStatus, CreationOrder, ListFilter, LoggedChange, TenantList};
+
+/// A catalogue in a SQLite file. See the [module](self).
+///
+/// Cloning copies a pointer; clones share connections and the change signal.
+#[derive(Clone)]
+pub struct SqlStore {
+    inner: Arc<Inner>,
+    actor: Option<Arc<str>>,
+}
+
+struct Inner {
+    readers: SqlitePool,
+    /// One connection: SQLite has one writer anyway, and waiting here is cheaper than in its busy handler.
+    writer: SqlitePool,
+    signal: ChangeSignal,
+    options: SqlStoreOptions,
+    /// Held shared by each running change, so that `close` can wait for them.
+    running_changes: RwLock<()>,
+}
+
+impl SqlStore {
+    /// Opens a file with the default options, and creates it if it is missing.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn connect(path: impl AsRef<Path>) -> Result<Self, CatalogueError> {
+        Self::open(SqlStoreOptions::new(path)).await
+    }
+
+    /// The same store, writing `actor` into the change log: who acts, for the audit. Cut to 200 characters.
+    #[must_use]
+    pub fn acting_as(&self, actor: &str) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            actor: Some(actor.chars().take(200).collect::<String>().into()),
+        }
+    }
+
+    /// Waits for the changes that run, and closes all connections. Changes and reads after it fail as
+    /// unavailable. Clones are closed too.
+    pub async fn close(&self) {
+        let _no_change_runs = self.inner.running_changes.write().await;
+        self.inner.writer.close().await;
+        self.inner.readers.close().await;
+    }
+
+    /// Runs a read within the time limit. Only for single statements: a transaction that is dropped half-way
+    /// would keep its snapshot.
+    async fn read<T>(
+        &self,
+        query: impl Future<Output = Result<T, sqlx::Error>> + Send,
+    ) -> Result<T, CatalogueError> {
+        match tokio::time::timeout(self.inner.options.wait, query).await {
+            Ok(answer) => answer.map_err(CatalogueError::from_sqlx),
+            Err(elapsed) => Err(CatalogueError::unavailable("a read took too long", elapsed)),
+        }
+    }
+}
+
+impl fmt::Debug for SqlStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlStore")
+            .field("path", &self.inner.options.path)
+            .field("actor", &self.actor)
+            .finish_non_exhaustive()
+    }
+}
+
+fn random_stamp() -> Result<u64, CatalogueError> {
+    getrandom::u64().map_err(|error| CatalogueError::unavailable("the system gave no random number", error))
+}
+
+fn unix_ms(clock: &dyn Clock) -> i64 {
+    i64::try_from(clock.unix_time().as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,214 @@
+use std::collections::HashMap;
+
+use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
+use tenancy_core::{
+    ChangeBatch, ChangeMark, ChangeSignal, StoreError, TenantChange, TenantId, TenantKey, TenantPage,
+    TenantRecord, TenantStore,
+};
+
+use super::{SqlStore, read, row};
+use crate::CatalogueError;
+
+/// A page or batch is held in memory as a whole.
+const MAX_LIMIT: usize = 10_000;
+
+impl TenantStore for SqlStore {
+    /// Finds by id, slug and active domain; any other kind of key finds nothing.
+    async fn find(&self, key: &TenantKey<'_>) -> Result<Option<TenantRecord>, StoreError> {
+        let found = self
+            .find_details(key)
+            .await
+            .map_err(CatalogueError::into_store_error)?;
+        Ok(found.map(|details| details.record))
+    }
+
+    fn signal(&self) -> Option<ChangeSignal> {
+        Some(self.inner.signal.clone())
+    }
+
+    /// Rows that cannot be read are logged and left out. The limit is taken as 1 to 10,000.
+    async fn list(&self, after: Option<&TenantId>, limit: usize) -> Result<TenantPage, StoreError> {
+        let limit = limit.clamp(1, MAX_LIMIT);
+        let mut page = TenantPage::default();
+        let mut after = after.map_or_else(String::new, ToString::to_string);
+        loop {
+            // One more than wanted, to know whether there is a next page; further rounds replace broken rows.
+            let wanted = limit + 1 - page.entries.len();
+            let rows = self
+                .rows_after(&after, wanted)
+                .await
+                .map_err(CatalogueError::into_store_error)?;
+            page.entries
+                .extend(rows.iter().filter_map(row::decode_or_log).map(row::into_entry));
+            if page.entries.len() > limit {
+                page.entries.truncate(limit);
+                page.next = page.entries.last().map(|entry| entry.record.id.clone());
+                return Ok(page);
+            }
+            match rows.last() {
+                Some(last) if rows.len() == wanted => {
+                    after = last.try_get("id").map_err(StoreError::corrupt)?;
+                }
+                _ => return Ok(page),
+            }
+        }
+    }
+
+    /// A changed tenant whose row cannot be read is logged, and reported as gone: nobody goes on to serve what it
+    /// was before. The limit is taken as 1 to 10,000.
+    async fn changes(&self, since: ChangeMark, limit: usize) -> Result<ChangeBatch, StoreError> {
+        let store = self.clone();
+        let limit = limit.clamp(1, MAX_LIMIT);
+        // A task of its own: a read transaction that was dropped half-way would keep its old snapshot.
+        let running = tokio::spawn(async move { store.read_changes(since, limit).await });
+        match tokio::time::timeout(self.inner.options.wait, running).await {
+            Ok(Ok(batch)) => batch.map_err(|error| CatalogueError::from_sqlx(error).into_store_error()),
+            Ok(Err(error)) => Err(StoreError::unavailable(error)),
+            Err(elapsed) => Err(StoreError::unavailable(elapsed)),
+        }
+    }
+}
+
+impl SqlStore {
+    async fn rows_after(&self, after: &str, limit: usize) -> Result<Vec<SqliteRow>, CatalogueError> {
+        let mut query = row::select_tenants();
+        query
+            .push("t.id > ")
+            .push_bind(after.to_owned())
+            .push(" ORDER BY t.id LIMIT ")
+            .push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        self.read(query.build().fetch_all(&self.inner.readers)).await
+    }
+
+    async fn read_changes(&self, since: ChangeMark, limit: usize) -> Result<ChangeBatch, sqlx::Error> {
+        let mut snapshot = self.inner.readers.begin().await?;
+        let head = head(&mut snapshot).await?;
+        if !log_goes_on_from(&mut snapshot, since, head).await? {
+            return Ok(ChangeBatch::Reload { mark: head });
+        }
+        let Some(log) = read_log(&mut snapshot, since, limit).await? else {
+            return Ok(ChangeBatch::Reload { mark: head });
+        };
+        let mut changes = Vec::with_capacity(log.tenants.len());
+        for (id, keys_touched) in log.tenants {
+            changes.push(present_state(&mut snapshot, id, keys_touched).await?);
+        }
+        Ok(ChangeBatch::Changes {
+            mark: log.mark,
+            changes,
+            more: log.mark.number < head.number,
+        })
+    }
+}
+
+async fn head(snapshot: &mut Transaction<'_, Sqlite>) -> Result<ChangeMark, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT h.number, c.stamp FROM tenancy_change_head h JOIN tenancy_changes c ON c.number = h.number",
+    )
+    .fetch_one(&mut **snapshot)
+    .await?;
+    read::mark_of(&row)
+}
+
+/// Whether `since` is a place in this very log. The stamp tells it from the same number in another history.
+async fn log_goes_on_from(
+    snapshot: &mut Transaction<'_, Sqlite>,
+    since: ChangeMark,
+    head: ChangeMark,
+) -> Result<bool, sqlx::Error> {
+    if since == ChangeMark::NONE || since.number > head.number {
+        return Ok(false);
+    }
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tenancy_changes WHERE number = ? AND stamp = ?)")
+        .bind(since.number.cast_signed())
+        .bind(since.stamp.cast_signed())
+        .fetch_one(&mut **snapshot)
+        .await
+}
+
+struct LogPart {
+    tenants: Vec<(TenantId, Vec<TenantKey<'static>>)>,
+    mark: ChangeMark,
+}
+
+/// Reads the log from `since` until `limit` tenants are seen. `None` when it cannot be followed: it has a gap or
+/// an entry that cannot be read, and only a reload is sure to miss nothing.
+async fn read_log(
+    snapshot: &mut Transaction<'_, Sqlite>,
+    since: ChangeMark,
+    limit: usize,
+) -> Result<Option<LogPart>, sqlx::Error> {
+    // Bounds what one tenant that changes all the time can cost; the reader asks again for the rest.
+    let rows = sqlx::query(
+        "SELECT number, stamp, tenant_id, keys FROM tenancy_changes WHERE number > ? ORDER BY number LIMIT ?",
+    )
+    .bind(since.number.cast_signed())
+    .bind(i64::try_from(limit.saturating_mul(4)).unwrap_or(i64::MAX))
+    .fetch_all(&mut **snapshot)
+    .await?;
+
+    let mut part = LogPart {
+        tenants: Vec::new(),
+        mark: since,
+    };
+    let mut place_of: HashMap<TenantId, usize> = HashMap::new();
+    for row in &rows {
+        let mark = read::mark_of(row)?;
+        let Some((id, keys)) = read_logged(row).filter(|_| mark.number == part.mark.number + 1) else {
+            tracing::error!(
+                number = mark.number,
+                "the change log cannot be followed; everything is listed anew"
+            );
+            return Ok(None);
+        };
+        if let Some(id) = id {
+            let place = match place_of.get(&id) {
+                Some(place) => *place,
+                None if part.tenants.len() == limit => break,
+                None => {
+                    place_of.insert(id.clone(), part.tenants.len());
+                    part.tenants.push((id, Vec::new()));
+                    part.tenants.len() - 1
+                }
+            };
+            part.tenants[place].1.extend(keys);
+        }
+        part.mark = mark;
+    }
+    for (_, keys) in &mut part.tenants {
+        keys.sort_unstable();
+        keys.dedup();
+    }
+    Ok(Some(part))
+}
+
+type LoggedTouch = (Option<TenantId>, Vec<TenantKey<'static>>);
+
+fn read_logged(row: &SqliteRow) -> Option<LoggedTouch> {
+    let id = match row.try_get::<Option<&str>, _>("tenant_id").ok()? {
+        Some(id) => Some(TenantId::new(id).ok()?),
+        None => None,
+    };
+    let keys: Vec<String> = serde_json::from_str(row.try_get("keys").ok()?).ok()?;
+    let keys = keys
+        .iter()
+        .map(|key| row::parse_logged_key(key))
+        .collect::<Result<Vec<_>, _>>()
+        .ok()?;
+    Some((id, keys.into_iter().flatten().collect()))
+}
+
+async fn present_state(
+    snapshot: &mut Transaction<'_, Sqlite>,
+    id: TenantId,
+    keys_touched: Vec<TenantKey<'static>>,
+) -> Result<TenantChange, sqlx::Error> {
+    let mut query = row::select_tenants();
+    query.push("t.id = ").push_bind(id.as_str().to_owned());
+    let row = query.build().fetch_optional(&mut **snapshot).await?;
+    Ok(TenantChange {
+        id,
+        keys_touched,
+        current: row.as_ref().and_then(row::decode_or_log).map(row::into_entry),
+    })
+}

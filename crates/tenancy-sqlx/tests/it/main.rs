@@ -1,0 +1,17 @@
+//! The catalogue against real SQLite files.
+#![cfg(feature = "sqlite")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::field_reassign_with_default,
+    reason = "in tests; helpers beside the test functions are not covered by clippy.toml"
+)]
+
+mod bulk;
+mod cancel;
+mod changes;
+mod file;
+mod manage;
+mod model;
+mod pages;
+mod support;

@@ -1,0 +1,34 @@
+//! What all parts of one stack share: its clock and its listener.
+
+use std::{fmt, sync::Arc};
+
+use tenancy_core::Clock;
+
+use crate::{
+    event::{Event, TenancyListener},
+    gate::BypassSettings,
+};
+
+pub(crate) struct Home {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) listener: Option<Arc<dyn TenancyListener>>,
+    pub(crate) bypass: BypassSettings,
+}
+
+impl Home {
+    /// Tells the listener, if there is one. The event is not built otherwise.
+    pub(crate) fn emit(&self, event: impl FnOnce() -> Event) {
+        if let Some(listener) = &self.listener {
+            listener.on_event(&event());
+        }
+    }
+}
+
+impl fmt::Debug for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Home")
+            .field("clock", &self.clock)
+            .field("listens", &self.listener.is_some())
+            .finish()
+    }
+}

@@ -1,0 +1,73 @@
+//! Multi-tenancy for axum as a stack of tower layers.
+//!
+//! Every request knows its tenant before routing; nothing of one tenant is seen by another.
+//!
+//! ```
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::{Router, routing::get};
+//! use tenancy::{MemoryStore, Tenancy, Tenant, resolve::Subdomain};
+//!
+//! async fn hello(tenant: Tenant) -> String {
+//!     format!("hello from {}", tenant.id())
+//! }
+//!
+//! let tenants = MemoryStore::of(["acme", "globex"])?;
+//! let tenancy = Tenancy::new(Subdomain::of("localhost")?, tenants);
+//! let app = tenancy.wrap(Router::new().route("/", get(hello)));
+//!
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! # if false {
+//! axum::serve(listener, app).await?;
+//! # }
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+//! ```
+//!
+//! # The parts
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`resolve`] | finds the tenant: host rules, identifiers, look-up |
+//! | [`stack`] | all stages as one layer, in an order you can change |
+//! | [`routes`] | tenant, central and universal routers |
+//! | [`gate`] | status and maintenance |
+//! | [`scope`] | the current tenant, and what ends with a request |
+//! | [`extract`] | `Tenant`, `Option<Tenant>`, `Central`, `Resolution` |
+//! | [`rejection`] | what refused requests get, and why |
+//! | [`cache`] | names for a shared cache that no other tenant can have |
+//! | [`event`] | what happens, told to a listener |
+//! | [`empty`] | empty form fields as nothing |
+//! | [`core`] | ids, keys, records, and the traits to implement |
+//!
+//! # What it does not do
+//!
+//! It does not authenticate: a header or a path says which tenant is *meant*, not that the client may act in it.
+//!
+//! # Crate features
+//!
+//! * `http1`, `http2` (both on): what `axum::serve` speaks. Without `http2`, WebSockets over HTTP/2 are refused.
+
+pub mod cache;
+pub mod empty;
+pub mod event;
+pub mod extract;
+pub mod gate;
+mod home;
+mod limit;
+pub mod rejection;
+pub mod resolve;
+pub mod routes;
+pub mod scope;
+pub mod stack;
+mod store;
+mod tenant;
+
+pub use tenancy_core as core;
+
+pub use crate::{
+    extract::Central,
+    stack::Tenancy,
+    store::{MemoryStore, MemoryStoreError},
+    tenant::{SettingsError, Tenant},
+};

@@ -1,0 +1,454 @@
+//! Which host a request is for: the rules that hyper and axum leave to the application.
+//!
+//! RFC 9112 §3.2 (Host), §3.2.2 (absolute form), §3.2.3 (authority form), §3.2.4 (asterisk form);
+//! RFC 9113 §8.3.1 (`:authority`); RFC 8441 (extended CONNECT).
+
+use std::{fmt, net::IpAddr, net::SocketAddr, str::FromStr, sync::Arc};
+
+use axum::extract::ConnectInfo;
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
+use ipnet::IpNet;
+use tenancy_core::Host;
+
+use crate::rejection::RejectionReason;
+
+/// The proxies whose word on the original host counts.
+///
+/// Without this, no forwarding header is ever believed. With it, a request from one of these addresses is for the
+/// host that the proxy names, and is refused with 400 when the proxy names none or two; a request from any other
+/// address is for the host it names itself. Forwarding headers that are not believed are taken out of the request.
+///
+/// The peer's address comes from axum's `ConnectInfo<SocketAddr>`: serve the application with
+/// `into_make_service_with_connect_info::<SocketAddr>()`. Where that is missing, every request is answered with 500
+/// and the log says so.
+///
+/// ```
+/// use tenancy::resolve::TrustedProxies;
+///
+/// let proxies = TrustedProxies::new(["10.0.0.0/8", "::1"])?;
+/// assert!(TrustedProxies::new(["10.0.0.0/33"]).is_err());
+/// # Ok::<(), tenancy::resolve::InvalidProxy>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct TrustedProxies {
+    networks: Arc<[IpNet]>,
+}
+
+/// An entry of a proxy list is neither an address nor a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidProxy {
+    entry: String,
+}
+
+impl fmt::Display for InvalidProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "trusted proxy {:?} is neither an IP address nor a network such as 10.0.0.0/8",
+            self.entry
+        )
+    }
+}
+
+impl std::error::Error for InvalidProxy {}
+
+impl TrustedProxies {
+    /// Addresses (`127.0.0.1`, `::1`) and networks (`10.0.0.0/8`).
+    ///
+    /// # Errors
+    /// When an entry is neither.
+    pub fn new<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidProxy> {
+        let network = |entry: &str| {
+            let invalid = |_| InvalidProxy {
+                entry: entry.chars().take(64).collect(),
+            };
+            entry
+                .parse::<IpNet>()
+                .or_else(|_| IpAddr::from_str(entry).map(IpNet::from).map_err(invalid))
+        };
+        Ok(Self {
+            networks: entries.into_iter().map(network).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn contains(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.networks.iter().any(|network| network.contains(&peer))
+    }
+}
+
+/// What one pass over the headers found.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct HeaderScan<'a> {
+    host: Option<&'a HeaderValue>,
+    hosts: u8,
+    forwarded: bool,
+}
+
+impl<'a> HeaderScan<'a> {
+    pub(crate) fn of(headers: &'a HeaderMap) -> Self {
+        let mut scan = Self::default();
+        for (name, value) in headers {
+            if *name == header::HOST {
+                scan.host = Some(value);
+                scan.hosts = scan.hosts.saturating_add(1);
+            } else if may_forward(name.as_str()) {
+                scan.forwarded |= FORWARDING.contains(name);
+            }
+        }
+        scan
+    }
+
+    /// Whether any header is there that speaks for a proxy.
+    pub(crate) fn has_forwarding(&self) -> bool {
+        self.forwarded
+    }
+}
+
+/// Headers by which a proxy, or somebody who plays one, names another host, scheme, client or target.
+static FORWARDING: [HeaderName; 14] = [
+    header::FORWARDED,
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-original-host"),
+    HeaderName::from_static("x-http-host-override"),
+    HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-forwarded-uri"),
+];
+
+/// Of the above, those that name a host or a target: taken out even where no proxy is configured.
+const NAMES_A_HOST: [usize; 9] = [0, 1, 2, 7, 8, 9, 10, 11, 13];
+
+/// A cheap first look: most headers of a browser end here.
+fn may_forward(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    (bytes.len() >= 6 && bytes[0] == b'x' && bytes[1] == b'-') || name.len() == 9 && name == "forwarded"
+}
+
+/// What became of the question which host a request is for.
+pub(crate) struct Authority<'a> {
+    /// `None` for `OPTIONS *` over HTTP/2 without an authority, and nowhere else.
+    pub(crate) host: Host<'a>,
+    /// Whether the peer is a trusted proxy; forwarding headers stay in the request then.
+    pub(crate) by_proxy: bool,
+    /// Whether the client spoke TLS, as far as can be told.
+    pub(crate) secure: bool,
+}
+
+pub(crate) struct Target<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) version: Version,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) extensions: &'a Extensions,
+}
+
+type Refused = (RejectionReason, &'static str);
+
+fn bad(reason: &'static str) -> Refused {
+    (RejectionReason::BadHost, reason)
+}
+
+/// Decides which host the request is for, or why it is refused.
+pub(crate) fn effective_host<'a>(
+    target: &Target<'a>,
+    scan: &HeaderScan<'a>,
+    proxies: Option<&TrustedProxies>,
+) -> Result<Authority<'a>, Refused> {
+    check_target_form(target)?;
+    let direct = direct_host(target, scan)?;
+    let secure = target.uri.scheme_str() == Some("https");
+    let by_proxy = match proxies {
+        None => false,
+        Some(proxies) => proxies.contains(peer(target.extensions)?),
+    };
+    if by_proxy {
+        let host = forwarded_host(target.headers)?;
+        let secure = secure || forwarded_proto_is_https(target.headers);
+        return Ok(Authority {
+            host,
+            by_proxy,
+            secure,
+        });
+    }
+    Ok(Authority {
+        host: direct,
+        by_proxy,
+        secure,
+    })
+}
+
+/// RFC 9112 §3.2: each form of target only with its methods. RFC 9110 §9.3.6: CONNECT makes a tunnel, which is
+/// no business of an origin server, but for the WebSocket handshake of RFC 8441.
+fn check_target_form(target: &Target<'_>) -> Result<(), Refused> {
+    if *target.method == Method::CONNECT {
+        return if is_websocket_connect(target) {
+            Ok(())
+        } else {
+            Err((RejectionReason::ConnectRefused, "CONNECT asks for a tunnel"))
+        };
+    }
+    match target.uri.path().as_bytes() {
+        [b'/', ..] => Ok(()),
+        b"*" if *target.method == Method::OPTIONS => Ok(()),
+        b"*" => Err(bad("the target * is for OPTIONS only")),
+        _ => Err(bad("the target has an authority and no path")),
+    }
+}
+
+#[cfg(feature = "http2")]
+fn is_websocket_connect(target: &Target<'_>) -> bool {
+    target.version == Version::HTTP_2
+        && target
+            .extensions
+            .get::<hyper::ext::Protocol>()
+            .is_some_and(|protocol| protocol.as_str() == "websocket")
+}
+
+#[cfg(not(feature = "http2"))]
+fn is_websocket_connect(_: &Target<'_>) -> bool {
+    false
+}
+
+fn direct_host<'a>(target: &Target<'a>, scan: &HeaderScan<'a>) -> Result<Host<'a>, Refused> {
+    if scan.hosts > 1 {
+        return Err(bad("there is more than one Host line"));
+    }
+    let header = scan.host.map(|value| parse(value.as_bytes())).transpose()?;
+    let authority = match target.uri.authority() {
+        Some(authority) => Some(parse(authority.as_str().as_bytes())?),
+        None => None,
+    };
+    if target.version < Version::HTTP_2 && header.is_none() {
+        // RFC 9112 §3.2 asks for 400 from HTTP/1.1 on; a tenant is not guessed for HTTP/1.0 either.
+        return Err(bad("there is no Host line"));
+    }
+    match (authority, header) {
+        (None, Some(host)) | (Some(host), None) => Ok(host),
+        (None, None) => Err(bad("there is neither :authority nor Host")),
+        (Some(authority), Some(header)) => {
+            let default_port = match target.uri.scheme_str() {
+                Some("https") => Some(443),
+                Some("http") | None => Some(80),
+                Some(_) => return Err(bad("the scheme of the target is neither http nor https")),
+            };
+            if authority.is_same_place(&header, default_port) {
+                Ok(authority)
+            } else {
+                Err(bad("the target and Host name different hosts"))
+            }
+        }
+    }
+}
+
+fn parse(raw: &[u8]) -> Result<Host<'_>, Refused> {
+    Host::parse(raw).map_err(|invalid| bad(invalid.reason()))
+}
+
+fn peer(extensions: &Extensions) -> Result<IpAddr, Refused> {
+    match extensions.get::<ConnectInfo<SocketAddr>>() {
+        Some(ConnectInfo(peer)) => Ok(peer.ip()),
+        None => Err((
+            RejectionReason::PeerUnknown,
+            "trusted proxies are configured, but the request has no ConnectInfo<SocketAddr>; \
+             serve with into_make_service_with_connect_info::<SocketAddr>()",
+        )),
+    }
+}
+
+/// The one host that a trusted proxy names, by `X-Forwarded-Host`, by `Forwarded` (RFC 7239), or by both alike.
+fn forwarded_host(headers: &HeaderMap) -> Result<Host<'_>, Refused> {
+    let by_x = single(
+        headers,
+        &FORWARDING[1],
+        "there is more than one X-Forwarded-Host line",
+    )?
+    .map(|value| parse(value.as_bytes()))
+    .transpose()?;
+    let by_rfc = single(headers, &FORWARDING[0], "there is more than one Forwarded line")?
+        .map(host_of_forwarded)
+        .transpose()?
+        .flatten();
+    match (by_x, by_rfc) {
+        (Some(host), None) | (None, Some(host)) => Ok(host),
+        (Some(a), Some(b)) if a.is_same_place(&b, None) => Ok(a),
+        (Some(_), Some(_)) => Err(bad("X-Forwarded-Host and Forwarded name different hosts")),
+        // A client can make some proxies strip their own header ("Connection: X-Forwarded-Host"): Host is no
+        // substitute for it.
+        (None, None) => Err(bad("a trusted proxy sent no forwarded host")),
+    }
+}
+
+fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    more_than_one: &'static str,
+) -> Result<Option<&'a HeaderValue>, Refused> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(bad(more_than_one));
+    }
+    Ok(first)
+}
+
+/// The `host` of a `Forwarded` line with one element. Two elements are two proxies, of which one is a guess.
+fn host_of_forwarded(value: &HeaderValue) -> Result<Option<Host<'_>>, Refused> {
+    let text = value.to_str().map_err(|_| bad("Forwarded is not ASCII"))?;
+    if text.contains(',') {
+        return Err(bad("Forwarded has more than one element"));
+    }
+    let mut found = None;
+    for pair in text.split(';') {
+        let Some((name, value)) = pair.split_once('=') else {
+            return Err(bad("Forwarded is malformed"));
+        };
+        if !name.trim().eq_ignore_ascii_case("host") {
+            continue;
+        }
+        let value = value.trim();
+        let value = match value.strip_prefix('"') {
+            Some(quoted) => quoted
+                .strip_suffix('"')
+                .ok_or(bad("Forwarded has an open quote"))?,
+            None => value,
+        };
+        if found.replace(parse(value.as_bytes())?).is_some() {
+            return Err(bad("Forwarded names two hosts"));
+        }
+    }
+    Ok(found)
+}
+
+fn forwarded_proto_is_https(headers: &HeaderMap) -> bool {
+    match single(headers, &FORWARDING[4], "") {
+        Ok(Some(value)) => value.as_bytes().eq_ignore_ascii_case(b"https"),
+        _ => false,
+    }
+}
+
+/// Takes out the forwarding headers that were not believed, so that nothing further in believes them.
+pub(crate) fn remove_unbelieved(headers: &mut HeaderMap, proxies_are_configured: bool) {
+    for (at, name) in FORWARDING.iter().enumerate() {
+        if proxies_are_configured || NAMES_A_HOST.contains(&at) {
+            while headers.remove(name).is_some() {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn decide(request: &Request<()>, proxies: Option<&TrustedProxies>) -> Result<String, Refused> {
+        let target = Target {
+            method: request.method(),
+            uri: request.uri(),
+            version: request.version(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        };
+        effective_host(&target, &HeaderScan::of(request.headers()), proxies)
+            .map(|authority| authority.host.name().to_owned())
+    }
+
+    fn from(peer: &str, headers: &[(&str, &str)]) -> Request<()> {
+        let mut request = Request::get("/").header("host", "acme.app.test");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut request = request.body(()).unwrap();
+        let peer: SocketAddr = peer.parse().unwrap();
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request
+    }
+
+    #[test]
+    fn a_trusted_peer_names_the_host_and_nobody_else_does() {
+        let proxies = TrustedProxies::new(["10.0.0.0/8", "::1"]).unwrap();
+        let host = |peer, headers: &[(&str, &str)]| decide(&from(peer, headers), Some(&proxies));
+        let x = ("x-forwarded-host", "beta.app.test");
+        assert_eq!(host("10.1.2.3:9", &[x]).unwrap(), "beta.app.test");
+        assert_eq!(host("[::1]:9", &[x]).unwrap(), "beta.app.test");
+        assert_eq!(
+            host("[::ffff:10.1.2.3]:9", &[x]).unwrap(),
+            "beta.app.test",
+            "a mapped address"
+        );
+        assert_eq!(host("11.1.2.3:9", &[x]).unwrap(), "acme.app.test", "untrusted");
+        let forwarded = ("forwarded", "for=1.2.3.4;Host=\"beta.app.test:443\";proto=https");
+        assert_eq!(host("10.1.2.3:9", &[forwarded]).unwrap(), "beta.app.test");
+    }
+
+    #[test]
+    fn a_trusted_peer_that_is_unclear_is_refused() {
+        let proxies = TrustedProxies::new(["10.0.0.0/8"]).unwrap();
+        let x = ("x-forwarded-host", "beta.app.test");
+        for headers in [
+            &[][..],
+            &[x, x],
+            &[("x-forwarded-host", "a.test, b.test")],
+            &[("x-forwarded-host", "")],
+            &[x, ("forwarded", "host=acme.app.test")],
+            &[("forwarded", "host=a.test, host=b.test")],
+            &[("forwarded", "host=a.test;host=b.test")],
+            &[("forwarded", "host=\"a.test")],
+            &[("forwarded", "for=1.2.3.4")],
+            &[("forwarded", "nonsense")],
+        ] {
+            let (reason, _) = decide(&from("10.1.2.3:9", headers), Some(&proxies)).unwrap_err();
+            assert_eq!(reason, RejectionReason::BadHost, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_trust_list_without_peer_addresses_is_a_named_error() {
+        let proxies = TrustedProxies::new(["10.0.0.0/8"]).unwrap();
+        let request = Request::get("/").header("host", "a.test").body(()).unwrap();
+        let (reason, text) = decide(&request, Some(&proxies)).unwrap_err();
+        assert_eq!(reason, RejectionReason::PeerUnknown);
+        assert!(text.contains("into_make_service_with_connect_info"));
+    }
+
+    #[test]
+    fn what_was_not_believed_is_taken_out() {
+        let mut headers = HeaderMap::new();
+        for name in &FORWARDING {
+            headers.append(name, HeaderValue::from_static("beta.app.test"));
+            headers.append(name, HeaderValue::from_static("again"));
+        }
+        assert!(HeaderScan::of(&headers).has_forwarding());
+        let mut without_proxies = headers.clone();
+        remove_unbelieved(&mut without_proxies, false);
+        let mut left: Vec<_> = without_proxies.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(
+            left,
+            [
+                "x-forwarded-for",
+                "x-forwarded-port",
+                "x-forwarded-prefix",
+                "x-forwarded-proto",
+                "x-real-ip"
+            ]
+        );
+        remove_unbelieved(&mut headers, true);
+        assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn every_forwarding_header_passes_the_cheap_look() {
+        for name in &FORWARDING {
+            assert!(may_forward(name.as_str()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! What this process knows of tenants: which keys lead where, one live control block for each tenant.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tenancy_core::{KeyKind, TenantChange, TenantEntry, TenantId, TenantKey, TenantRecord};
+
+use super::table::{KeyEntry, Keyed, ShardedTable};
+use crate::{Tenant, event::Event, home::Home, tenant::ControlBlock};
+
+pub(crate) struct Directory {
+    home: Arc<Home>,
+    /// Blocks of the complete snapshot.
+    ids: ShardedTable<Tenant>,
+    keys: ShardedTable<KeyEntry>,
+    /// Counts invalidations. A record that was read before one is not remembered after it.
+    generation: AtomicU64,
+    writer: Mutex<Strays>,
+}
+
+/// Blocks that are alive outside of the snapshot, because a cache or a request holds them.
+#[derive(Default)]
+struct Strays {
+    blocks: HashMap<TenantId, Weak<ControlBlock>>,
+    prune_at: usize,
+}
+
+impl Strays {
+    fn get(&self, id: &TenantId) -> Option<Arc<ControlBlock>> {
+        self.blocks.get(id).and_then(Weak::upgrade)
+    }
+
+    fn insert(&mut self, block: &Arc<ControlBlock>) {
+        if self.blocks.len() >= self.prune_at.max(64) {
+            self.blocks.retain(|_, block| block.strong_count() > 0);
+            self.prune_at = 2 * self.blocks.len();
+        }
+        self.blocks.insert(block.id().clone(), Arc::downgrade(block));
+    }
+}
+
+/// A moment between invalidations, taken before a look-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Generation(u64);
+
+impl Directory {
+    pub(crate) fn new(home: Arc<Home>) -> Self {
+        Self {
+            home,
+            ids: ShardedTable::new(),
+            keys: ShardedTable::new(),
+            generation: AtomicU64::new(0),
+            writer: Mutex::default(),
+        }
+    }
+
+    /// The hot path: finds the tenant of a key in the snapshot.
+    pub(crate) fn find(&self, kind: KeyKind, value: &str) -> Option<Tenant> {
+        if kind == KeyKind::Id {
+            return self.ids.with(kind, value, Tenant::clone);
+        }
+        self.keys.with(kind, value, |entry| entry.tenant().clone())
+    }
+
+    pub(crate) fn generation(&self) -> Generation {
+        Generation(self.generation.load(Ordering::Acquire))
+    }
+
+    /// Makes every look-up that is under way now forget what it read.
+    pub(crate) fn invalidate(&self) {
+        let _writer = self.write();
+        self.advance_generation();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// The one live block of the tenant that this record is of, brought up to date. `None` when something was
+    /// invalidated since `read_at`: the record may be from before.
+    ///
+    /// `remember` runs under the same lock, so that what it keeps is never older than an invalidation.
+    pub(crate) fn adopt(
+        &self,
+        record: TenantRecord,
+        read_at: Generation,
+        remember: impl FnOnce(&Tenant),
+    ) -> Option<Tenant> {
+        let mut writer = self.write();
+        if self.generation() != read_at {
+            return None;
+        }
+        let tenant = writer.intern(record, ControlBlock::update);
+        if self.find(KeyKind::Id, tenant.id().as_str()).is_none() {
+            writer.strays.insert(tenant.block());
+        }
+        remember(&tenant);
+        Some(tenant)
+    }
+
+    /// Runs `remember` unless something was invalidated since `read_at`.
+    pub(crate) fn remember_absence(&self, read_at: Generation, remember: impl FnOnce()) {
+        let _writer = self.write();
+        if self.generation() == read_at {
+            remember();
+        }
+    }
+
+    /// Begins to read the whole list anew. What is known stays in force until [`Rebuild::finish`].
+    pub(crate) fn rebuild(&self) -> Rebuild<'_> {
+        self.invalidate();
+        Rebuild {
+            directory: self,
+            tenants: Vec::new(),
+            keys: Vec::new(),
+        }
+    }
+
+    fn known_but_not_in(&self, listed: &[Tenant]) -> Vec<Tenant> {
+        let listed: HashSet<&TenantId> = listed.iter().map(Tenant::id).collect();
+        let mut gone = Vec::new();
+        self.ids.for_each(|tenant| {
+            if !listed.contains(tenant.id()) {
+                gone.push(tenant.clone());
+            }
+        });
+        gone
+    }
+
+    /// Brings the snapshot to what these tenants are now.
+    pub(crate) fn apply(&self, changes: Vec<TenantChange>) {
+        let mut writer = self.write();
+        self.advance_generation();
+        for change in changes {
+            writer.apply(change);
+        }
+    }
+
+    /// Every tenant of the snapshot with its keys, for the snapshot file.
+    pub(crate) fn entries(&self) -> Vec<TenantEntry> {
+        let mut keys: HashMap<TenantId, Vec<TenantKey<'static>>> = HashMap::new();
+        self.keys.for_each(|entry| {
+            let (kind, value) = entry.key();
+            if let Ok(key) = TenantKey::new(kind, value.to_owned().into()) {
+                keys.entry(entry.tenant().id().clone()).or_default().push(key);
+            }
+        });
+        let mut entries = Vec::with_capacity(self.ids.len());
+        self.ids.for_each(|tenant| {
+            entries.push(TenantEntry {
+                record: TenantRecord::clone(&tenant.record()),
+                keys: keys.remove(tenant.id()).unwrap_or_default(),
+            });
+        });
+        entries
+    }
+
+    fn advance_generation(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn write(&self) -> Writer<'_> {
+        Writer {
+            directory: self,
+            // What panicked under the lock left whole tables behind: each step is one pointer store.
+            strays: self.writer.lock().unwrap_or_else(PoisonError::into_inner),
+            told: Told {
+                home: &self.home,
+                events: Vec::new(),
+            },
+        }
+    }
+}
+
+/// The list of all tenants while it is read, page by page.
+pub(crate) struct Rebuild<'a> {
+    directory: &'a Directory,
+    tenants: Vec<Tenant>,
+    keys: Vec<KeyEntry>,
+}
+
+impl Rebuild<'_> {
+    /// Takes a page. Blocks that are alive get its records at once, older or not: the list has the last word.
+    pub(crate) fn add(&mut self, entries: Vec<TenantEntry>) {
+        let mut writer = self.directory.write();
+        for entry in entries {
+            let tenant = writer.intern(entry.record, ControlBlock::replace);
+            // Findable from now on, so that a look-up in between does not make a second block.
+            if self.directory.find(KeyKind::Id, tenant.id().as_str()).is_none() {
+                writer.strays.insert(tenant.block());
+            }
+            for key in &entry.keys {
+                self.keys
+                    .push(KeyEntry::new(key.kind(), key.value(), tenant.clone()));
+            }
+            self.tenants.push(tenant);
+        }
+    }
+
+    /// Makes the snapshot exactly what was added.
+    pub(crate) fn finish(self) {
+        let mut writer = self.directory.write();
+        self.directory.advance_generation();
+        for tenant in self.directory.known_but_not_in(&self.tenants) {
+            writer.retire(tenant);
+        }
+        self.directory.keys.replace_all(self.keys);
+        self.directory.ids.replace_all(self.tenants);
+        let ids = &self.directory.ids;
+        writer.strays.blocks.retain(|id, block| {
+            block.strong_count() > 0 && ids.with(KeyKind::Id, id.as_str(), |_| ()).is_none()
+        });
+        writer.strays.blocks.shrink_to_fit();
+    }
+}
+
+/// The right to change the directory.
+struct Writer<'a> {
+    directory: &'a Directory,
+    strays: MutexGuard<'a, Strays>,
+    /// Declared after the lock and therefore dropped after it: a listener may call back.
+    told: Told<'a>,
+}
+
+/// Events that are told once the lock is free.
+struct Told<'a> {
+    home: &'a Home,
+    events: Vec<Event>,
+}
+
+impl Told<'_> {
+    fn later(&mut self, event: impl FnOnce() -> Event) {
+        if self.home.listener.is_some() {
+            self.events.push(event());
+        }
+    }
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        for event in self.events.drain(..) {
+            self.home.emit(|| event);
+        }
+    }
+}
+
+impl Writer<'_> {
+    fn intern(&mut self, record: TenantRecord, update: fn(&ControlBlock, TenantRecord) -> bool) -> Tenant {
+        let known = self
+            .directory
+            .find(KeyKind::Id, record.id.as_str())
+            .or_else(|| self.strays.get(&record.id).map(Tenant::new));
+        let Some(tenant) = known else {
+            return Tenant::new(Arc::new(ControlBlock::new(
+                record,
+                Arc::clone(&self.directory.home),
+            )));
+        };
+        if update(tenant.block(), record) {
+            self.told.later(|| Event::TenantChanged {
+                tenant: tenant.clone(),
+            });
+        }
+        tenant
+    }
+
+    fn apply(&mut self, change: TenantChange) {
+        let directory = self.directory;
+        let present: HashSet<&TenantKey<'static>> = change
+            .current
+            .iter()
+            .flat_map(|entry| entry.keys.iter())
+            .collect();
+        // Names that are given up go first, so that a name never leads to two tenants.
+        for key in change.keys_touched.iter().filter(|key| !present.contains(*key)) {
+            directory
+                .keys
+                .remove_if(key.kind(), key.value(), |entry| *entry.tenant().id() == change.id);
+        }
+        match change.current {
+            Some(entry) => {
+                let tenant = self.intern(entry.record, ControlBlock::update);
+                for key in &entry.keys {
+                    let known = directory
+                        .keys
+                        .with(key.kind(), key.value(), |known| *known.tenant() == tenant);
+                    if known != Some(true) {
+                        directory
+                            .keys
+                            .insert(KeyEntry::new(key.kind(), key.value(), tenant.clone()));
+                    }
+                }
+                if directory.find(KeyKind::Id, tenant.id().as_str()).is_none() {
+                    directory.ids.insert(tenant);
+                }
+            }
+            None => {
+                let gone = directory.ids.remove_if(KeyKind::Id, change.id.as_str(), |_| true);
+                let stray = self.strays.get(&change.id).map(Tenant::new);
+                for tenant in gone.into_iter().chain(stray) {
+                    self.retire(tenant);
+                }
+            }
+        }
+    }
+
+    fn retire(&mut self, tenant: Tenant) {
+        tenant.block().retire();
+        self.strays.blocks.remove(tenant.id());
+        self.told.later(|| Event::TenantRetired { tenant });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tenancy_core::TenantStatus;
+
+    use super::*;
+    use crate::tenant::tests::home;
+
+    fn record(id: &str, epoch: u64) -> TenantRecord {
+        let mut record = TenantRecord::new(TenantId::new(id).unwrap());
+        record.epoch = epoch;
+        record
+    }
+
+    fn load(directory: &Directory, entries: Vec<TenantEntry>) {
+        let mut rebuild = directory.rebuild();
+        for entry in entries {
+            rebuild.add(vec![entry]);
+        }
+        rebuild.finish();
+    }
+
+    fn slug(value: &str) -> TenantKey<'static> {
+        TenantKey::slug(value.to_owned()).unwrap()
+    }
+
+    fn entry(id: &str, epoch: u64, keys: &[&str]) -> TenantEntry {
+        TenantEntry {
+            record: record(id, epoch),
+            keys: keys.iter().map(|key| slug(key)).collect(),
+        }
+    }
+
+    fn changed(current: TenantEntry, touched: &[&str]) -> TenantChange {
+        TenantChange {
+            id: current.record.id.clone(),
+            keys_touched: touched.iter().map(|key| slug(key)).collect(),
+            current: Some(current),
+        }
+    }
+
+    #[test]
+    fn keys_of_one_tenant_share_one_block_through_every_change() {
+        let directory = Directory::new(home());
+        load(&directory, vec![entry("acme", 1, &["acme", "acme-shop"])]);
+        let first = directory.find(KeyKind::Slug, "acme").unwrap();
+        assert_eq!(Some(first.clone()), directory.find(KeyKind::Slug, "acme-shop"));
+        assert_eq!(Some(first.clone()), directory.find(KeyKind::Id, "acme"));
+
+        let mut suspended = entry("acme", 2, &["acme"]);
+        suspended.record.status = TenantStatus::Suspended;
+        directory.apply(vec![changed(suspended, &["acme", "acme-shop"])]);
+        assert_eq!(
+            first.status(),
+            TenantStatus::Suspended,
+            "the handle that is out sees the change"
+        );
+        assert_eq!(directory.find(KeyKind::Slug, "acme-shop"), None);
+        load(&directory, vec![entry("acme", 3, &["acme"])]);
+        assert_eq!(Some(first), directory.find(KeyKind::Slug, "acme"));
+    }
+
+    #[test]
+    fn a_record_read_before_an_invalidation_is_not_adopted_after_it() {
+        let directory = Directory::new(home());
+        let read_at = directory.generation();
+        directory.invalidate();
+        assert!(
+            directory
+                .adopt(record("acme", 1), read_at, |_| panic!("remembered"))
+                .is_none()
+        );
+        directory.remember_absence(read_at, || panic!("remembered"));
+    }
+
+    #[test]
+    fn a_stray_block_is_found_again_while_it_is_held_and_enters_the_snapshot() {
+        let directory = Directory::new(home());
+        let held = directory
+            .adopt(record("acme", 1), directory.generation(), |_| ())
+            .unwrap();
+        let again = directory
+            .adopt(record("acme", 1), directory.generation(), |_| ())
+            .unwrap();
+        assert_eq!(held, again);
+        load(&directory, vec![entry("acme", 2, &["acme"])]);
+        assert_eq!(directory.find(KeyKind::Slug, "acme"), Some(held));
+    }
+
+    #[test]
+    fn purge_retires_the_block_and_frees_the_name() {
+        let directory = Directory::new(home());
+        load(&directory, vec![entry("acme", 1, &["acme"])]);
+        let old = directory.find(KeyKind::Slug, "acme").unwrap();
+        directory.apply(vec![
+            TenantChange {
+                id: old.id().clone(),
+                keys_touched: vec![slug("acme")],
+                current: None,
+            },
+            changed(entry("acme-2", 3, &["acme"]), &["acme"]),
+        ]);
+        assert_eq!(old.status(), TenantStatus::Deleted);
+        let new = directory.find(KeyKind::Slug, "acme").unwrap();
+        assert_eq!(new.id().as_str(), "acme-2");
+        assert_eq!(directory.find(KeyKind::Id, "acme"), None);
+    }
+
+    #[test]
+    fn a_name_that_moved_is_not_taken_away_by_the_late_news_of_its_former_owner() {
+        let directory = Directory::new(home());
+        load(&directory, vec![entry("a", 1, &["shop"]), entry("b", 1, &[])]);
+        // The batch is ordered by tenant, not by key: b's gain may stand before a's loss.
+        directory.apply(vec![
+            changed(entry("b", 3, &["shop"]), &["shop"]),
+            changed(entry("a", 2, &[]), &["shop"]),
+        ]);
+        assert_eq!(directory.find(KeyKind::Slug, "shop").unwrap().id().as_str(), "b");
+    }
+
+    #[test]
+    fn a_restored_catalogue_wins_over_newer_records() {
+        let directory = Directory::new(home());
+        let mut newer = entry("acme", 9, &["acme"]);
+        newer.record.status = TenantStatus::Suspended;
+        load(&directory, vec![newer]);
+        load(&directory, vec![entry("acme", 4, &["acme"])]);
+        assert_eq!(
+            directory.find(KeyKind::Slug, "acme").unwrap().status(),
+            TenantStatus::Active
+        );
+    }
+}

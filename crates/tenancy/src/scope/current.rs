@@ -1,0 +1,189 @@
+//! The current tenant of the thread, swapped in for each poll and out again after it.
+
+use std::cell::Cell;
+
+use crate::{Tenant, event::Event, home::Home};
+use std::sync::Arc;
+
+use super::values::RequestValues;
+
+thread_local! {
+    static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
+}
+
+/// For whom code runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scope {
+    /// For this tenant.
+    Tenant(Tenant),
+    /// For no tenant, on purpose: the landing page, sign-up, administration.
+    Central,
+}
+
+impl Scope {
+    /// The tenant; `None` for central code.
+    pub fn tenant(&self) -> Option<&Tenant> {
+        match self {
+            Self::Tenant(tenant) => Some(tenant),
+            Self::Central => None,
+        }
+    }
+}
+
+/// A scope and what belongs to this one run of it.
+pub(crate) struct Current {
+    pub(crate) scope: Scope,
+    pub(crate) route: Option<axum::extract::MatchedPath>,
+    /// Allocated when something is registered.
+    pub(crate) values: Option<Box<RequestValues>>,
+    /// Set only when somebody listens.
+    listening: Option<Arc<Home>>,
+    /// Whether the cache-scope stage has run.
+    pub(crate) cache_scope: bool,
+}
+
+/// Where a future keeps its scope between polls. Ends the scope when it is dropped.
+pub(crate) struct Slot {
+    current: Option<Current>,
+}
+
+impl Slot {
+    pub(crate) const fn empty() -> Self {
+        Self { current: None }
+    }
+
+    pub(crate) fn new(scope: Scope, home: Option<&Arc<Home>>) -> Self {
+        let listening = home.filter(|home| home.listener.is_some()).cloned();
+        if let (Some(home), Scope::Tenant(tenant)) = (&listening, &scope) {
+            home.emit(|| Event::ScopeEntered {
+                tenant: tenant.clone(),
+            });
+        }
+        Self {
+            current: Some(Current {
+                scope,
+                route: None,
+                values: None,
+                listening,
+                cache_scope: false,
+            }),
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.current.is_some()
+    }
+
+    pub(crate) fn has_values(&self) -> bool {
+        self.current
+            .as_ref()
+            .is_some_and(|current| current.values.is_some())
+    }
+
+    pub(crate) fn open_cache_scope(&mut self) {
+        if let Some(current) = &mut self.current {
+            current.cache_scope = true;
+        }
+    }
+
+    pub(crate) fn take(&mut self) -> Self {
+        Self {
+            current: self.current.take(),
+        }
+    }
+
+    /// Makes this the thread's current scope until the guard is dropped, by whatever way.
+    /// An empty slot changes nothing: what is current stays so.
+    pub(crate) fn enter(&mut self) -> Entered<'_> {
+        let swapped = self.current.is_some() && self.swap();
+        Entered { slot: self, swapped }
+    }
+
+    /// Exchanges the slot's content with the thread's. False when the thread is ending.
+    fn swap(&mut self) -> bool {
+        let mine = self.current.take();
+        match CURRENT.try_with(|current| current.replace(mine)) {
+            Ok(outer) => {
+                self.current = outer;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Ends the scope: what was registered is cleaned up, inside the scope, last first.
+    pub(crate) fn close(&mut self) {
+        let Some(current) = &mut self.current else { return };
+        let values = current.values.take();
+        let route = current.route.take();
+        let listening = current.listening.take();
+        if let Some(values) = values {
+            let tenant = current.scope.tenant().cloned();
+            let _entered = self.enter();
+            values.clean_up(
+                tenant.as_ref(),
+                route.as_ref().map(|route| route.as_str()),
+                listening.as_deref(),
+            );
+        }
+        if let (
+            Some(home),
+            Some(Current {
+                scope: Scope::Tenant(tenant),
+                ..
+            }),
+        ) = (listening, &self.current)
+        {
+            home.emit(|| Event::ScopeLeft {
+                tenant: tenant.clone(),
+            });
+        }
+        self.current = None;
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The time during which a slot's scope is the current one.
+pub(crate) struct Entered<'a> {
+    slot: &'a mut Slot,
+    swapped: bool,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        if self.swapped {
+            self.slot.swap();
+        }
+    }
+}
+
+/// Looks at what is current. The callback must not call user code: nothing is current while it runs.
+pub(crate) fn with_current<R>(look: impl FnOnce(Option<&mut Current>) -> R) -> R {
+    let mut current = CURRENT.try_with(Cell::take).ok().flatten();
+    let answer = look(current.as_mut());
+    if current.is_some() {
+        let _ = CURRENT.try_with(|place| place.set(current));
+    }
+    answer
+}
+
+/// For whom the code that asks runs; `None` outside of every scope, in a plain `tokio::spawn` for instance.
+///
+/// Copies a pointer; allocates nothing and takes no lock.
+pub fn current() -> Option<Scope> {
+    with_current(|current| current.map(|current| current.scope.clone()))
+}
+
+/// The current tenant; `None` outside of every scope and in central code.
+pub fn current_tenant() -> Option<Tenant> {
+    match current()? {
+        Scope::Tenant(tenant) => Some(tenant),
+        Scope::Central => None,
+    }
+}

@@ -1,0 +1,422 @@
+//! Settings of the stack, checked when it is built.
+
+use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
+
+use axum::{body::Body, response::IntoResponse};
+use http::{Request, Response};
+use tenancy_core::{Clock, Host, SystemClock, TenantStore};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    composite::{BoxedService, Piece, UserLayer, erase_layer},
+    order::{Order, OrderMistake, Stage},
+    phase::{Phase, Segment, SegmentShared},
+    tenancy::{OrderInForce, Tenancy, TenancyParts},
+};
+use crate::{
+    event::TenancyListener,
+    gate::{BypassSettings, GatePolicy, GlobalMaintenance},
+    home::Home,
+    rejection::{Rejection, RejectionResponder},
+    resolve::{Chain, Lookup, ResolveSettings, Resolver, TrustedProxies},
+    store::ErasedStore,
+};
+
+/// Collects the settings of a stack. Every setter consumes and returns the builder; [`build`](Self::build) checks.
+pub struct TenancyBuilder {
+    chain: Chain,
+    store: Arc<dyn ErasedStore>,
+    order: Order,
+    user_layers: Vec<(Place, UserLayer)>,
+    central_hosts: Vec<String>,
+    proxies: Option<TrustedProxies>,
+    resolve: ResolveSettings,
+    gate: GatePolicy,
+    bypass: BypassSettings,
+    maintenance: Option<GlobalMaintenance>,
+    body_limit: u64,
+    deadline: Duration,
+    responder: Option<Arc<RejectionResponder>>,
+    listener: Option<Arc<dyn TenancyListener>>,
+    clock: Option<Arc<dyn Clock>>,
+    always_https: bool,
+    track_routes: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Before(Stage),
+    After(Stage),
+}
+
+impl Place {
+    fn stage(self) -> Stage {
+        match self {
+            Self::Before(stage) | Self::After(stage) => stage,
+        }
+    }
+}
+
+impl TenancyBuilder {
+    pub(crate) fn new(identifiers: impl Into<Chain>, store: impl TenantStore) -> Self {
+        Self {
+            chain: identifiers.into(),
+            store: Arc::new(store),
+            order: Order::default(),
+            user_layers: Vec::new(),
+            central_hosts: Vec::new(),
+            proxies: None,
+            resolve: ResolveSettings::default(),
+            gate: GatePolicy::default(),
+            bypass: BypassSettings::default(),
+            maintenance: None,
+            body_limit: 2 * 1024 * 1024,
+            deadline: Duration::from_secs(30),
+            responder: None,
+            listener: None,
+            clock: None,
+            always_https: false,
+            track_routes: false,
+        }
+    }
+
+    /// Which stages there are and in which order. Default: [`Stage::ALL`].
+    #[must_use]
+    pub fn order(mut self, order: Order) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// Leaves a stage out.
+    #[must_use]
+    pub fn disable(mut self, stage: Stage) -> Self {
+        self.order.remove(stage);
+        self
+    }
+
+    /// Puts a layer of your own right inside of a stage. Several after one stage run in the order they were added.
+    #[must_use]
+    pub fn insert_after<L>(mut self, stage: Stage, layer: L) -> Self
+    where
+        L: Layer<BoxedService> + Send + Sync + 'static,
+        L::Service: Service<Request<Body>> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request<Body>>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request<Body>>>::Error: Into<Infallible> + 'static,
+        <L::Service as Service<Request<Body>>>::Future: Send + 'static,
+    {
+        self.user_layers.push((Place::After(stage), erase_layer(layer)));
+        self
+    }
+
+    /// Puts a layer of your own right outside of a stage. Several before one stage run in the order they were added.
+    #[must_use]
+    pub fn insert_before<L>(mut self, stage: Stage, layer: L) -> Self
+    where
+        L: Layer<BoxedService> + Send + Sync + 'static,
+        L::Service: Service<Request<Body>> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request<Body>>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request<Body>>>::Error: Into<Infallible> + 'static,
+        <L::Service as Service<Request<Body>>>::Future: Send + 'static,
+    {
+        self.user_layers.push((Place::Before(stage), erase_layer(layer)));
+        self
+    }
+
+    /// Hosts that belong to no tenant, such as `example.com` and `www.example.com`. A host that is not named here and
+    /// leads to no tenant is 404. Default: none.
+    #[must_use]
+    pub fn central_hosts(mut self, hosts: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.central_hosts.extend(hosts.into_iter().map(Into::into));
+        self
+    }
+
+    /// The proxies whose word on the original host counts. Default: none.
+    #[must_use]
+    pub fn trust_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.proxies = Some(proxies);
+        self
+    }
+
+    /// Whether every client speaks TLS, to a proxy in front for instance: cookies are `Secure` then, whatever the
+    /// request says. Default: only requests that say so.
+    #[must_use]
+    pub fn always_https(mut self, always: bool) -> Self {
+        self.always_https = always;
+        self
+    }
+
+    /// How look-ups behave.
+    #[must_use]
+    pub fn resolve_settings(mut self, settings: ResolveSettings) -> Self {
+        self.resolve = settings;
+        self
+    }
+
+    /// How tenants that are not served are answered.
+    #[must_use]
+    pub fn gate(mut self, policy: GatePolicy) -> Self {
+        self.gate = policy;
+        self
+    }
+
+    /// How the bypass of a tenant's maintenance works.
+    #[must_use]
+    pub fn bypass(mut self, settings: BypassSettings) -> Self {
+        self.bypass = settings;
+        self
+    }
+
+    /// The switch of the maintenance stage. Default: one of its own; see [`Tenancy::maintenance`].
+    #[must_use]
+    pub fn maintenance(mut self, switch: GlobalMaintenance) -> Self {
+        self.maintenance = Some(switch);
+        self
+    }
+
+    /// The largest body, in bytes. Default: 2 MiB.
+    #[must_use]
+    pub fn body_limit(mut self, bytes: u64) -> Self {
+        self.body_limit = bytes;
+        self
+    }
+
+    /// How long an answer may take to begin. Default: 30 s.
+    #[must_use]
+    pub fn deadline(mut self, after: Duration) -> Self {
+        self.deadline = after;
+        self
+    }
+
+    /// Replaces the answer to refused requests. `Cache-Control: no-store`, the reference and `Retry-After` are added to
+    /// whatever it returns. It must not name a tenant or repeat what the client sent.
+    #[must_use]
+    pub fn on_rejection(
+        mut self,
+        respond: impl Fn(&Rejection) -> Response<Body> + Send + Sync + 'static,
+    ) -> Self {
+        self.responder = Some(Arc::new(respond));
+        self
+    }
+
+    /// Is told what happens; see [`event`](crate::event). Default: nobody.
+    #[must_use]
+    pub fn listener(mut self, listener: impl TenancyListener) -> Self {
+        self.listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// Where time comes from. Default: the machine.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Carries the matched route of every request to reports on values that outlive their request, by one
+    /// `route_layer`. Without it, the route is known where a handler extracts `Tenant`, `Central` or `Resolution`.
+    /// Default: off, for it costs some 1,000 instructions a request.
+    #[must_use]
+    pub fn track_routes(mut self, track: bool) -> Self {
+        self.track_routes = track;
+        self
+    }
+
+    /// Builds the stack. Starts to follow the store if a tokio runtime is there; else the first request does.
+    ///
+    /// # Errors
+    /// When settings are impossible. All mistakes are named at once.
+    pub fn build(self) -> Result<Tenancy, ConfigError> {
+        let mut mistakes = Vec::new();
+        if let Err(error) = self.order.check() {
+            mistakes.extend(error.mistakes().iter().cloned().map(ConfigMistake::Order));
+        }
+        for (place, _) in &self.user_layers {
+            if !self.order.contains(place.stage()) {
+                mistakes.push(ConfigMistake::LayerWithoutStage { stage: place.stage() });
+            }
+        }
+        let mut central_hosts = Vec::new();
+        for host in &self.central_hosts {
+            match canonical_host(host) {
+                Ok(host) => central_hosts.push(host),
+                Err(mistake) => mistakes.push(mistake),
+            }
+        }
+        if self.order.contains(Stage::Deadline) && self.deadline.is_zero() {
+            mistakes.push(ConfigMistake::ZeroDeadline);
+        }
+        if self.chain.identifiers().len() == 0 {
+            mistakes.push(ConfigMistake::NoIdentifier);
+        }
+        if mistakes.is_empty() {
+            Ok(self.assemble(central_hosts))
+        } else {
+            Err(ConfigError { mistakes })
+        }
+    }
+
+    /// Builds a stack of which nothing was set that could be wrong.
+    pub(crate) fn build_default(self) -> Tenancy {
+        self.assemble(Vec::new())
+    }
+
+    fn assemble(self, central_hosts: Vec<Box<str>>) -> Tenancy {
+        let home = Arc::new(Home {
+            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            listener: self.listener,
+            bypass: self.bypass,
+        });
+        let lookup = Arc::new(Lookup::new(Arc::clone(&home), self.store, self.resolve));
+        let resolver = Arc::new(Resolver {
+            lookup: Arc::clone(&lookup),
+            chain: self.chain,
+            central_hosts: central_hosts.into(),
+            proxies: self.proxies,
+        });
+        let shared = Arc::new(SegmentShared {
+            home: Arc::clone(&home),
+            responder: self.responder,
+            always_https: self.always_https,
+        });
+        let parts = TenancyParts {
+            resolver,
+            gate: self.gate,
+            maintenance: self.maintenance.unwrap_or_default(),
+            body_limit: self.body_limit,
+            deadline: self.deadline,
+            shared,
+        };
+        let (pieces, order) = arrange(&self.order, &self.user_layers, &parts);
+        lookup.follow();
+        Tenancy::from_parts(parts, pieces, order, self.track_routes)
+    }
+}
+
+impl fmt::Debug for TenancyBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TenancyBuilder")
+            .field("identifiers", &self.chain)
+            .field("order", &self.order)
+            .finish_non_exhaustive()
+    }
+}
+
+fn canonical_host(host: &str) -> Result<Box<str>, ConfigMistake> {
+    let mistake = |reason: &'static str| ConfigMistake::CentralHost {
+        host: host.chars().take(64).collect(),
+        reason,
+    };
+    let parsed = Host::parse(host.as_bytes()).map_err(|invalid| mistake(invalid.reason()))?;
+    if parsed.port().is_some() {
+        return Err(mistake(
+            "ports play no part in who a request is for; leave it out",
+        ));
+    }
+    Ok(parsed.name().into())
+}
+
+/// Groups the stages between the user's layers, outside in.
+fn arrange(order: &Order, layers: &[(Place, UserLayer)], parts: &TenancyParts) -> (Vec<Piece>, OrderInForce) {
+    let mut pieces = Vec::new();
+    let mut names = Vec::new();
+    let mut phases = Vec::new();
+    let mut resolved = false;
+    let mut put_layers =
+        |place: Place, phases: &mut Vec<Phase>, names: &mut Vec<Option<Stage>>, resolved: bool| {
+            for (_, layer) in layers.iter().filter(|(at, _)| *at == place) {
+                flush(phases, parts, &mut pieces);
+                pieces.push(Piece::User(Arc::clone(layer)));
+                names.push(None);
+                if resolved {
+                    phases.push(Phase::Reopen);
+                }
+            }
+        };
+    for stage in order.stages() {
+        put_layers(Place::Before(stage), &mut phases, &mut names, resolved);
+        phases.push(parts.phase(stage));
+        names.push(Some(stage));
+        resolved |= stage == Stage::Resolve;
+        put_layers(Place::After(stage), &mut phases, &mut names, resolved);
+    }
+    flush(&mut phases, parts, &mut pieces);
+    if pieces.is_empty() {
+        pieces.push(Piece::Stages(parts.empty_segment()));
+    }
+    (pieces, OrderInForce::new(names))
+}
+
+fn flush(phases: &mut Vec<Phase>, parts: &TenancyParts, pieces: &mut Vec<Piece>) {
+    if !phases.is_empty() {
+        pieces.push(Piece::Stages(Arc::new(Segment {
+            phases: std::mem::take(phases).into(),
+            shared: Arc::clone(&parts.shared),
+        })));
+    }
+}
+
+/// One thing that is wrong with a stack's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigMistake {
+    /// The order of stages makes no sense.
+    Order(OrderMistake),
+    /// A layer is to stand beside a stage that is not in the order.
+    LayerWithoutStage {
+        /// The stage.
+        stage: Stage,
+    },
+    /// A central host is no host.
+    CentralHost {
+        /// The host, cut to 64 characters.
+        host: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The deadline is zero: every request would fail.
+    ZeroDeadline,
+    /// The chain has no identifier: every request would be without tenant.
+    NoIdentifier,
+}
+
+impl fmt::Display for ConfigMistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Order(mistake) => mistake.fmt(f),
+            Self::LayerWithoutStage { stage } => {
+                write!(f, "a layer is to stand beside {stage}, which is not in the order")
+            }
+            Self::CentralHost { host, reason } => write!(f, "central host {host:?} is not valid: {reason}"),
+            Self::ZeroDeadline => f.write_str("the deadline is zero; disable the deadline stage instead"),
+            Self::NoIdentifier => {
+                f.write_str("the chain has no identifier, so no request would have a tenant")
+            }
+        }
+    }
+}
+
+/// A stack's settings are impossible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    mistakes: Vec<ConfigMistake>,
+}
+
+impl ConfigError {
+    /// Everything that is wrong.
+    pub fn mistakes(&self) -> &[ConfigMistake] {
+        &self.mistakes
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the tenancy stack is not built right")?;
+        for mistake in &self.mistakes {
+            write!(f, "\n  - {mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}

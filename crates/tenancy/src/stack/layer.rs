@@ -1,0 +1,101 @@
+//! Single stages as plain tower layers.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tenancy_core::SystemClock;
+use tower_layer::Layer;
+
+use super::{
+    phase::{Phase, Segment, SegmentShared},
+    service::StageService,
+};
+use crate::{
+    gate::{BypassSettings, GlobalMaintenance},
+    home::Home,
+};
+
+/// One stage as a tower layer that works alone, around any service of requests, in a `ServiceBuilder`.
+///
+/// Stages that need a stack's settings come from [`Tenancy::stage`](super::Tenancy::stage); the others can be made here. The whole stack
+/// as one layer, [`Tenancy`](super::Tenancy), costs less than its stages one by one.
+///
+/// ```
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use axum::{Router, body::Body, http::Request, routing::get};
+/// use tenancy::stack::StageLayer;
+/// use tower::{ServiceBuilder, ServiceExt};
+///
+/// let app = ServiceBuilder::new()
+///     .layer(StageLayer::panic_catch())
+///     .layer(StageLayer::body_limit(1024))
+///     .service(Router::<()>::new().route("/", get(|| async { panic!("oh") as &str })));
+/// assert_eq!(app.oneshot(Request::get("/").body(Body::empty())?).await?.status(), 500);
+/// # Ok(())
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct StageLayer {
+    segment: Arc<Segment>,
+}
+
+impl StageLayer {
+    pub(crate) fn new(phase: Phase, shared: Arc<SegmentShared>) -> Self {
+        Self {
+            segment: Arc::new(Segment {
+                phases: Box::new([phase]),
+                shared,
+            }),
+        }
+    }
+
+    fn alone(phase: Phase) -> Self {
+        let home = Home {
+            clock: Arc::new(SystemClock::new()),
+            listener: None,
+            bypass: BypassSettings::default(),
+        };
+        let shared = SegmentShared {
+            home: Arc::new(home),
+            responder: None,
+            always_https: false,
+        };
+        Self::new(phase, Arc::new(shared))
+    }
+
+    /// Turns a panic of the inner service into 500. What the panic said is in the log only.
+    pub fn panic_catch() -> Self {
+        Self::alone(Phase::PanicCatch)
+    }
+
+    /// Refuses bodies of more than `bytes` with 413: by `Content-Length` before the inner service is called, by
+    /// count while it reads what comes without one.
+    pub fn body_limit(bytes: u64) -> Self {
+        Self::alone(Phase::BodyLimit(bytes))
+    }
+
+    /// Answers with 504 when the inner service has not begun its answer `after` it was called. The body may take
+    /// longer. No timer is armed for an answer that is ready at once.
+    pub fn deadline(after: Duration) -> Self {
+        Self::alone(Phase::Deadline(after))
+    }
+
+    /// Answers for everybody while the switch is on.
+    pub fn maintenance(switch: GlobalMaintenance) -> Self {
+        Self::alone(Phase::Maintenance(switch))
+    }
+}
+
+impl<S> Layer<S> for StageLayer {
+    type Service = StageService<S>;
+
+    fn layer(&self, inner: S) -> StageService<S> {
+        StageService::new(Arc::clone(&self.segment), inner)
+    }
+}
+
+impl fmt::Debug for StageLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StageLayer").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,265 @@
+//! What each stage does to a request that passes.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::{Body, HttpBody},
+    extract::OriginalUri,
+};
+use http::{Request, Response, header};
+use http_body_util::Limited;
+
+use crate::{
+    event::Event,
+    gate::{GatePolicy, GlobalMaintenance, MaintenanceDecision, MaintenanceRequest, Subject},
+    home::Home,
+    rejection::{Rejection, RejectionReason, RejectionResponder, respond},
+    resolve::{Found, Outcome, Pending, Refusal, Resolution, Resolver},
+    scope::{Scope, Slot, with_current},
+    tenant::GateState,
+};
+
+/// A stage with its settings.
+pub(crate) enum Phase {
+    PanicCatch,
+    Maintenance(GlobalMaintenance),
+    Resolve(Arc<Resolver>),
+    Gate(GatePolicy),
+    BodyLimit(u64),
+    Deadline(Duration),
+    CacheScope,
+    /// Opens the scope again behind a layer of the user's, which may have moved the call to another task.
+    Reopen,
+}
+
+/// Stages that a request passes in one future.
+pub(crate) struct Segment {
+    pub(crate) phases: Box<[Phase]>,
+    pub(crate) shared: Arc<SegmentShared>,
+}
+
+pub(crate) struct SegmentShared {
+    pub(crate) home: Arc<Home>,
+    pub(crate) responder: Option<Arc<RejectionResponder>>,
+    /// Whether every client is known to speak TLS, whatever the request says.
+    pub(crate) always_https: bool,
+}
+
+/// A request on its way through the stages.
+pub(crate) struct Passage {
+    pub(crate) request: Request<Body>,
+    pub(crate) slot: Slot,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) catches_panics: bool,
+    secure: bool,
+}
+
+/// What a stage says.
+pub(crate) enum Step {
+    Next,
+    /// The catch begins: the stages after this one run inside of it.
+    Catch,
+    Answer(Box<Response<Body>>),
+    Ask(Arc<Resolver>, Pending),
+}
+
+impl Step {
+    fn answer(response: Response<Body>) -> Self {
+        Self::Answer(Box::new(response))
+    }
+}
+
+impl Passage {
+    pub(crate) fn new(request: Request<Body>) -> Self {
+        Self {
+            request,
+            slot: Slot::empty(),
+            deadline: None,
+            catches_panics: false,
+            secure: false,
+        }
+    }
+}
+
+impl SegmentShared {
+    pub(crate) fn refuse(&self, refusal: &Refusal) -> Response<Body> {
+        self.home.emit(|| Event::ResolutionFailed {
+            reason: refusal.reason,
+        });
+        let mut rejection = Rejection::new(refusal.reason, &refusal.detail);
+        if let Some(retry_after) = refusal.retry_after {
+            rejection = rejection.with_retry_after(retry_after);
+        }
+        self.respond(rejection)
+    }
+
+    pub(crate) fn respond(&self, rejection: Rejection) -> Response<Body> {
+        respond(rejection, self.responder.as_deref())
+    }
+
+    pub(crate) fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Response<Body> {
+        let message = crate::scope::panic_message(panic);
+        self.respond(Rejection::new(RejectionReason::Panicked, &message))
+    }
+
+    pub(crate) fn deadline_passed(&self, after: Duration) -> Response<Body> {
+        let detail = format!("no answer had begun after {after:?}");
+        self.respond(Rejection::new(RejectionReason::DeadlinePassed, &detail))
+    }
+
+    /// Leaves the resolution in the request and opens the scope.
+    pub(crate) fn enter(&self, found: Found, resolver: &Resolver, passage: &mut Passage) -> Step {
+        passage.secure |= found.is_secure();
+        let scope = match found.resolution.tenant() {
+            Some(tenant) => {
+                self.home.emit(|| Event::TenantResolved {
+                    tenant: tenant.clone(),
+                });
+                Scope::Tenant(tenant.clone())
+            }
+            None => Scope::Central,
+        };
+        if let Err(refusal) = found.apply(&mut passage.request, resolver.proxies.is_some()) {
+            return Step::answer(self.refuse(&refusal));
+        }
+        passage.slot = Slot::new(scope, Some(&self.home));
+        Step::Next
+    }
+}
+
+impl Phase {
+    /// Does what can be done without waiting.
+    pub(crate) fn run(&self, shared: &SegmentShared, passage: &mut Passage) -> Step {
+        match self {
+            Self::PanicCatch => {
+                passage.catches_panics = true;
+                Step::Catch
+            }
+            Self::Maintenance(switch) => run_maintenance(switch, shared, passage),
+            Self::Resolve(resolver) => match resolver.resolve(&passage.request) {
+                Outcome::Found(found) => shared.enter(found, resolver, passage),
+                Outcome::Refused(refusal) => Step::answer(shared.refuse(&refusal)),
+                Outcome::Ask(pending) => Step::Ask(Arc::clone(resolver), pending),
+            },
+            Self::Gate(policy) => run_gate(*policy, shared, passage),
+            Self::BodyLimit(limit) => run_body_limit(*limit, shared, passage),
+            Self::Deadline(after) => {
+                passage.deadline = Some(*after);
+                Step::Next
+            }
+            Self::CacheScope => run_cache_scope(shared, passage),
+            Self::Reopen => {
+                reopen(shared, passage);
+                Step::Next
+            }
+        }
+    }
+}
+
+fn run_maintenance(switch: &GlobalMaintenance, shared: &SegmentShared, passage: &mut Passage) -> Step {
+    if !switch.is_enabled() {
+        return Step::Next;
+    }
+    let decision = switch.decide(&maintenance_request(shared, passage));
+    match decision {
+        MaintenanceDecision::Pass => Step::Next,
+        MaintenanceDecision::Answer(response) => Step::answer(response),
+    }
+}
+
+fn maintenance_request<'a>(shared: &SegmentShared, passage: &'a Passage) -> MaintenanceRequest<'a> {
+    let request = &passage.request;
+    let original = request.extensions().get::<OriginalUri>();
+    MaintenanceRequest {
+        method: request.method(),
+        uri: original.map_or(request.uri(), |OriginalUri(uri)| uri),
+        headers: request.headers(),
+        host: None,
+        now: shared.home.clock.unix_time(),
+        secure: shared.always_https || passage.secure || request.uri().scheme_str() == Some("https"),
+    }
+}
+
+fn run_gate(policy: GatePolicy, shared: &SegmentShared, passage: &mut Passage) -> Step {
+    let Some(resolution) = passage.request.extensions().get::<Resolution>() else {
+        return misbuilt(shared, "the gate stage needs the resolve stage outside of it");
+    };
+    let Some(tenant) = resolution.tenant() else {
+        return Step::Next;
+    };
+    let state = tenant.gate_state();
+    if state == GateState::Open {
+        return Step::Next;
+    }
+    if state == GateState::Maintenance {
+        let Some(compiled) = tenant.maintenance() else {
+            // Switched off between the two looks.
+            return Step::Next;
+        };
+        let subject = Subject::Tenant {
+            id: tenant.id(),
+            incarnation: tenant.incarnation(),
+        };
+        return match compiled.decide(subject, &maintenance_request(shared, passage)) {
+            MaintenanceDecision::Pass => Step::Next,
+            MaintenanceDecision::Answer(response) => Step::answer(response),
+        };
+    }
+    match policy.refusal(state) {
+        None => Step::Next,
+        Some((reason, status)) => {
+            let detail = format!("tenant {tenant} is {}", state.as_str());
+            Step::answer(shared.respond(Rejection::new(reason, &detail).with_status(status)))
+        }
+    }
+}
+
+fn run_cache_scope(shared: &SegmentShared, passage: &mut Passage) -> Step {
+    if passage.slot.is_open() {
+        passage.slot.open_cache_scope();
+        return Step::Next;
+    }
+    // The resolve stage may be a layer of its own further out.
+    let opened = with_current(|current| current.map(|current| current.cache_scope = true));
+    match opened {
+        Some(()) => Step::Next,
+        None => misbuilt(
+            shared,
+            "the cache_scope stage needs the resolve stage outside of it",
+        ),
+    }
+}
+
+fn misbuilt(shared: &SegmentShared, detail: &'static str) -> Step {
+    Step::answer(shared.respond(Rejection::new(RejectionReason::MisbuiltStack, &detail)))
+}
+
+/// Refuses by `Content-Length` at once, and by count what comes without one.
+fn run_body_limit(limit: u64, shared: &SegmentShared, passage: &mut Passage) -> Step {
+    let announced = passage.request.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let hint = passage.request.body().size_hint();
+    if announced.unwrap_or(0).max(hint.lower()) > limit {
+        let detail = format!("the body is larger than {limit} bytes");
+        return Step::answer(shared.respond(Rejection::new(RejectionReason::BodyTooLarge, &detail)));
+    }
+    if hint.upper().is_none_or(|most| most > limit) {
+        let body = std::mem::take(passage.request.body_mut());
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        *passage.request.body_mut() = Body::new(Limited::new(body, limit));
+    }
+    Step::Next
+}
+
+/// A layer of the user's stands between the stages: what runs here may be another task than the one outside.
+fn reopen(shared: &SegmentShared, passage: &mut Passage) {
+    if crate::scope::current().is_some() {
+        return;
+    }
+    if let Some(resolution) = passage.request.extensions().get::<Resolution>() {
+        let scope = resolution
+            .tenant()
+            .map_or(Scope::Central, |tenant| Scope::Tenant(tenant.clone()));
+        passage.slot = Slot::new(scope, Some(&shared.home));
+    }
+}

@@ -1,0 +1,349 @@
+//! The handle on a built stack.
+
+use std::{convert::Infallible, fmt, sync::Arc, sync::atomic::Ordering, time::Duration};
+
+use axum::{
+    BoxError, Router,
+    body::{Body, Bytes, HttpBody},
+};
+use http::{Request, Response};
+use tenancy_core::{TenantId, TenantStatus, TenantStore};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    builder::TenancyBuilder,
+    composite::{Piece, TenancyService},
+    layer::StageLayer,
+    order::Stage,
+    phase::{Phase, Segment, SegmentShared},
+};
+use crate::{
+    Tenant,
+    gate::{GatePolicy, GlobalMaintenance},
+    resolve::{Chain, Explanation, Resolver, Trust, explain},
+    routes::{Routes, TenancyApp},
+    tenant::GateState,
+};
+
+/// The stack, and the handle by which an application steers it. Clones share everything.
+///
+/// As a tower [`Layer`] it wraps any infallible service of requests; [`wrap`](Self::wrap) and
+/// [`routes`](Self::routes) put it around whole routers, which is what you want. See the [module](super).
+#[derive(Clone)]
+pub struct Tenancy {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parts: TenancyParts,
+    pieces: Vec<Piece>,
+    empty: Arc<Segment>,
+    order: OrderInForce,
+    track_routes: bool,
+}
+
+pub(crate) struct TenancyParts {
+    pub(crate) resolver: Arc<Resolver>,
+    pub(crate) gate: GatePolicy,
+    pub(crate) maintenance: GlobalMaintenance,
+    pub(crate) body_limit: u64,
+    pub(crate) deadline: Duration,
+    pub(crate) shared: Arc<SegmentShared>,
+}
+
+impl TenancyParts {
+    pub(crate) fn phase(&self, stage: Stage) -> Phase {
+        match stage {
+            Stage::PanicCatch => Phase::PanicCatch,
+            Stage::Maintenance => Phase::Maintenance(self.maintenance.clone()),
+            Stage::Resolve => Phase::Resolve(Arc::clone(&self.resolver)),
+            Stage::Gate => Phase::Gate(self.gate),
+            Stage::BodyLimit => Phase::BodyLimit(self.body_limit),
+            Stage::Deadline => Phase::Deadline(self.deadline),
+            Stage::CacheScope => Phase::CacheScope,
+        }
+    }
+
+    pub(crate) fn empty_segment(&self) -> Arc<Segment> {
+        Arc::new(Segment {
+            phases: Box::new([]),
+            shared: Arc::clone(&self.shared),
+        })
+    }
+}
+
+impl Tenancy {
+    /// The stack with its defaults. Starts to follow the store if a tokio runtime is there; else the first request does.
+    ///
+    /// An empty [`Chain`] makes every request one without a tenant; [`builder`](Self::builder) refuses it.
+    pub fn new(identifiers: impl Into<Chain>, store: impl TenantStore) -> Self {
+        Self::builder(identifiers, store).build_default()
+    }
+
+    /// A stack with settings of your own.
+    pub fn builder(identifiers: impl Into<Chain>, store: impl TenantStore) -> TenancyBuilder {
+        TenancyBuilder::new(identifiers, store)
+    }
+
+    pub(crate) fn from_parts(
+        parts: TenancyParts,
+        pieces: Vec<Piece>,
+        order: OrderInForce,
+        track_routes: bool,
+    ) -> Self {
+        let empty = parts.empty_segment();
+        Self {
+            inner: Arc::new(Inner {
+                parts,
+                pieces,
+                empty,
+                order,
+                track_routes,
+            }),
+        }
+    }
+
+    /// Puts the stack around a router whose every route belongs to tenants. Requests for central hosts get 404.
+    ///
+    /// The router must have its state already (`with_state`). The result is a service that `axum::serve` takes.
+    pub fn wrap(&self, router: Router) -> TenancyApp {
+        self.routes().tenant(router).build()
+    }
+
+    /// Puts the stack around separate routers for tenants, for central hosts and for both.
+    pub fn routes(&self) -> Routes {
+        Routes::new(self.clone())
+    }
+
+    /// One stage as a plain tower layer, with this stack's settings. See [`StageLayer`].
+    pub fn stage(&self, stage: Stage) -> StageLayer {
+        StageLayer::new(
+            self.inner.parts.phase(stage),
+            Arc::clone(&self.inner.parts.shared),
+        )
+    }
+
+    /// The stages in the order in which a request passes them.
+    pub fn order(&self) -> &OrderInForce {
+        &self.inner.order
+    }
+
+    /// The switch of the maintenance stage.
+    pub fn maintenance(&self) -> &GlobalMaintenance {
+        &self.inner.parts.maintenance
+    }
+
+    /// Waits until the list of tenants is complete. Returns at once for stores that can not be watched.
+    ///
+    /// Serving may begin before: until then, each unknown key is looked up in the store.
+    pub async fn ready(&self) {
+        self.inner.parts.resolver.lookup.ready().await;
+    }
+
+    /// A tenant by its id, for code outside of requests: a worker, a script, a test. Asks the store unless the tenant is known.
+    ///
+    /// Run code for it with [`scope::run`](crate::scope::run).
+    ///
+    /// # Errors
+    /// When there is no such tenant, it is not active (maintenance does not count), or the store could not tell.
+    pub async fn enter(&self, id: &TenantId) -> Result<Tenant, EnterError> {
+        let found = self.inner.parts.resolver.lookup.by_id(id).await;
+        let tenant = found
+            .map_err(|error| EnterError::unavailable(id, error.to_string()))?
+            .ok_or_else(|| EnterError::unknown(id))?;
+        match tenant.gate_state() {
+            GateState::Open | GateState::Maintenance => Ok(tenant),
+            GateState::Pending | GateState::Suspended | GateState::Deleted => {
+                Err(EnterError::not_served(id, tenant.status()))
+            }
+        }
+    }
+
+    /// Forgets what is known of a tenant, for stores that do not say what changed. The next request asks the store.
+    /// Look-ups that are under way are not remembered.
+    pub fn forget(&self, id: &TenantId) {
+        self.inner.parts.resolver.lookup.forget(id);
+    }
+
+    /// Why a request would get the tenant it gets, step by step. Nothing is served; the store may be asked.
+    pub async fn explain<B: Sync>(&self, request: &Request<B>) -> Explanation {
+        let gate = self
+            .inner
+            .order
+            .contains(Stage::Gate)
+            .then_some(&self.inner.parts.gate);
+        explain(&self.inner.parts.resolver, gate, request).await
+    }
+
+    /// How the stack is doing.
+    pub fn status(&self) -> TenancyStatus {
+        let lookup = &self.inner.parts.resolver.lookup;
+        TenancyStatus {
+            catalogue: match lookup.trust() {
+                _ if lookup.signal.is_none() => CatalogueState::AskedOnDemand,
+                Trust::Fresh => CatalogueState::Followed,
+                Trust::Stale => CatalogueState::Stale,
+                Trust::None => CatalogueState::Loading,
+            },
+            tenants: lookup.directory.len(),
+            change_number: lookup.change_number.load(Ordering::Acquire),
+            unverified_for: lookup.unverified_for(),
+        }
+    }
+
+    pub(crate) fn tracks_routes(&self) -> bool {
+        self.inner.track_routes
+    }
+}
+
+impl<S, B> Layer<S> for Tenancy
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Service = TenancyService<S>;
+
+    fn layer(&self, inner: S) -> TenancyService<S> {
+        TenancyService::build(&self.inner.pieces, &self.inner.empty, inner)
+    }
+}
+
+impl fmt::Debug for Tenancy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tenancy")
+            .field("order", &self.inner.order.to_string())
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The stages of a built stack, outside in, with the places of the application's own layers.
+///
+/// `Display` prints it in a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderInForce {
+    stages: Vec<Option<Stage>>,
+}
+
+impl OrderInForce {
+    pub(crate) fn new(stages: Vec<Option<Stage>>) -> Self {
+        Self { stages }
+    }
+
+    /// The stages, outside in; `None` for a layer of the application's own.
+    pub fn stages(&self) -> impl ExactSizeIterator<Item = Option<Stage>> + '_ {
+        self.stages.iter().copied()
+    }
+
+    /// Whether the stage runs.
+    pub fn contains(&self, stage: Stage) -> bool {
+        self.stages.contains(&Some(stage))
+    }
+}
+
+impl fmt::Display for OrderInForce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for stage in &self.stages {
+            write!(f, "{} · ", stage.map_or("(layer)", Stage::as_str))?;
+        }
+        f.write_str("your router")
+    }
+}
+
+/// How a stack is doing, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct TenancyStatus {
+    /// How well the list of tenants is known.
+    pub catalogue: CatalogueState,
+    /// How many tenants are held in memory as part of the complete list.
+    pub tenants: usize,
+    /// The last change that they have.
+    pub change_number: u64,
+    /// For how long the list could not be compared with the store.
+    pub unverified_for: Duration,
+}
+
+/// How well the list of tenants is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CatalogueState {
+    /// The store can not be watched: each key is asked for, and kept for a while.
+    AskedOnDemand,
+    /// The list is not read yet.
+    Loading,
+    /// The list is complete and follows the store.
+    Followed,
+    /// The list was complete; the store does not answer now.
+    Stale,
+}
+
+/// A tenant could not be entered.
+#[derive(Clone, Debug)]
+pub struct EnterError {
+    id: TenantId,
+    kind: EnterErrorKind,
+}
+
+#[derive(Clone, Debug)]
+enum EnterErrorKind {
+    Unknown,
+    NotServed(TenantStatus),
+    Unavailable(String),
+}
+
+impl EnterError {
+    fn unknown(id: &TenantId) -> Self {
+        Self {
+            id: id.clone(),
+            kind: EnterErrorKind::Unknown,
+        }
+    }
+
+    fn not_served(id: &TenantId, status: TenantStatus) -> Self {
+        Self {
+            id: id.clone(),
+            kind: EnterErrorKind::NotServed(status),
+        }
+    }
+
+    fn unavailable(id: &TenantId, detail: String) -> Self {
+        Self {
+            id: id.clone(),
+            kind: EnterErrorKind::Unavailable(detail),
+        }
+    }
+
+    /// Whether there is no such tenant.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self.kind, EnterErrorKind::Unknown)
+    }
+
+    /// Whether the tenant is there and not active.
+    pub fn is_not_served(&self) -> bool {
+        matches!(self.kind, EnterErrorKind::NotServed(_))
+    }
+
+    /// Whether the store could not tell. Trying again later may help.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self.kind, EnterErrorKind::Unavailable(_))
+    }
+}
+
+impl fmt::Display for EnterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            EnterErrorKind::Unknown => write!(f, "there is no tenant {}", self.id),
+            EnterErrorKind::NotServed(status) => write!(f, "tenant {} is {status}", self.id),
+            EnterErrorKind::Unavailable(detail) => {
+                write!(f, "tenant {} could not be looked up: {detail}", self.id)
+            }
+        }
+    }
+}
+
+impl std::error::Error for EnterError {}
