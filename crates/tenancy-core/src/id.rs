@@ -30,23 +30,35 @@ impl TenantId {
     /// # Errors
     /// When `id` does not follow the grammar above.
     pub fn new(id: &str) -> Result<Self, InvalidName> {
-        let reason = if id.is_empty() {
-            "it is empty"
-        } else if id.len() > Self::MAX_LEN {
-            "it is longer than 48 characters"
-        } else if id.starts_with('-') {
-            "it begins with '-'"
-        } else if !id.bytes().all(is_id_byte) {
-            "only a-z, 0-9, '_' and '-' are allowed"
-        } else {
-            return Ok(Self(id.into()));
-        };
-        Err(InvalidName::new("tenant id", id, reason))
+        match fault(id) {
+            None => Ok(Self(id.into())),
+            Some(reason) => Err(InvalidName::new("tenant id", id, reason)),
+        }
+    }
+
+    /// Whether [`new`](Self::new) would accept this. Allocates nothing.
+    pub fn is_valid(id: &str) -> bool {
+        fault(id).is_none()
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// What is wrong with an id.
+pub(crate) fn fault(id: &str) -> Option<&'static str> {
+    if id.is_empty() {
+        Some("it is empty")
+    } else if id.len() > TenantId::MAX_LEN {
+        Some("it is longer than 48 characters")
+    } else if id.starts_with('-') {
+        Some("it begins with '-'")
+    } else if !id.bytes().all(is_id_byte) {
+        Some("only a-z, 0-9, '_' and '-' are allowed")
+    } else {
+        None
     }
 }
 
@@ -127,6 +139,7 @@ mod tests {
     fn grammar() {
         for good in ["a", "acme", "a-b_c9", "_a", "9", &"a".repeat(48)] {
             assert_eq!(TenantId::new(good).unwrap().as_str(), good);
+            assert!(TenantId::is_valid(good), "{good}");
         }
         for bad in [
             "",
@@ -142,6 +155,7 @@ mod tests {
             &"a".repeat(49),
         ] {
             assert!(TenantId::new(bad).is_err(), "{bad:?}");
+            assert!(!TenantId::is_valid(bad), "{bad:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 use std::{borrow::Cow, fmt, net::IpAddr};
 
-use crate::{InvalidName, TenantId};
+use crate::{InvalidName, TenantId, id};
 
 /// The space that a key lives in. Equal text in two spaces is two keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,7 +102,7 @@ impl<'a> TenantKey<'a> {
     /// When the value is not canonical for its kind.
     pub fn new(kind: KeyKind, value: Cow<'a, str>) -> Result<Self, InvalidName> {
         let reason = match kind {
-            KeyKind::Id => TenantId::new(&value).err().map(|e| e.reason()),
+            KeyKind::Id => id::fault(&value),
             KeyKind::Slug if !is_slug(&value) => {
                 Some("a slug is one lower-case DNS label of 1 to 48 characters: a-z, 0-9 and inner '-'")
             }

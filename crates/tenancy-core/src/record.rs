@@ -1,3 +1,5 @@
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{InvalidName, TenantId};
@@ -46,15 +48,15 @@ impl TenantStatus {
     }
 }
 
-impl std::fmt::Display for TenantStatus {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for TenantStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
 /// How a tenant, or the whole service, answers while it is in maintenance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Maintenance {
     /// Status of the answer; 503 unless set.
@@ -67,7 +69,8 @@ pub struct Maintenance {
     /// HTML to answer with instead of the default page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page: Option<Box<str>>,
-    /// Key of the bypass: SHA-256 of the secret in hex. The secret itself is stored nowhere.
+    /// Key of the bypass, in hex: `tenancy::gate::BypassKey::from_secret(..)?.to_hex()`. The secret itself is stored
+    /// nowhere. Who can read the key can make bypass cookies: `Debug` leaves it out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bypass_key: Option<Box<str>>,
 }
@@ -84,9 +87,28 @@ impl Default for Maintenance {
     }
 }
 
+impl fmt::Debug for Maintenance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            status,
+            retry_after,
+            redirect,
+            page,
+            bypass_key,
+        } = self;
+        f.debug_struct("Maintenance")
+            .field("status", status)
+            .field("retry_after", retry_after)
+            .field("redirect", redirect)
+            .field("page", page)
+            .field("bypass_key", &bypass_key.as_ref().map(|_| "redacted"))
+            .finish()
+    }
+}
+
 /// Where a tenant's data lives. Filled by the catalogue, read by isolation strategies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Placement {
     /// Name of the server, as settings name it. Empty: the default one.
@@ -165,5 +187,22 @@ impl TenantRecord {
     /// The short name; the id where none is set.
     pub fn slug(&self) -> &str {
         self.slug.as_deref().unwrap_or(self.id.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_is_printed_does_not_show_the_key_of_its_bypass() {
+        let mut record = TenantRecord::new(TenantId::new("acme").unwrap());
+        let maintenance = Maintenance {
+            bypass_key: Some("5ec2e7".into()),
+            ..Maintenance::default()
+        };
+        record.maintenance = Some(Box::new(maintenance));
+        let printed = format!("{record:?} {record:#?}");
+        assert!(printed.contains("redacted") && !printed.contains("5ec2e7"), "{printed}");
     }
 }

@@ -93,7 +93,7 @@ pub enum Event {
 
 /// Is told what happens. One method, called synchronously; see the [module](self).
 pub trait TenancyListener: Send + Sync + 'static {
-    /// Something happened. Must not block and should not panic.
+    /// Something happened. Must not block. What panics is logged, and the request goes on.
     fn on_event(&self, event: &Event);
 }
 

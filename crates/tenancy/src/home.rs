@@ -1,6 +1,10 @@
 //! What all parts of one stack share: its clock and its listener.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use tenancy_core::Clock;
 
@@ -17,9 +21,15 @@ pub(crate) struct Home {
 
 impl Home {
     /// Tells the listener, if there is one. The event is not built otherwise.
+    ///
+    /// A panic of the listener ends here: scopes tell of their end while they are dropped, during another panic
+    /// too, and a panic that left a drop then would end the process.
     pub(crate) fn emit(&self, event: impl FnOnce() -> Event) {
         if let Some(listener) = &self.listener {
-            listener.on_event(&event());
+            let event = event();
+            if catch_unwind(AssertUnwindSafe(|| listener.on_event(&event))).is_err() {
+                tracing::error!(?event, "the listener panicked");
+            }
         }
     }
 }

@@ -71,3 +71,23 @@ pub use crate::{
     store::{MemoryStore, MemoryStoreError},
     tenant::{SettingsError, Tenant},
 };
+
+/// For this workspace's benches only: parts of the hot path by themselves. No stability is promised.
+#[doc(hidden)]
+pub mod bench {
+    use axum::body::Body;
+    use http::Request;
+
+    use crate::{Tenancy, resolve::Outcome, tenant::GateState};
+
+    /// Resolves a request and checks the tenant's status, without handing the tenant over.
+    pub fn resolve_only(tenancy: &Tenancy, request: &Request<Body>) -> bool {
+        match tenancy.resolver().resolve(request) {
+            Outcome::Found(found) => found
+                .resolution
+                .tenant()
+                .is_some_and(|tenant| tenant.gate_state() == GateState::Open),
+            Outcome::Refused(_) | Outcome::Ask(_) => false,
+        }
+    }
+}

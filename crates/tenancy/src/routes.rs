@@ -139,7 +139,8 @@ impl Routes {
     /// Merges the routers and puts the stack around them.
     ///
     /// # Panics
-    /// When a universal route is on another side too, as `Router::merge` does.
+    /// When a universal route is on another side too, or the universal router and a side both have fallbacks, as
+    /// `Router::merge` does.
     pub fn build(self) -> TenancyApp {
         let side = |router: Router| {
             let router = router.merge(self.universal.clone());

@@ -45,7 +45,8 @@ struct Extras {
 }
 
 struct ParsedSettings {
-    epoch: u64,
+    /// What they were parsed from. Its epoch would not do: stores need not count, and a restored one counts anew.
+    record: Arc<TenantRecord>,
     of_type: TypeId,
     value: Arc<dyn Any + Send + Sync>,
 }
@@ -228,7 +229,7 @@ impl Tenant {
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
-        let record = self.block.record.load();
+        let record = self.record();
         let mut parsed = self
             .block
             .extras()
@@ -236,7 +237,7 @@ impl Tenant {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if let Some(kept) = parsed.as_ref()
-            && kept.epoch == record.epoch
+            && Arc::ptr_eq(&kept.record, &record)
             && kept.of_type == TypeId::of::<(Settings, T)>()
             && let Ok(value) = Arc::clone(&kept.value).downcast::<T>()
         {
@@ -248,7 +249,7 @@ impl Tenant {
             source,
         })?);
         *parsed = Some(ParsedSettings {
-            epoch: record.epoch,
+            record,
             of_type: TypeId::of::<(Settings, T)>(),
             value: Arc::clone(&value) as Arc<dyn Any + Send + Sync>,
         });
@@ -391,5 +392,9 @@ pub(crate) mod tests {
         next.settings = Some(r#"{"colour":"blue"}"#.into());
         tenant.block().update(next);
         assert_eq!(tenant.settings::<Colours>().unwrap().colour, "blue");
+        // A store that does not count its changes.
+        next.settings = Some(r#"{"colour":"red"}"#.into());
+        tenant.block().update(next);
+        assert_eq!(tenant.settings::<Colours>().unwrap().colour, "red");
     }
 }

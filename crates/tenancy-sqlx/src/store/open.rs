@@ -1,4 +1,4 @@
-use std::{fs, io, path::Path, sync::Arc, time::Duration};
+use std::{error::Error as _, fs, io, path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
     SqlitePool,
@@ -22,11 +22,7 @@ impl SqlStore {
     /// that this one cannot read. [`operator_detail`](CatalogueError::operator_detail) says what to do.
     pub async fn open(options: SqlStoreOptions) -> Result<Self, CatalogueError> {
         create_file(&options.path)?;
-        let writer = connect_writer(&options).await?;
-        let mut connection = writer.acquire().await.map_err(CatalogueError::from_sqlx)?;
-        schema::migrate(&mut connection, &*options.clock).await?;
-        drop(connection);
-
+        let writer = open_writer(&options).await?;
         let readers = pool(&options, options.readers)
             .connect_lazy_with(connect_options(&options).pragma("query_only", "1"));
         Ok(Self {
@@ -59,29 +55,46 @@ fn connect_options(options: &SqlStoreOptions) -> SqliteConnectOptions {
         .busy_timeout(options.wait)
 }
 
-async fn connect_writer(options: &SqlStoreOptions) -> Result<SqlitePool, CatalogueError> {
-    let connect = connect_options(options)
-        .journal_mode(SqliteJournalMode::Wal)
-        // A committed change must outlive a power cut: its id is never to be given again.
-        .synchronous(SqliteSynchronous::Full);
+/// Opens the writing connection and brings the schema up to date. Where several processes open a new file at once,
+/// SQLite does not let the losers of its switch to WAL wait, so they try again.
+async fn open_writer(options: &SqlStoreOptions) -> Result<SqlitePool, CatalogueError> {
     let attempts = async {
         loop {
-            match pool(options, 1).connect_with(connect.clone()).await {
-                // Two processes that switch a new file to WAL at once: SQLite does not let the loser wait.
-                Err(error) if code_of(&error) == Some(BUSY) => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
+            match try_open_writer(options).await {
+                Err(error) if is_busy(&error) => tokio::time::sleep(Duration::from_millis(20)).await,
                 other => return other,
             }
         }
     };
     match tokio::time::timeout(options.wait.saturating_mul(2), attempts).await {
-        Ok(connected) => connected.map_err(|error| explain(&options.path, error)),
+        Ok(opened) => opened,
         Err(elapsed) => Err(CatalogueError::unavailable(
             format!("another process keeps {} locked", options.path.display()),
             elapsed,
         )),
     }
+}
+
+async fn try_open_writer(options: &SqlStoreOptions) -> Result<SqlitePool, CatalogueError> {
+    let connect = connect_options(options)
+        .journal_mode(SqliteJournalMode::Wal)
+        // A committed change must outlive a power cut: its id is never to be given again.
+        .synchronous(SqliteSynchronous::Full);
+    let writer = pool(options, 1)
+        .connect_with(connect)
+        .await
+        .map_err(|error| explain(&options.path, error))?;
+    let mut connection = writer.acquire().await.map_err(CatalogueError::from_sqlx)?;
+    schema::migrate(&mut connection, &*options.clock).await?;
+    drop(connection);
+    Ok(writer)
+}
+
+fn is_busy(error: &CatalogueError) -> bool {
+    let cause = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<sqlx::Error>());
+    cause.and_then(code_of) == Some(BUSY)
 }
 
 fn code_of(error: &sqlx::Error) -> Option<u32> {

@@ -2,8 +2,8 @@ use std::collections::HashMap;
 
 use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
 use tenancy_core::{
-    ChangeBatch, ChangeMark, ChangeSignal, StoreError, TenantChange, TenantId, TenantKey, TenantPage,
-    TenantRecord, TenantStore,
+    ChangeBatch, ChangeMark, ChangeSignal, StoreError, TenantChange, TenantEntry, TenantId, TenantKey,
+    TenantPage, TenantRecord, TenantStore,
 };
 
 use super::{SqlStore, read, row};
@@ -89,10 +89,16 @@ impl SqlStore {
         let Some(log) = read_log(&mut snapshot, since, limit).await? else {
             return Ok(ChangeBatch::Reload { mark: head });
         };
-        let mut changes = Vec::with_capacity(log.tenants.len());
-        for (id, keys_touched) in log.tenants {
-            changes.push(present_state(&mut snapshot, id, keys_touched).await?);
-        }
+        let mut present = present_entries(&mut snapshot, &log.tenants).await?;
+        let changes = log
+            .tenants
+            .into_iter()
+            .map(|(id, keys_touched)| TenantChange {
+                current: present.remove(&id),
+                id,
+                keys_touched,
+            })
+            .collect();
         Ok(ChangeBatch::Changes {
             mark: log.mark,
             changes,
@@ -127,7 +133,7 @@ async fn log_goes_on_from(
 }
 
 struct LogPart {
-    tenants: Vec<(TenantId, Vec<TenantKey<'static>>)>,
+    tenants: Vec<Touched>,
     mark: ChangeMark,
 }
 
@@ -198,17 +204,22 @@ fn read_logged(row: &SqliteRow) -> Option<LoggedTouch> {
     Some((id, keys.into_iter().flatten().collect()))
 }
 
-async fn present_state(
+type Touched = (TenantId, Vec<TenantKey<'static>>);
+
+/// The entries of those tenants that are there and can be read. One statement for all: each costs a way to
+/// SQLite's thread and back.
+async fn present_entries(
     snapshot: &mut Transaction<'_, Sqlite>,
-    id: TenantId,
-    keys_touched: Vec<TenantKey<'static>>,
-) -> Result<TenantChange, sqlx::Error> {
+    tenants: &[Touched],
+) -> Result<HashMap<TenantId, TenantEntry>, sqlx::Error> {
+    let ids: Vec<&str> = tenants.iter().map(|(id, _)| id.as_str()).collect();
+    let ids = serde_json::to_string(&ids).map_err(|error| sqlx::Error::Encode(error.into()))?;
     let mut query = row::select_tenants();
-    query.push("t.id = ").push_bind(id.as_str().to_owned());
-    let row = query.build().fetch_optional(&mut **snapshot).await?;
-    Ok(TenantChange {
-        id,
-        keys_touched,
-        current: row.as_ref().and_then(row::decode_or_log).map(row::into_entry),
-    })
+    query
+        .push("t.id IN (SELECT value FROM json_each(")
+        .push_bind(ids)
+        .push("))");
+    let rows = query.build().fetch_all(&mut **snapshot).await?;
+    let entries = rows.iter().filter_map(row::decode_or_log).map(row::into_entry);
+    Ok(entries.map(|entry| (entry.record.id.clone(), entry)).collect())
 }

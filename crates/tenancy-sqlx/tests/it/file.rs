@@ -40,7 +40,8 @@ async fn many_that_start_at_once_make_one_catalogue() {
             .collect();
         let mut heads = vec![];
         for start in starting {
-            heads.push(start.await.unwrap().unwrap().head().await.unwrap());
+            let store = start.await.unwrap().expect("it opens");
+            heads.push(store.head().await.expect("it is read"));
         }
         heads.dedup();
         assert_eq!(heads.len(), 1);

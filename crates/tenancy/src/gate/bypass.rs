@@ -41,9 +41,13 @@ impl std::error::Error for InvalidBypassKey {}
 
 /// What is stored of a bypass secret, and what bypass cookies are keyed with.
 ///
-/// ```ignore
+/// ```
+/// use tenancy::{core::Maintenance, gate::BypassKey};
+///
 /// let mut maintenance = Maintenance::default();
 /// maintenance.bypass_key = Some(BypassKey::from_secret("correct horse battery")?.to_hex().into());
+/// assert!(!format!("{maintenance:?}").contains(maintenance.bypass_key.as_deref().unwrap()));
+/// # Ok::<(), tenancy::gate::InvalidBypassKey>(())
 /// ```
 #[derive(Clone)]
 pub struct BypassKey {

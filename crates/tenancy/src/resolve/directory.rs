@@ -28,6 +28,10 @@ pub(crate) struct Directory {
 struct Strays {
     blocks: HashMap<TenantId, Weak<ControlBlock>>,
     prune_at: usize,
+    /// Those whose next record is taken whatever its epoch.
+    forgotten: HashSet<TenantId>,
+    /// While the list is read anew: tenants that a look-up has read in the meantime.
+    read_meanwhile: Option<HashSet<TenantId>>,
 }
 
 impl Strays {
@@ -37,10 +41,20 @@ impl Strays {
 
     fn insert(&mut self, block: &Arc<ControlBlock>) {
         if self.blocks.len() >= self.prune_at.max(64) {
-            self.blocks.retain(|_, block| block.strong_count() > 0);
+            self.prune();
             self.prune_at = 2 * self.blocks.len();
         }
         self.blocks.insert(block.id().clone(), Arc::downgrade(block));
+    }
+
+    fn prune(&mut self) {
+        self.blocks.retain(|_, block| block.strong_count() > 0);
+        let blocks = &self.blocks;
+        self.forgotten.retain(|id| blocks.contains_key(id));
+    }
+
+    fn was_read_meanwhile(&self, id: &TenantId) -> bool {
+        self.read_meanwhile.as_ref().is_some_and(|read| read.contains(id))
     }
 }
 
@@ -71,10 +85,14 @@ impl Directory {
         Generation(self.generation.load(Ordering::Acquire))
     }
 
-    /// Makes every look-up that is under way now forget what it read.
-    pub(crate) fn invalidate(&self) {
-        let _writer = self.write();
+    /// Makes every look-up that is under way now forget what it read, and takes the next record of this tenant
+    /// whatever its epoch: the store may have been restored.
+    pub(crate) fn forget(&self, id: &TenantId) {
+        let mut writer = self.write();
         self.advance_generation();
+        if writer.strays.get(id).is_some() {
+            writer.strays.forgotten.insert(id.clone());
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -95,9 +113,19 @@ impl Directory {
         if self.generation() != read_at {
             return None;
         }
-        let tenant = writer.intern(record, ControlBlock::update);
-        if self.find(KeyKind::Id, tenant.id().as_str()).is_none() {
-            writer.strays.insert(tenant.block());
+        let (incarnation, epoch) = (record.incarnation, record.epoch);
+        let update = if writer.strays.forgotten.remove(&record.id) {
+            ControlBlock::replace
+        } else {
+            ControlBlock::update
+        };
+        let tenant = writer.intern(record, update);
+        writer.keep_findable(&tenant);
+        // A record that was refused says nothing against the list's.
+        if (tenant.incarnation(), tenant.epoch()) == (incarnation, epoch)
+            && let Some(read) = &mut writer.strays.read_meanwhile
+        {
+            read.insert(tenant.id().clone());
         }
         remember(&tenant);
         Some(tenant)
@@ -113,23 +141,14 @@ impl Directory {
 
     /// Begins to read the whole list anew. What is known stays in force until [`Rebuild::finish`].
     pub(crate) fn rebuild(&self) -> Rebuild<'_> {
-        self.invalidate();
+        let mut writer = self.write();
+        self.advance_generation();
+        writer.strays.read_meanwhile = Some(HashSet::new());
         Rebuild {
             directory: self,
             tenants: Vec::new(),
             keys: Vec::new(),
         }
-    }
-
-    fn known_but_not_in(&self, listed: &[Tenant]) -> Vec<Tenant> {
-        let listed: HashSet<&TenantId> = listed.iter().map(Tenant::id).collect();
-        let mut gone = Vec::new();
-        self.ids.for_each(|tenant| {
-            if !listed.contains(tenant.id()) {
-                gone.push(tenant.clone());
-            }
-        });
-        gone
     }
 
     /// Brings the snapshot to what these tenants are now.
@@ -185,15 +204,19 @@ pub(crate) struct Rebuild<'a> {
 }
 
 impl Rebuild<'_> {
-    /// Takes a page. Blocks that are alive get its records at once, older or not: the list has the last word.
+    /// Takes a page. Blocks that are alive get its records at once, older or not: the list has the last word, but
+    /// for what a look-up has read since it was begun. A page may be older than that.
     pub(crate) fn add(&mut self, entries: Vec<TenantEntry>) {
         let mut writer = self.directory.write();
         for entry in entries {
-            let tenant = writer.intern(entry.record, ControlBlock::replace);
+            let update = if writer.strays.was_read_meanwhile(&entry.record.id) {
+                ControlBlock::update
+            } else {
+                ControlBlock::replace
+            };
+            let tenant = writer.intern(entry.record, update);
             // Findable from now on, so that a look-up in between does not make a second block.
-            if self.directory.find(KeyKind::Id, tenant.id().as_str()).is_none() {
-                writer.strays.insert(tenant.block());
-            }
+            writer.keep_findable(&tenant);
             for key in &entry.keys {
                 self.keys
                     .push(KeyEntry::new(key.kind(), key.value(), tenant.clone()));
@@ -203,19 +226,32 @@ impl Rebuild<'_> {
     }
 
     /// Makes the snapshot exactly what was added.
-    pub(crate) fn finish(self) {
+    pub(crate) fn finish(mut self) {
         let mut writer = self.directory.write();
         self.directory.advance_generation();
-        for tenant in self.directory.known_but_not_in(&self.tenants) {
-            writer.retire(tenant);
+        for tenant in writer.alive_but_not_in(&self.tenants) {
+            if writer.strays.was_read_meanwhile(tenant.id()) {
+                // Created after its page was read. The changes since then bring it.
+                writer.strays.insert(tenant.block());
+            } else {
+                writer.retire(tenant);
+            }
         }
-        self.directory.keys.replace_all(self.keys);
-        self.directory.ids.replace_all(self.tenants);
+        self.directory.keys.replace_all(std::mem::take(&mut self.keys));
+        self.directory.ids.replace_all(std::mem::take(&mut self.tenants));
         let ids = &self.directory.ids;
-        writer.strays.blocks.retain(|id, block| {
-            block.strong_count() > 0 && ids.with(KeyKind::Id, id.as_str(), |_| ()).is_none()
-        });
+        writer
+            .strays
+            .blocks
+            .retain(|id, _| ids.with(KeyKind::Id, id.as_str(), |_| ()).is_none());
+        writer.strays.prune();
         writer.strays.blocks.shrink_to_fit();
+    }
+}
+
+impl Drop for Rebuild<'_> {
+    fn drop(&mut self) {
+        self.directory.write().strays.read_meanwhile = None;
     }
 }
 
@@ -250,23 +286,52 @@ impl Drop for Told<'_> {
 }
 
 impl Writer<'_> {
+    /// The live block of the record's tenant, after `update`. One of another incarnation is another tenant's.
     fn intern(&mut self, record: TenantRecord, update: fn(&ControlBlock, TenantRecord) -> bool) -> Tenant {
         let known = self
-            .directory
-            .find(KeyKind::Id, record.id.as_str())
-            .or_else(|| self.strays.get(&record.id).map(Tenant::new));
-        let Some(tenant) = known else {
-            return Tenant::new(Arc::new(ControlBlock::new(
-                record,
-                Arc::clone(&self.directory.home),
-            )));
-        };
-        if update(tenant.block(), record) {
-            self.told.later(|| Event::TenantChanged {
-                tenant: tenant.clone(),
-            });
+            .strays
+            .get(&record.id)
+            .map(Tenant::new)
+            .or_else(|| self.directory.find(KeyKind::Id, record.id.as_str()));
+        match known {
+            Some(tenant) if tenant.incarnation() == record.incarnation => {
+                if update(tenant.block(), record) {
+                    self.told.later(|| Event::TenantChanged {
+                        tenant: tenant.clone(),
+                    });
+                }
+                return tenant;
+            }
+            Some(newer) if !ControlBlock::would_take(&newer, &record, update) => return newer,
+            Some(former) => self.retire(former),
+            None => {}
         }
-        tenant
+        Tenant::new(Arc::new(ControlBlock::new(
+            record,
+            Arc::clone(&self.directory.home),
+        )))
+    }
+
+    /// Sees to it that the next look-up of this tenant finds this block.
+    fn keep_findable(&mut self, tenant: &Tenant) {
+        if self.directory.find(KeyKind::Id, tenant.id().as_str()).as_ref() != Some(tenant) {
+            self.strays.insert(tenant.block());
+        }
+    }
+
+    fn alive_but_not_in(&self, listed: &[Tenant]) -> Vec<Tenant> {
+        let listed: HashSet<&TenantId> = listed.iter().map(Tenant::id).collect();
+        let strays = self.strays.blocks.values().filter_map(Weak::upgrade);
+        let mut gone: Vec<Tenant> = strays
+            .map(Tenant::new)
+            .filter(|tenant| !listed.contains(tenant.id()))
+            .collect();
+        self.directory.ids.for_each(|tenant| {
+            if !listed.contains(tenant.id()) && !gone.contains(tenant) {
+                gone.push(tenant.clone());
+            }
+        });
+        gone
     }
 
     fn apply(&mut self, change: TenantChange) {
@@ -295,7 +360,7 @@ impl Writer<'_> {
                             .insert(KeyEntry::new(key.kind(), key.value(), tenant.clone()));
                     }
                 }
-                if directory.find(KeyKind::Id, tenant.id().as_str()).is_none() {
+                if directory.find(KeyKind::Id, tenant.id().as_str()).as_ref() != Some(&tenant) {
                     directory.ids.insert(tenant);
                 }
             }

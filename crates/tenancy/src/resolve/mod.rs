@@ -76,5 +76,6 @@ pub use identify::{
 pub use lookup::Source;
 pub(crate) use lookup::{Lookup, Trust};
 pub use resolver::Resolution;
-pub(crate) use resolver::{Found, Outcome, Pending, Refusal, Resolver};
+pub(crate) use authority::Authority;
+pub(crate) use resolver::{Found, Outcome, Pending, Refusal, Resolver, authority_of};
 pub use settings::ResolveSettings;

@@ -94,7 +94,6 @@ pub(crate) struct Found {
 struct Edits {
     strip: Option<Range<usize>>,
     remove_forwarding: bool,
-    pub(crate) secure: bool,
 }
 
 /// Why a request was not resolved.
@@ -192,6 +191,15 @@ pub(super) fn target<B>(request: &Request<B>) -> Target<'_> {
     }
 }
 
+/// Which host a request is for and how the client came, where that can be told.
+pub(crate) fn authority_of<'a, B>(
+    request: &'a Request<B>,
+    proxies: Option<&TrustedProxies>,
+) -> Option<Authority<'a>> {
+    let scan = HeaderScan::of(request.headers());
+    authority::effective_host(&target(request), &scan, proxies).ok()
+}
+
 impl Resolver {
     pub(super) fn authority<'a, B>(
         &self,
@@ -219,7 +227,6 @@ impl Resolver {
         let mut edits = Edits {
             strip: None,
             remove_forwarding: scan.has_forwarding() && !authority.by_proxy,
-            secure: authority.secure,
         };
         let central = self.is_central(&authority.host);
         let head = head_for_identifiers(request, &authority.host, central);
@@ -392,10 +399,6 @@ fn agree(decided: Option<Candidate>, candidate: Candidate) -> Result<Candidate, 
 }
 
 impl Found {
-    pub(crate) fn is_secure(&self) -> bool {
-        self.edits.secure
-    }
-
     /// Leaves in the request what the inner service may see, and the resolution.
     pub(crate) fn apply(
         self,

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use crate::{Tenant, event::Event, home::Home};
 use std::sync::Arc;
 
-use super::values::RequestValues;
+use super::values::{Entry, RequestValues, clean_up};
 
 thread_local! {
     static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
@@ -100,28 +100,24 @@ impl Slot {
         Entered { slot: self, swapped }
     }
 
-    /// Exchanges the slot's content with the thread's. False when the thread is ending.
+    /// Exchanges the slot's content with the thread's. False, and nothing changed, when the thread is ending.
     fn swap(&mut self) -> bool {
-        let mine = self.current.take();
-        match CURRENT.try_with(|current| current.replace(mine)) {
-            Ok(outer) => {
-                self.current = outer;
-                true
-            }
-            Err(_) => false,
-        }
+        let exchanged = CURRENT.try_with(|current| {
+            let outer = current.replace(self.current.take());
+            self.current = outer;
+        });
+        exchanged.is_ok()
     }
 
     /// Ends the scope: what was registered is cleaned up, inside the scope, last first.
     pub(crate) fn close(&mut self) {
         let Some(current) = &mut self.current else { return };
-        let values = current.values.take();
         let route = current.route.take();
         let listening = current.listening.take();
-        if let Some(values) = values {
+        if current.values.is_some() {
             let tenant = current.scope.tenant().cloned();
-            let _entered = self.enter();
-            values.clean_up(
+            clean_up(
+                &mut self.enter(),
                 tenant.as_ref(),
                 route.as_ref().map(|route| route.as_str()),
                 listening.as_deref(),
@@ -153,6 +149,18 @@ impl Drop for Slot {
 pub(crate) struct Entered<'a> {
     slot: &'a mut Slot,
     swapped: bool,
+}
+
+impl Entered<'_> {
+    /// Takes what was registered last in the scope that was entered, also on a thread that is ending.
+    pub(crate) fn pop_value(&mut self) -> Option<Entry> {
+        let pop = |current: Option<&mut Current>| current?.values.as_mut()?.pop();
+        if self.swapped {
+            with_current(pop)
+        } else {
+            pop(self.slot.current.as_mut())
+        }
+    }
 }
 
 impl Drop for Entered<'_> {

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use super::current::with_current;
+use super::current::{Entered, with_current};
 use crate::{Tenant, event::Event, home::Home};
 
 /// What was registered in one request, in order.
@@ -16,7 +16,7 @@ pub(crate) struct RequestValues {
     entries: Vec<Entry>,
 }
 
-enum Entry {
+pub(crate) enum Entry {
     Value {
         of_type: TypeId,
         type_name: &'static str,
@@ -24,6 +24,9 @@ enum Entry {
     },
     CleanUp(Box<dyn FnOnce() + Send>),
 }
+
+/// A callback may register another one, but not without end: what comes after so many steps is dropped unrun.
+const MOST_STEPS: usize = 100_000;
 
 /// Something request-scoped was used where no scope is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +72,9 @@ pub fn get<T: Any + Send + Sync>() -> Option<Arc<T>> {
 
 /// Runs a callback at the end of this request, or of this `run`: after success, error, panic and hang-up alike.
 ///
-/// Callbacks run last first, in the scope, after the response's body has ended. One that panics does not keep the
-/// others from running. They must not block.
+/// Callbacks run last first, in the scope, after the response's body has ended, and find the values that were put
+/// away before them. One that panics does not keep the others from running; one may register another. They must
+/// not block.
 ///
 /// # Errors
 /// When no scope is open; the callback is dropped unrun.
@@ -98,34 +102,39 @@ fn register(entry: Entry) -> Result<(), NoScope> {
 }
 
 impl RequestValues {
-    pub(crate) fn clean_up(
-        mut self: Box<Self>,
-        tenant: Option<&Tenant>,
-        route: Option<&str>,
-        listening: Option<&Home>,
-    ) {
-        let mut dropped: Vec<(&'static str, Weak<dyn Any + Send + Sync>)> = Vec::new();
-        // A callback may register more: that is cleaned up as well, but not without end.
-        for _ in 0..8 {
-            while let Some(entry) = self.entries.pop() {
-                match entry {
-                    Entry::Value { type_name, value, .. } => {
-                        let weak = Arc::downgrade(&value);
-                        guarded(|| drop(value), tenant, listening);
-                        dropped.push((type_name, weak));
-                    }
-                    Entry::CleanUp(callback) => guarded(callback, tenant, listening),
-                }
+    pub(crate) fn pop(&mut self) -> Option<Entry> {
+        self.entries.pop()
+    }
+}
+
+/// Cleans up what is registered in the scope that was entered, last first. Each entry is taken out only when its
+/// turn has come, so that callbacks find the values that were put away before them.
+pub(crate) fn clean_up(
+    entered: &mut Entered<'_>,
+    tenant: Option<&Tenant>,
+    route: Option<&str>,
+    listening: Option<&Home>,
+) {
+    let mut dropped: Vec<(&'static str, Weak<dyn Any + Send + Sync>)> = Vec::new();
+    let mut steps = 0;
+    while let Some(entry) = entered.pop_value() {
+        steps += 1;
+        match entry {
+            Entry::Value { type_name, value, .. } => {
+                let weak = Arc::downgrade(&value);
+                guarded(|| drop(value), tenant, listening);
+                dropped.push((type_name, weak));
             }
-            match with_current(|current| current.and_then(|current| current.values.take())) {
-                Some(more) => self = more,
-                None => break,
+            Entry::CleanUp(callback) if steps <= MOST_STEPS => guarded(callback, tenant, listening),
+            Entry::CleanUp(callback) => {
+                tracing::error!("a clean-up callback is dropped unrun: they register one another without end");
+                guarded(|| drop(callback), tenant, listening);
             }
         }
-        for (type_name, value) in dropped {
-            if value.strong_count() > 0 {
-                report_survivor(type_name, tenant, route, listening);
-            }
+    }
+    for (type_name, value) in dropped {
+        if value.strong_count() > 0 {
+            report_survivor(type_name, tenant, route, listening);
         }
     }
 }

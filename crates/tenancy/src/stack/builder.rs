@@ -277,6 +277,7 @@ impl TenancyBuilder {
         let shared = Arc::new(SegmentShared {
             home: Arc::clone(&home),
             responder: self.responder,
+            proxies: resolver.proxies.clone(),
             always_https: self.always_https,
         });
         let parts = TenancyParts {
@@ -321,24 +322,27 @@ fn arrange(order: &Order, layers: &[(Place, UserLayer)], parts: &TenancyParts) -
     let mut pieces = Vec::new();
     let mut names = Vec::new();
     let mut phases = Vec::new();
-    let mut resolved = false;
+    // Whether a scope is open by now, and in it the cache scope.
+    let mut reopen = None;
     let mut put_layers =
-        |place: Place, phases: &mut Vec<Phase>, names: &mut Vec<Option<Stage>>, resolved: bool| {
+        |place: Place, phases: &mut Vec<Phase>, names: &mut Vec<Option<Stage>>, reopen: Option<bool>| {
             for (_, layer) in layers.iter().filter(|(at, _)| *at == place) {
                 flush(phases, parts, &mut pieces);
                 pieces.push(Piece::User(Arc::clone(layer)));
                 names.push(None);
-                if resolved {
-                    phases.push(Phase::Reopen);
-                }
+                phases.extend(reopen.map(|cache_scope| Phase::Reopen { cache_scope }));
             }
         };
     for stage in order.stages() {
-        put_layers(Place::Before(stage), &mut phases, &mut names, resolved);
+        put_layers(Place::Before(stage), &mut phases, &mut names, reopen);
         phases.push(parts.phase(stage));
         names.push(Some(stage));
-        resolved |= stage == Stage::Resolve;
-        put_layers(Place::After(stage), &mut phases, &mut names, resolved);
+        match stage {
+            Stage::Resolve => reopen = Some(false),
+            Stage::CacheScope => reopen = Some(true),
+            _ => {}
+        }
+        put_layers(Place::After(stage), &mut phases, &mut names, reopen);
     }
     flush(&mut phases, parts, &mut pieces);
     if pieces.is_empty() {

@@ -58,6 +58,7 @@ impl StageLayer {
         let shared = SegmentShared {
             home: Arc::new(home),
             responder: None,
+            proxies: None,
             always_https: false,
         };
         Self::new(phase, Arc::new(shared))

@@ -1,6 +1,10 @@
 //! What each stage does to a request that passes.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     body::{Body, HttpBody},
@@ -14,7 +18,7 @@ use crate::{
     gate::{GatePolicy, GlobalMaintenance, MaintenanceDecision, MaintenanceRequest, Subject},
     home::Home,
     rejection::{Rejection, RejectionReason, RejectionResponder, respond},
-    resolve::{Found, Outcome, Pending, Refusal, Resolution, Resolver},
+    resolve::{Authority, Found, Outcome, Pending, Refusal, Resolution, Resolver, TrustedProxies, authority_of},
     scope::{Scope, Slot, with_current},
     tenant::GateState,
 };
@@ -29,7 +33,10 @@ pub(crate) enum Phase {
     Deadline(Duration),
     CacheScope,
     /// Opens the scope again behind a layer of the user's, which may have moved the call to another task.
-    Reopen,
+    Reopen {
+        /// Whether the cache-scope stage stands further out.
+        cache_scope: bool,
+    },
 }
 
 /// Stages that a request passes in one future.
@@ -41,6 +48,7 @@ pub(crate) struct Segment {
 pub(crate) struct SegmentShared {
     pub(crate) home: Arc<Home>,
     pub(crate) responder: Option<Arc<RejectionResponder>>,
+    pub(crate) proxies: Option<TrustedProxies>,
     /// Whether every client is known to speak TLS, whatever the request says.
     pub(crate) always_https: bool,
 }
@@ -51,7 +59,6 @@ pub(crate) struct Passage {
     pub(crate) slot: Slot,
     pub(crate) deadline: Option<Duration>,
     pub(crate) catches_panics: bool,
-    secure: bool,
 }
 
 /// What a stage says.
@@ -76,7 +83,6 @@ impl Passage {
             slot: Slot::empty(),
             deadline: None,
             catches_panics: false,
-            secure: false,
         }
     }
 }
@@ -99,7 +105,10 @@ impl SegmentShared {
 
     pub(crate) fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Response<Body> {
         let message = crate::scope::panic_message(panic);
-        self.respond(Rejection::new(RejectionReason::Panicked, &message))
+        let rejection = Rejection::new(RejectionReason::Panicked, &message);
+        // The application's responder may be what panicked.
+        catch_unwind(AssertUnwindSafe(|| self.respond(rejection.clone())))
+            .unwrap_or_else(|_| respond(rejection, None))
     }
 
     pub(crate) fn deadline_passed(&self, after: Duration) -> Response<Body> {
@@ -109,7 +118,6 @@ impl SegmentShared {
 
     /// Leaves the resolution in the request and opens the scope.
     pub(crate) fn enter(&self, found: Found, resolver: &Resolver, passage: &mut Passage) -> Step {
-        passage.secure |= found.is_secure();
         let scope = match found.resolution.tenant() {
             Some(tenant) => {
                 self.home.emit(|| Event::TenantResolved {
@@ -148,8 +156,8 @@ impl Phase {
                 Step::Next
             }
             Self::CacheScope => run_cache_scope(shared, passage),
-            Self::Reopen => {
-                reopen(shared, passage);
+            Self::Reopen { cache_scope } => {
+                reopen(*cache_scope, shared, passage);
                 Step::Next
             }
         }
@@ -160,23 +168,27 @@ fn run_maintenance(switch: &GlobalMaintenance, shared: &SegmentShared, passage: 
     if !switch.is_enabled() {
         return Step::Next;
     }
-    let decision = switch.decide(&maintenance_request(shared, passage));
-    match decision {
+    let authority = authority_of(&passage.request, shared.proxies.as_ref());
+    match switch.decide(&maintenance_request(shared, &passage.request, authority.as_ref())) {
         MaintenanceDecision::Pass => Step::Next,
         MaintenanceDecision::Answer(response) => Step::answer(response),
     }
 }
 
-fn maintenance_request<'a>(shared: &SegmentShared, passage: &'a Passage) -> MaintenanceRequest<'a> {
-    let request = &passage.request;
+/// Host and transport are judged anew here: the resolve stage may stand further in, or behind another layer.
+fn maintenance_request<'a>(
+    shared: &SegmentShared,
+    request: &'a Request<Body>,
+    authority: Option<&'a Authority<'a>>,
+) -> MaintenanceRequest<'a> {
     let original = request.extensions().get::<OriginalUri>();
     MaintenanceRequest {
         method: request.method(),
         uri: original.map_or(request.uri(), |OriginalUri(uri)| uri),
         headers: request.headers(),
-        host: None,
+        host: authority.map(|authority| &authority.host),
         now: shared.home.clock.unix_time(),
-        secure: shared.always_https || passage.secure || request.uri().scheme_str() == Some("https"),
+        secure: shared.always_https || authority.is_some_and(|authority| authority.secure),
     }
 }
 
@@ -200,7 +212,9 @@ fn run_gate(policy: GatePolicy, shared: &SegmentShared, passage: &mut Passage) -
             id: tenant.id(),
             incarnation: tenant.incarnation(),
         };
-        return match compiled.decide(subject, &maintenance_request(shared, passage)) {
+        let authority = authority_of(&passage.request, shared.proxies.as_ref());
+        let asked = maintenance_request(shared, &passage.request, authority.as_ref());
+        return match compiled.decide(subject, &asked) {
             MaintenanceDecision::Pass => Step::Next,
             MaintenanceDecision::Answer(response) => Step::answer(response),
         };
@@ -215,19 +229,23 @@ fn run_gate(policy: GatePolicy, shared: &SegmentShared, passage: &mut Passage) -
 }
 
 fn run_cache_scope(shared: &SegmentShared, passage: &mut Passage) -> Step {
-    if passage.slot.is_open() {
-        passage.slot.open_cache_scope();
-        return Step::Next;
-    }
-    // The resolve stage may be a layer of its own further out.
-    let opened = with_current(|current| current.map(|current| current.cache_scope = true));
-    match opened {
-        Some(()) => Step::Next,
-        None => misbuilt(
+    if open_cache_scope(passage) {
+        Step::Next
+    } else {
+        misbuilt(
             shared,
             "the cache_scope stage needs the resolve stage outside of it",
-        ),
+        )
     }
+}
+
+fn open_cache_scope(passage: &mut Passage) -> bool {
+    if passage.slot.is_open() {
+        passage.slot.open_cache_scope();
+        return true;
+    }
+    // The resolve stage may be a layer of its own further out.
+    with_current(|current| current.map(|current| current.cache_scope = true)).is_some()
 }
 
 fn misbuilt(shared: &SegmentShared, detail: &'static str) -> Step {
@@ -251,15 +269,19 @@ fn run_body_limit(limit: u64, shared: &SegmentShared, passage: &mut Passage) -> 
     Step::Next
 }
 
-/// A layer of the user's stands between the stages: what runs here may be another task than the one outside.
-fn reopen(shared: &SegmentShared, passage: &mut Passage) {
-    if crate::scope::current().is_some() {
+/// A layer of the user's stands between the stages: what runs here may be another task than the one outside, or
+/// that of another request.
+fn reopen(cache_scope: bool, shared: &SegmentShared, passage: &mut Passage) {
+    let Some(resolution) = passage.request.extensions().get::<Resolution>() else {
         return;
-    }
-    if let Some(resolution) = passage.request.extensions().get::<Resolution>() {
-        let scope = resolution
-            .tenant()
-            .map_or(Scope::Central, |tenant| Scope::Tenant(tenant.clone()));
+    };
+    let scope = resolution
+        .tenant()
+        .map_or(Scope::Central, |tenant| Scope::Tenant(tenant.clone()));
+    if crate::scope::current().as_ref() != Some(&scope) {
         passage.slot = Slot::new(scope, Some(&shared.home));
+    }
+    if cache_scope {
+        open_cache_scope(passage);
     }
 }

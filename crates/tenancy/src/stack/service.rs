@@ -89,7 +89,7 @@ where
         at += 1;
         match phase.run(&segment.shared, &mut passage) {
             Step::Next => {}
-            Step::Catch => return advance_inside_catch(segment, service, passage, at),
+            Step::Catch => return inside_catch(segment, || advance(segment, service, passage, at)),
             Step::Answer(response) => return ResponseFuture::answer(passage, *response),
             Step::Ask(resolver, pending) => {
                 let asking = Arc::clone(&resolver).settle(pending);
@@ -122,18 +122,13 @@ where
     future
 }
 
-fn advance_inside_catch<S, ResBody>(
-    segment: &Arc<Segment>,
-    service: &mut S,
-    passage: Passage,
-    at: usize,
-) -> ResponseFuture<S>
+fn inside_catch<S>(segment: &Segment, go: impl FnOnce() -> ResponseFuture<S>) -> ResponseFuture<S>
 where
-    S: Service<Request<Body>, Response = Response<ResBody>> + Clone,
+    S: Service<Request<Body>>,
 {
     // After a panic nothing of the passage or the future is used again; the service's own state is its business,
     // as with every service whose call panics.
-    match catch_unwind(AssertUnwindSafe(|| advance(segment, service, passage, at))) {
+    match catch_unwind(AssertUnwindSafe(go)) {
         Ok(future) => future,
         Err(panic) => {
             let response = segment.shared.panicked(&*panic);
@@ -289,14 +284,20 @@ where
     let mut passage = Passage::new(request);
     passage.deadline = deadline;
     passage.catches_panics = catches_panics;
-    let step = match settled {
-        Ok(found) => segment.shared.enter(found, &resolver, &mut passage),
-        Err(refusal) => Step::Answer(Box::new(segment.shared.refuse(&refusal))),
+    let go = || {
+        let step = match settled {
+            Ok(found) => segment.shared.enter(found, &resolver, &mut passage),
+            Err(refusal) => Step::Answer(Box::new(segment.shared.refuse(&refusal))),
+        };
+        match step {
+            Step::Answer(response) => ResponseFuture::answer(passage, *response),
+            _ => advance(&segment, &mut service, passage, next),
+        }
     };
-    match step {
-        Step::Answer(response) => ResponseFuture::answer(passage, *response),
-        _ if catches_panics => advance_inside_catch(&segment, &mut service, passage, next),
-        _ => advance(&segment, &mut service, passage, next),
+    if catches_panics {
+        inside_catch(&segment, go)
+    } else {
+        go()
     }
 }
 

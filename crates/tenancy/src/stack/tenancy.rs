@@ -192,6 +192,10 @@ impl Tenancy {
         }
     }
 
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.inner.parts.resolver
+    }
+
     pub(crate) fn tracks_routes(&self) -> bool {
         self.inner.track_routes
     }

@@ -33,8 +33,8 @@ const LOG_LIMIT: usize = 1024;
 /// They run on a tokio runtime with time enabled.
 ///
 /// Besides its id and its keys, a tenant's [slug](TenantRecord::slug) leads to it, if it is one by the rules of
-/// [`TenantKey::slug`] (an id with an underscore is none). A key leads to one tenant only. A purged id may be
-/// inserted again: it is then another tenant, with another incarnation.
+/// [`TenantKey::slug`] (an id with an underscore is none). A key leads to one tenant only. The keys of a purged
+/// tenant are free again, its id is not: no tenant gets it as long as the store lives.
 ///
 /// ```
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -108,7 +108,7 @@ impl MemoryStore {
     /// Adds a tenant, and returns its record with epoch and incarnation.
     ///
     /// # Errors
-    /// When there is a tenant of this id, when a key leads to another tenant, or when the slug is none.
+    /// When there is or was a tenant of this id, when a key leads to another tenant, or when the slug is none.
     pub async fn insert(&self, entry: TenantEntry) -> Result<TenantRecord, MemoryStoreError> {
         self.change(|catalogue| catalogue.insert(entry)).await
     }
@@ -116,7 +116,7 @@ impl MemoryStore {
     /// Adds a tenant, or replaces the record and all keys of the one of this id. That one keeps its incarnation.
     ///
     /// # Errors
-    /// When a key leads to another tenant, or when the slug is none.
+    /// When a key leads to another tenant, when the id was a purged tenant's, or when the slug is none.
     pub async fn upsert(&self, entry: TenantEntry) -> Result<TenantRecord, MemoryStoreError> {
         self.change(|catalogue| catalogue.upsert(entry)).await
     }
@@ -170,7 +170,7 @@ impl MemoryStore {
         self.change(|catalogue| catalogue.remove_key(id, key)).await
     }
 
-    /// Purges a tenant: nothing leads to it any more, and its keys are free. Returns its last record.
+    /// Purges a tenant: nothing leads to it any more, its keys are free, its id is used up. Returns its last record.
     ///
     /// # Errors
     /// When there is no such tenant.

@@ -23,9 +23,22 @@ impl BaseDomains {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
+        Self::checked(bases, |_| false)
+    }
+
+    /// Lets public suffixes of the list's private section pass: their owners put them there. No registry's.
+    pub(super) fn own_public_suffix(base: &str) -> Result<Self, IdentifierConfigError> {
+        Self::checked([base], |section| section == psl::Type::Private)
+    }
+
+    fn checked<I>(bases: I, allowed: fn(psl::Type) -> bool) -> Result<Self, IdentifierConfigError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
         let mut bases = bases
             .into_iter()
-            .map(|base| canonical_base(base.as_ref()))
+            .map(|base| canonical_base(base.as_ref(), allowed))
             .collect::<Result<Vec<_>, _>>()?;
         if bases.is_empty() {
             return Err(refuse("", "at least one is needed"));
@@ -63,7 +76,7 @@ fn before_base<'h>(name: &'h str, base: &str) -> Option<&'h str> {
     }
 }
 
-fn canonical_base(base: &str) -> Result<Box<str>, IdentifierConfigError> {
+fn canonical_base(base: &str, allowed: fn(psl::Type) -> bool) -> Result<Box<str>, IdentifierConfigError> {
     let host = Host::parse(base.as_bytes()).map_err(|error| refuse(base, error.reason()))?;
     if base.contains(':') {
         return Err(refuse(base, "it has a port"));
@@ -77,7 +90,7 @@ fn canonical_base(base: &str) -> Result<Box<str>, IdentifierConfigError> {
     if host.form() != HostForm::Name {
         return Err(refuse(base, "it is no DNS name"));
     }
-    if is_open_to_strangers(host.name()) {
+    if open_to_strangers(host.name()).is_some_and(|section| !allowed(section)) {
         return Err(refuse(
             base,
             "it is a public suffix: under it anybody can register a name",
@@ -90,14 +103,16 @@ fn refuse(base: &str, reason: &'static str) -> IdentifierConfigError {
     IdentifierConfigError::new("base domain", base, reason)
 }
 
-/// Whether the public suffix list has `name`, in either of its sections, or has every name one label under it
-/// (`*.ck`). Names that it does not know, such as `localhost` and `intranet`, are somebody's own.
-fn is_open_to_strangers(name: &str) -> bool {
-    is_public_suffix(name) || is_public_suffix(&format!("any-tenant.{name}"))
+/// The section of the public suffix list that has `name`, or every name one label under it (`*.ck`). Names that it
+/// does not know, such as `localhost` and `intranet`, are somebody's own.
+fn open_to_strangers(name: &str) -> Option<psl::Type> {
+    section_of_suffix(name).or_else(|| section_of_suffix(&format!("any-tenant.{name}")))
 }
 
-fn is_public_suffix(name: &str) -> bool {
-    psl::suffix(name.as_bytes()).is_some_and(|suffix| suffix.is_known() && suffix == name)
+fn section_of_suffix(name: &str) -> Option<psl::Type> {
+    psl::suffix(name.as_bytes())
+        .filter(|suffix| *suffix == name)
+        .and_then(|suffix| suffix.typ())
 }
 
 #[cfg(test)]
@@ -144,6 +159,17 @@ mod tests {
                 "{suffix}: {:?}",
                 reason(suffix)
             );
+        }
+    }
+
+    #[test]
+    fn an_operator_may_name_a_suffix_of_his_own_but_none_of_a_registry() {
+        for own in ["github.io", "GitHub.io.", "herokuapp.com", "not-listed-yet.example"] {
+            assert!(BaseDomains::own_public_suffix(own).is_ok(), "{own}");
+        }
+        for bad in ["com", "co.uk", "ck", "anything.ck", "*.github.io", "127.0.0.1"] {
+            let error = BaseDomains::own_public_suffix(bad).unwrap_err();
+            assert_eq!(error.value(), bad);
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
 /// a list, or not a canonical value of its kind (`ACME`) is invalid.
 ///
 /// Any client can send any header: use this for clients that authenticate, or behind a proxy that sets it.
-/// Borrows the value from the head, except that ids are copied to be checked.
+/// Borrows the value from the head.
 ///
 /// ```
 /// # use tenancy::resolve::Header;

@@ -43,7 +43,8 @@ impl Subdomain {
     /// Case and one dot at the end do not matter. `localhost` and names under it are allowed.
     ///
     /// # Errors
-    /// When `base` is no DNS name, has a port or a wildcard, or is a public suffix (`co.uk`, `github.io`).
+    /// When `base` is no DNS name, has a port or a wildcard, or is a public suffix (`co.uk`, `github.io`); for one of
+    /// your own see [`of_own_public_suffix`](Self::of_own_public_suffix).
     pub fn of(base: &str) -> Result<Self, IdentifierConfigError> {
         Self::of_any([base])
     }
@@ -57,9 +58,21 @@ impl Subdomain {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        let bases = BaseDomains::new(bases)?;
+        Ok(Self::under(BaseDomains::new(bases)?))
+    }
+
+    /// Identifies by the labels under a base domain that you have put on the public suffix list yourself, so that
+    /// browsers keep your tenants' cookies apart. [`of`](Self::of) refuses such names.
+    ///
+    /// # Errors
+    /// When `base` is no DNS name, has a port or a wildcard, or is the suffix of a registry (`com`, `co.uk`).
+    pub fn of_own_public_suffix(base: &str) -> Result<Self, IdentifierConfigError> {
+        Ok(Self::under(BaseDomains::own_public_suffix(base)?))
+    }
+
+    fn under(bases: BaseDomains) -> Self {
         let name = format!("subdomain of {bases}").into();
-        Ok(Self { bases, name })
+        Self { bases, name }
     }
 }
 
@@ -103,9 +116,20 @@ impl DomainOrSubdomain {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        let bases = BaseDomains::new(bases)?;
+        Ok(Self::under(BaseDomains::new(bases)?))
+    }
+
+    /// Treats hosts under a base domain that you have put on the public suffix list yourself as subdomains.
+    ///
+    /// # Errors
+    /// Those of [`Subdomain::of_own_public_suffix`].
+    pub fn of_own_public_suffix(base: &str) -> Result<Self, IdentifierConfigError> {
+        Ok(Self::under(BaseDomains::own_public_suffix(base)?))
+    }
+
+    fn under(bases: BaseDomains) -> Self {
         let name = format!("domain or subdomain of {bases}").into();
-        Ok(Self { bases, name })
+        Self { bases, name }
     }
 }
 
@@ -201,6 +225,16 @@ mod tests {
             assert_eq!(host_outcome(&by_subdomain, host), expected, "{host}");
             assert_eq!(host_outcome(&either, host), expected, "{host}");
         }
+    }
+
+    #[test]
+    fn a_suffix_of_ones_own_is_a_base_like_any_other() {
+        assert!(Subdomain::of("github.io").is_err());
+        let by_subdomain = Subdomain::of_own_public_suffix("github.io").unwrap();
+        let either = DomainOrSubdomain::of_own_public_suffix("github.io").unwrap();
+        assert_eq!(host_outcome(&by_subdomain, "acme.github.io"), "slug:acme");
+        assert_eq!(host_outcome(&either, "acme.github.io"), "slug:acme");
+        assert_eq!(host_outcome(&either, "acme.example"), "domain:acme.example");
     }
 
     #[test]

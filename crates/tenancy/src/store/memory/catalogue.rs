@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     hash::{BuildHasher, RandomState},
     ops::Bound,
 };
@@ -16,6 +16,8 @@ pub(super) struct Catalogue {
     tenants: BTreeMap<TenantId, Stored>,
     /// Every key but the ids themselves.
     owners: HashMap<TenantKey<'static>, TenantId>,
+    /// Ids of purged tenants: what was stored under one elsewhere must not become another's.
+    purged: HashSet<TenantId>,
     log: VecDeque<Logged>,
     log_limit: usize,
     /// The place before the oldest change in the log.
@@ -56,6 +58,7 @@ impl Catalogue {
         Self {
             tenants: BTreeMap::new(),
             owners: HashMap::new(),
+            purged: HashSet::new(),
             log: VecDeque::new(),
             log_limit,
             log_start: start,
@@ -159,6 +162,7 @@ impl Catalogue {
         }
         let mark = self.next_mark();
         self.append(mark, id, stored.keys.into_iter().chain([id_key(id)]).collect());
+        self.purged.insert(id.clone());
         Ok(stored.record)
     }
 
@@ -168,6 +172,9 @@ impl Catalogue {
         mut record: TenantRecord,
         mut keys: BTreeSet<TenantKey<'static>>,
     ) -> Result<TenantRecord, MemoryStoreError> {
+        if self.purged.contains(&record.id) {
+            return Err(MemoryStoreError::purged(&record.id));
+        }
         keys.extend(own_slug(&record)?);
         keys.remove(&id_key(&record.id));
         self.check_keys_are_free(&record.id, &keys)?;

@@ -35,11 +35,18 @@ impl MemoryStoreError {
         )
     }
 
+    pub(super) fn purged(id: &TenantId) -> Self {
+        Self::new(
+            ErrorKind::Conflict,
+            format!("the id {id} was a purged tenant's and is never given again"),
+        )
+    }
+
     pub(super) fn not_found(id: &TenantId) -> Self {
         Self::new(ErrorKind::NotFound, format!("there is no tenant {id}"))
     }
 
-    /// Whether an id or a key is taken.
+    /// Whether an id or a key is taken. The id of a purged tenant stays taken.
     pub fn is_conflict(&self) -> bool {
         self.kind == ErrorKind::Conflict
     }

@@ -137,12 +137,22 @@ async fn the_store_numbers_changes_and_an_edit_cannot() {
     assert_eq!(same.epoch, 2, "nothing changed");
 
     store.remove(&id("acme")).await.unwrap();
-    let again = store.insert(entry("acme", &[])).await.unwrap();
-    assert_eq!(
-        (again.epoch, again.incarnation),
-        (4, 4),
-        "another tenant of that name"
-    );
+    let next = store.insert(entry("beta", &[])).await.unwrap();
+    assert_eq!((next.epoch, next.incarnation), (4, 4));
+}
+
+#[tokio::test]
+async fn the_id_of_a_purged_tenant_is_never_given_again_and_its_slug_is() {
+    let store = MemoryStore::of(["acme"]).unwrap();
+    store.remove(&id("acme")).await.unwrap();
+    for refused in [
+        store.insert(entry("acme", &[])).await,
+        store.upsert(entry("acme", &[])).await,
+    ] {
+        assert!(refused.unwrap_err().is_conflict());
+    }
+    store.insert(entry("beta", &[slug("acme")])).await.unwrap();
+    assert_eq!(owner(&store, &slug("acme")).await.as_deref(), Some("beta"));
 }
 
 #[tokio::test]
@@ -409,7 +419,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (who(), any::<bool>()).prop_map(|(id, active)| Step::SetStatus(id, active)),
         2 => (who(), 0_usize..8).prop_map(|(id, key)| Step::AddKey(id, key)),
         2 => (who(), 0_usize..8).prop_map(|(id, key)| Step::RemoveKey(id, key)),
-        2 => who().prop_map(Step::Remove),
+        1 => who().prop_map(Step::Remove),
         2 => (1_usize..4).prop_map(Step::Follow),
     ];
     proptest::collection::vec(step, 0..40)
@@ -419,6 +429,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 #[derive(Default)]
 struct Model {
     tenants: Vec<ModelTenant>,
+    purged: Vec<usize>,
     number: u64,
 }
 
@@ -469,9 +480,10 @@ impl Model {
 
     fn put(&mut self, mut tenant: ModelTenant) -> bool {
         let others = self.tenants.iter().filter(|other| other.id != tenant.id);
-        if others
-            .flat_map(ModelTenant::keys)
-            .any(|key| tenant.keys().contains(&key))
+        if self.purged.contains(&tenant.id)
+            || others
+                .flat_map(ModelTenant::keys)
+                .any(|key| tenant.keys().contains(&key))
         {
             return false;
         }
@@ -511,6 +523,7 @@ impl Model {
                 let known = self.get(*id).is_some();
                 self.tenants.retain(|tenant| tenant.id != *id);
                 self.number += u64::from(known);
+                self.purged.extend(known.then_some(*id));
                 known
             }
             Step::Follow(_) => true,

@@ -1,0 +1,147 @@
+//! Serving until the process is told to end.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use axum::{Router, routing::get};
+//! use tenancy::{MemoryStore, Tenancy, resolve::Subdomain};
+//! use tenancy_server::serve;
+//!
+//! let tenancy = Tenancy::new(Subdomain::of("localhost")?, MemoryStore::of(["acme"])?);
+//! let app = tenancy.wrap(Router::new().route("/", get(|| async { "hello" })));
+//! let listener = serve::bind("127.0.0.1:8000".parse()?).await?;
+//! let end = serve::until_told_to_end(listener, app, Duration::from_secs(10)).await?;
+//! println!("{end}");
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{fmt, future::Future, io, net::SocketAddr, time::Duration};
+
+use tenancy::routes::TenancyApp;
+use tokio::{net::TcpListener, sync::oneshot};
+
+/// The address can not be listened on.
+#[derive(Debug)]
+pub struct BindError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+impl BindError {
+    /// Whether something listens there already.
+    pub fn is_in_use(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AddrInUse
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "can not listen on {}: {}", self.address, self.source)?;
+        if self.is_in_use() {
+            f.write_str("; end what listens there, or choose another port (port 0 takes a free one)")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// Listens on an address. Port 0 takes a free port; ask the listener for it.
+///
+/// # Errors
+/// When the port is taken or the address is not this machine's.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| BindError { address, source })
+}
+
+/// How serving ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum End {
+    /// All requests that were running have been answered.
+    Drained,
+    /// The grace was over, or a second signal came, before all were.
+    CutOff,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Drained => "ended; all running requests were answered",
+            Self::CutOff => "ended before all running requests were answered",
+        })
+    }
+}
+
+/// Serves until Ctrl-C or SIGTERM, then takes no more connections and lets running requests end, for `grace` at most.
+/// A second signal ends at once.
+///
+/// # Errors
+/// When signals can not be listened to, or serving fails.
+pub async fn until_told_to_end(listener: TcpListener, app: TenancyApp, grace: Duration) -> io::Result<End> {
+    let mut signals = Signals::listen()?;
+    let (stop, stopped) = oneshot::channel();
+    let serving = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(async {
+            let _ = stopped.await;
+        });
+    let mut serving = std::pin::pin!(serving.into_future());
+    tokio::select! {
+        ended = &mut serving => return ended.map(|()| End::Drained),
+        name = signals.next() => tracing::info!(signal = name, "no more connections are taken"),
+    }
+    let _ = stop.send(());
+    tokio::select! {
+        ended = &mut serving => ended.map(|()| End::Drained),
+        _ = signals.next() => Ok(End::CutOff),
+        () = tokio::time::sleep(grace) => Ok(End::CutOff),
+    }
+}
+
+struct Signals {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    #[cfg(unix)]
+    fn next(&mut self) -> impl Future<Output = &'static str> {
+        async {
+            tokio::select! {
+                _ = self.interrupt.recv() => "SIGINT",
+                _ = self.terminate.recv() => "SIGTERM",
+            }
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn listen() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(not(unix))]
+    fn next(&mut self) -> impl Future<Output = &'static str> {
+        async {
+            let _ = tokio::signal::ctrl_c().await;
+            "Ctrl-C"
+        }
+    }
+}

@@ -1,0 +1,147 @@
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use serde::{Deserialize, Serialize};
+use tenancy::stack::Stage;
+
+/// All settings. Each section and each key has a default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Where to listen.
+    pub server: ServerSettings,
+    /// The stack of layers.
+    pub tenancy: StackSettings,
+    /// Where tenants are kept.
+    pub catalogue: CatalogueSettings,
+    /// The log.
+    pub log: LogSettings,
+}
+
+/// Section `server`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct ServerSettings {
+    /// Address and port. Port 0 takes a free one. Default: `127.0.0.1:8000`.
+    pub listen: SocketAddr,
+    /// How long running requests may take to end after Ctrl-C or SIGTERM, in milliseconds. Default: 10,000.
+    pub grace_ms: u64,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8000)),
+            grace_ms: 10_000,
+        }
+    }
+}
+
+/// Section `tenancy`: the stack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct StackSettings {
+    /// Domains whose subdomains are tenants. Default: `localhost`.
+    pub base_domains: Vec<String>,
+    /// Hosts that belong to no tenant. Default: the base domains themselves.
+    pub central_hosts: Option<Vec<String>>,
+    /// Addresses and networks of proxies whose word on the original host counts. Default: none.
+    pub trust_proxies: Vec<String>,
+    /// The stages, outside in. Default: all, in the default order.
+    pub order: Vec<String>,
+    /// The largest request body, in bytes. Default: 2,097,152.
+    pub body_limit_bytes: u64,
+    /// How long an answer may take to begin, in milliseconds. Default: 30,000.
+    pub deadline_ms: u64,
+    /// Whether suspended tenants are answered like unknown ones. Default: no.
+    pub hide_suspended: bool,
+    /// Whether every client speaks TLS, to a proxy in front for instance. Default: no.
+    pub always_https: bool,
+    /// How many look-ups of unknown keys reach the catalogue each second. Default: 100.
+    pub misses_per_second: u32,
+    /// How long known tenants are served after the catalogue stopped answering, in milliseconds. Default: 3,600,000.
+    pub max_stale_ms: u64,
+}
+
+impl Default for StackSettings {
+    fn default() -> Self {
+        Self {
+            base_domains: vec!["localhost".to_owned()],
+            central_hosts: None,
+            trust_proxies: Vec::new(),
+            order: Stage::ALL.iter().map(ToString::to_string).collect(),
+            body_limit_bytes: 2 * 1024 * 1024,
+            deadline_ms: 30_000,
+            hide_suspended: false,
+            always_https: false,
+            misses_per_second: 100,
+            max_stale_ms: 3_600_000,
+        }
+    }
+}
+
+/// Section `catalogue`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct CatalogueSettings {
+    /// Directory of the catalogue and all else that is kept. Made if it is not there. Default: `tenancy-data`.
+    pub data_dir: PathBuf,
+}
+
+impl CatalogueSettings {
+    /// The catalogue's SQLite file.
+    pub fn file(&self) -> PathBuf {
+        self.data_dir.join("catalogue.sqlite")
+    }
+
+    /// The file of known tenants for a start while the catalogue is away.
+    pub fn snapshot_file(&self) -> PathBuf {
+        self.data_dir.join("tenants.snapshot")
+    }
+}
+
+impl Default for CatalogueSettings {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("tenancy-data"),
+        }
+    }
+}
+
+/// Section `log`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct LogSettings {
+    /// What is logged: a level, or directives such as `info,tenancy=debug`. Default: `info`.
+    pub filter: String,
+    /// How. Default: `text`.
+    pub format: LogFormat,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            filter: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,262 @@
+use std::{ffi::OsString, fs, path::Path};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::{
+    error::{SettingsError, SettingsMistake},
+    model::Settings,
+};
+
+const PREFIX: &str = "TENANCY__";
+
+/// Where settings come from. What is added later wins within a kind; overrides win over all.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    texts: Vec<(String, Result<String, String>)>,
+    variables: Vec<(String, String)>,
+    overrides: Vec<(String, String, Value)>,
+}
+
+/// Settings that can be used, and what should be said about them.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LoadedSettings {
+    /// The settings.
+    pub settings: Settings,
+    /// What was ignored, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+impl Sources {
+    /// No source but the defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a TOML file. One that can not be read is reported by [`load`](Self::load).
+    #[must_use]
+    pub fn file(mut self, path: impl AsRef<Path>) -> Self {
+        let path = path.as_ref();
+        let text = fs::read_to_string(path).map_err(|error| format!("it can not be read: {error}"));
+        self.texts.push((path.display().to_string(), text));
+        self
+    }
+
+    /// Adds TOML text under a name.
+    #[must_use]
+    pub fn text(mut self, name: impl Into<String>, toml: impl Into<String>) -> Self {
+        self.texts.push((name.into(), Ok(toml.into())));
+        self
+    }
+
+    /// Adds the environment of this process. Variables that are not Unicode are ignored.
+    #[must_use]
+    pub fn environment(self) -> Self {
+        let text = |text: OsString| text.into_string().ok();
+        let variables: Vec<_> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((text(name)?, text(value)?)))
+            .collect();
+        self.variables(variables)
+    }
+
+    /// Adds variables. Those that do not begin with `TENANCY_` are left alone.
+    #[must_use]
+    pub fn variables<N: Into<String>, V: Into<String>>(
+        mut self,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let variables = variables
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()));
+        self.variables
+            .extend(variables.filter(|(name, _)| name.starts_with("TENANCY_")));
+        self
+    }
+
+    /// Sets a key, such as `server.listen`, whatever file and environment say. `source` is named in errors: `--listen`.
+    #[must_use]
+    pub fn set(mut self, source: impl Into<String>, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.overrides.push((source.into(), key.into(), value.into()));
+        self
+    }
+
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// When anything is unknown or impossible; all mistakes are named at once.
+    pub fn load(self) -> Result<LoadedSettings, SettingsError> {
+        let mut mistakes = Vec::new();
+        let mut merged = Merged::default();
+        for (name, text) in self.texts {
+            match text {
+                Ok(text) => merged.add_text(&name, &text, &mut mistakes),
+                Err(reason) => mistakes.push(whole(&name, reason)),
+            }
+        }
+        let mut ignored = Vec::new();
+        for (name, value) in &self.variables {
+            match key_of_variable(name) {
+                Some(key) => merged.add_variable(name, &key, value, &mut mistakes),
+                None => ignored.push(name.as_str()),
+            }
+        }
+        for (source, key, value) in self.overrides {
+            merged.add(&source, &key, value, &mut mistakes);
+        }
+        let settings = match Settings::deserialize(std::mem::take(&mut merged.table)) {
+            Ok(settings) => settings,
+            Err(error) => {
+                // Every single value was accepted alone, so this can not be reached by one value's fault.
+                mistakes.push(whole("all sources together", error.message().to_owned()));
+                return Err(SettingsError::new(mistakes));
+            }
+        };
+        for (key, reason) in settings.impossible_values() {
+            mistakes.push(SettingsMistake {
+                source: merged.origin_of(key),
+                key: key.to_owned(),
+                reason,
+            });
+        }
+        if !mistakes.is_empty() {
+            return Err(SettingsError::new(mistakes));
+        }
+        let warnings = if ignored.is_empty() {
+            Vec::new()
+        } else {
+            ignored.sort_unstable();
+            vec![format!(
+                "these environment variables are ignored, settings are spelled {PREFIX}SECTION__KEY: {}",
+                ignored.join(", ")
+            )]
+        };
+        Ok(LoadedSettings { settings, warnings })
+    }
+}
+
+fn whole(source: &str, reason: String) -> SettingsMistake {
+    SettingsMistake {
+        source: source.to_owned(),
+        key: String::new(),
+        reason,
+    }
+}
+
+/// `TENANCY__SERVER__LISTEN` is `server.listen`.
+fn key_of_variable(name: &str) -> Option<String> {
+    let path = name.strip_prefix(PREFIX)?;
+    let parts: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
+    (parts.len() == 2 && parts.iter().all(|part| !part.is_empty())).then(|| parts.join("."))
+}
+
+/// What the sources say together, and which of them said what.
+#[derive(Default)]
+struct Merged {
+    table: Table,
+    origins: Vec<(String, String)>,
+}
+
+impl Merged {
+    fn add_text(&mut self, name: &str, text: &str, mistakes: &mut Vec<SettingsMistake>) {
+        let table = match text.parse::<Table>() {
+            Ok(table) => table,
+            Err(error) => {
+                let line = error.span().map_or(1, |span| line_of(text, span.start));
+                mistakes.push(whole(&format!("{name}:{line}"), error.message().to_owned()));
+                return;
+            }
+        };
+        for (section, value) in table {
+            let Value::Table(keys) = value else {
+                let source = format!("{name}:{}", line_of_key(text, "", &section));
+                mistakes.push(SettingsMistake {
+                    source,
+                    key: section,
+                    reason: "keys stand in sections: [server], [tenancy], [catalogue], [log]".to_owned(),
+                });
+                continue;
+            };
+            for (key, value) in keys {
+                let source = format!("{name}:{}", line_of_key(text, &section, &key));
+                self.add(&source, &format!("{section}.{key}"), value, mistakes);
+            }
+        }
+    }
+
+    /// A variable is text: it is taken as it is, as a number, a boolean or a list, whichever the key accepts.
+    fn add_variable(&mut self, name: &str, key: &str, text: &str, mistakes: &mut Vec<SettingsMistake>) {
+        let list = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let mut readings = vec![Value::from(text), Value::Array(list.map(Value::from).collect())];
+        readings.extend(text.parse::<i64>().ok().map(Value::from));
+        readings.extend(text.parse::<bool>().ok().map(Value::from));
+        let accepted = readings.into_iter().find(|value| check(key, value).is_ok());
+        self.add(name, key, accepted.unwrap_or_else(|| Value::from(text)), mistakes);
+    }
+
+    fn add(&mut self, source: &str, key: &str, value: Value, mistakes: &mut Vec<SettingsMistake>) {
+        if let Err(reason) = check(key, &value) {
+            mistakes.push(SettingsMistake {
+                source: source.to_owned(),
+                key: key.to_owned(),
+                reason,
+            });
+            return;
+        }
+        let (section, name) = key.split_once('.').unwrap_or((key, ""));
+        let section = self
+            .table
+            .entry(section.to_owned())
+            .or_insert_with(|| Value::Table(Table::new()));
+        if let Value::Table(section) = section {
+            section.insert(name.to_owned(), value);
+        }
+        self.origins.push((key.to_owned(), source.to_owned()));
+    }
+
+    fn origin_of(&self, key: &str) -> String {
+        let origin = self.origins.iter().rev().find(|(known, _)| known == key);
+        origin.map_or_else(|| "default".to_owned(), |(_, source)| source.clone())
+    }
+}
+
+/// Whether settings with this one value, and defaults else, can be read.
+fn check(key: &str, value: &Value) -> Result<(), String> {
+    let mut keys = Table::new();
+    let mut table = Table::new();
+    let (section, name) = key.split_once('.').unwrap_or((key, ""));
+    if !name.is_empty() {
+        keys.insert(name.to_owned(), value.clone());
+    }
+    table.insert(section.to_owned(), Value::Table(keys));
+    Settings::deserialize(table)
+        .map(|_| ())
+        .map_err(|error| error.message().to_owned())
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    text[..at.min(text.len())].matches('\n').count() + 1
+}
+
+/// The line on which a key stands; the section's own line where it can not be told.
+fn line_of_key(text: &str, section: &str, key: &str) -> usize {
+    let mut inside = section.is_empty();
+    let mut fallback = 1;
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(header) = line.strip_prefix('[') {
+            inside = header.trim_end_matches(']').trim() == section;
+            if inside {
+                fallback = number + 1;
+            }
+        } else if inside
+            && line
+                .split('=')
+                .next()
+                .is_some_and(|name| name.trim().trim_matches('"') == key)
+        {
+            return number + 1;
+        }
+    }
+    fallback
+}

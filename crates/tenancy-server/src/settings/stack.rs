@@ -1,0 +1,92 @@
+//! From settings to a stack.
+
+use std::time::Duration;
+
+use tenancy::{
+    core::{Host, TenantStore},
+    gate::GatePolicy,
+    resolve::{DomainOrSubdomain, ResolveSettings, TrustedProxies},
+    stack::{Order, TenancyBuilder},
+};
+use tracing_subscriber::EnvFilter;
+
+use super::model::{Settings, StackSettings};
+
+impl Settings {
+    /// Values that can be read and can not work, each with its key.
+    pub(super) fn impossible_values(&self) -> Vec<(&'static str, String)> {
+        let stack = &self.tenancy;
+        let mut found = Vec::new();
+        let mut refuse = |key, reason: Option<String>| found.extend(reason.map(|reason| (key, reason)));
+        refuse("tenancy.base_domains", stack.identifier().err());
+        refuse("tenancy.order", stack.parsed_order().err());
+        refuse("tenancy.trust_proxies", stack.proxies().err());
+        for host in stack.central_hosts.iter().flatten() {
+            let invalid = Host::parse(host.as_bytes()).err();
+            refuse(
+                "tenancy.central_hosts",
+                invalid.map(|why| format!("{host:?}: {why}")),
+            );
+        }
+        let zero = |value: u64| (value == 0).then(|| "it must be above 0".to_owned());
+        refuse("tenancy.deadline_ms", zero(stack.deadline_ms));
+        refuse("tenancy.misses_per_second", zero(stack.misses_per_second.into()));
+        let filter = EnvFilter::builder().parse(&self.log.filter);
+        refuse("log.filter", filter.err().map(|error| error.to_string()));
+        let nowhere = self.catalogue.data_dir.as_os_str().is_empty();
+        refuse("catalogue.data_dir", nowhere.then(|| "it is empty".to_owned()));
+        found
+    }
+
+    /// The stack that these settings describe, over a store. Add what settings can not say, then build it.
+    ///
+    /// # Errors
+    /// When the settings were put together by hand and are impossible; what was loaded is not.
+    pub fn stack(&self, store: impl TenantStore) -> Result<TenancyBuilder, String> {
+        let stack = &self.tenancy;
+        let mut resolve = ResolveSettings::default();
+        resolve.misses_per_second = stack.misses_per_second;
+        resolve.miss_burst = stack.misses_per_second.saturating_mul(2);
+        resolve.max_stale = Duration::from_millis(stack.max_stale_ms);
+        resolve.snapshot_file = Some(self.catalogue.snapshot_file());
+        let mut gate = GatePolicy::default();
+        if stack.hide_suspended {
+            gate = gate.hide_suspended();
+        }
+        let mut builder = tenancy::Tenancy::builder(stack.identifier()?, store)
+            .order(stack.parsed_order()?)
+            .central_hosts(
+                stack
+                    .central_hosts
+                    .clone()
+                    .unwrap_or_else(|| stack.base_domains.clone()),
+            )
+            .resolve_settings(resolve)
+            .gate(gate)
+            .always_https(stack.always_https)
+            .body_limit(stack.body_limit_bytes)
+            .deadline(Duration::from_millis(stack.deadline_ms));
+        if let Some(proxies) = stack.proxies()? {
+            builder = builder.trust_proxies(proxies);
+        }
+        Ok(builder)
+    }
+}
+
+impl StackSettings {
+    fn identifier(&self) -> Result<DomainOrSubdomain, String> {
+        DomainOrSubdomain::of_any(&self.base_domains).map_err(|error| error.to_string())
+    }
+
+    fn parsed_order(&self) -> Result<Order, String> {
+        Order::from_names(self.order.iter().map(String::as_str)).map_err(|error| error.to_string())
+    }
+
+    fn proxies(&self) -> Result<Option<TrustedProxies>, String> {
+        if self.trust_proxies.is_empty() {
+            return Ok(None);
+        }
+        let proxies = TrustedProxies::new(self.trust_proxies.iter().map(String::as_str));
+        proxies.map(Some).map_err(|error| error.to_string())
+    }
+}
