@@ -1,0 +1,31 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::CliContext;
+
+/// Keeps them together in the help of each command.
+const HEADING: &str = "Common options";
+
+/// The options that every command takes. Flatten them into your own; see the [crate](crate).
+#[derive(Clone, Debug, Default, Args)]
+pub struct TenancyArgs {
+    /// Settings file (TOML) [default: none, so that environment and defaults count]
+    #[arg(long, value_name = "FILE", global = true, help_heading = HEADING)]
+    pub(crate) settings: Option<PathBuf>,
+
+    /// Directory of the catalogue [default: what the settings say, or tenancy-data]
+    #[arg(long, value_name = "DIRECTORY", global = true, help_heading = HEADING)]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Write JSON instead of text, errors too
+    #[arg(long, global = true, help_heading = HEADING)]
+    pub(crate) json: bool,
+}
+
+impl TenancyArgs {
+    /// What the commands need to run. Reads `USER`; settings and catalogue are read when a command asks for them.
+    pub fn context(&self) -> CliContext {
+        CliContext::from_args(self.clone())
+    }
+}

@@ -1,0 +1,78 @@
+use std::{
+    io::{self, BufWriter, IsTerminal as _, Write as _},
+    process::ExitCode,
+};
+
+use clap::Subcommand;
+
+use crate::{
+    CliContext, CliError, completions::CompletionsArgs, domains::DomainsArgs, explain::ExplainArgs, order,
+    output::Output, status, tenants::TenantsArgs,
+};
+
+/// The commands. Embed them as a subcommand of your own; see the [crate](crate).
+#[derive(Clone, Debug, Subcommand)]
+#[non_exhaustive]
+pub enum TenancyCommand {
+    /// Create, list, show and change tenants
+    Tenants(TenantsArgs),
+    /// Give domains to tenants, and take them away
+    Domains(DomainsArgs),
+    /// Tell why a request gets the tenant that it gets
+    Explain(ExplainArgs),
+    /// Show the stages that a request passes, in the order in force
+    Order,
+    /// Show how the catalogue stands
+    Status,
+    /// Write the completions of a shell
+    Completions(CompletionsArgs),
+}
+
+impl TenancyCommand {
+    /// Runs the command and writes its result.
+    ///
+    /// Needs a tokio runtime with time enabled. Questions to confirm a deletion are asked on standard error, and only
+    /// where it is a terminal; progress of an import is shown there too.
+    ///
+    /// # Errors
+    /// Each with the exit code that is meant for it. Where it fails half-way, what is committed stays.
+    pub async fn run(self, context: &CliContext, out: &mut (dyn io::Write + Send)) -> Result<(), CliError> {
+        let mut out = Output::new(out, context.is_json(), context.width());
+        match self {
+            Self::Tenants(args) => Box::pin(args.run(context, &mut out)).await,
+            Self::Domains(args) => args.run(context, &mut out).await,
+            Self::Explain(args) => args.run(context, &mut out).await,
+            Self::Order => order::run(context, &mut out),
+            Self::Status => status::run(context, &mut out).await,
+            Self::Completions(args) => args.run(context, &mut out),
+        }
+    }
+
+    /// Runs the command on this process's standard output, reports an error on standard error, and returns the exit code.
+    pub async fn execute(self, context: CliContext) -> ExitCode {
+        let context = match columns_of_standard_output() {
+            Some(columns) => context.terminal_width(Some(columns)),
+            None => context,
+        };
+        let mut out = BufWriter::new(io::stdout());
+        let done = self.run(&context, &mut out).await;
+        // What was written before an error belongs before it.
+        let flushed = out.flush().map_err(CliError::from_output);
+        match done.and(flushed) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                // Nothing is left to do where standard error is closed too.
+                let _ = error.report(context.is_json(), &mut io::stderr().lock());
+                ExitCode::from(error.exit_code())
+            }
+        }
+    }
+}
+
+fn columns_of_standard_output() -> Option<u16> {
+    let out = io::stdout();
+    if !out.is_terminal() {
+        return None;
+    }
+    terminal_size::terminal_size_of(out).map(|(columns, _)| columns.0)
+}

@@ -1,0 +1,271 @@
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use clap::{Args as _, Command, Subcommand as _};
+use tenancy::{Tenancy, core::BoxError, stack::TenancyBuilder};
+use tenancy_server::settings::{LoadedSettings, Settings, Sources};
+use tenancy_sqlx::store::{SqlStore, SqlStoreOptions};
+
+use crate::{CliError, CommandStore, TenancyArgs, TenancyCommand};
+
+type MakeStack = dyn Fn(&Settings, CommandStore) -> Result<TenancyBuilder, BoxError> + Send + Sync;
+
+/// Where the commands find settings, catalogue and stack, and in which form they answer.
+///
+/// Nothing is read before a command needs it. Build it with [`TenancyArgs::context`], or with [`new`](Self::new) from
+/// settings that are read already.
+#[derive(Clone)]
+pub struct CliContext {
+    settings: SettingsFrom,
+    json: bool,
+    terminal_width: Option<u16>,
+    actor: String,
+    reserved: Vec<Box<str>>,
+    command: Option<Command>,
+    make_stack: Option<Arc<MakeStack>>,
+}
+
+#[derive(Clone)]
+enum SettingsFrom {
+    Sources {
+        file: Option<PathBuf>,
+        data_dir: Option<PathBuf>,
+    },
+    Given(Box<Settings>),
+}
+
+/// Settings as a command got them.
+pub(crate) struct SettingsInUse {
+    pub(crate) settings: Settings,
+    pub(crate) warnings: Vec<String>,
+    /// The settings file; `None` when there is none, or the application did not say.
+    pub(crate) file: Option<PathBuf>,
+}
+
+impl CliContext {
+    /// Over settings that the application has read. Answers in text.
+    pub fn new(settings: Settings) -> Self {
+        Self::from(SettingsFrom::Given(Box::new(settings)), false)
+    }
+
+    pub(crate) fn from_args(args: TenancyArgs) -> Self {
+        let sources = SettingsFrom::Sources {
+            file: args.settings,
+            data_dir: args.data_dir,
+        };
+        Self::from(sources, args.json)
+    }
+
+    fn from(settings: SettingsFrom, json: bool) -> Self {
+        Self {
+            settings,
+            json,
+            terminal_width: None,
+            actor: actor_of_environment(),
+            reserved: Vec::new(),
+            command: None,
+            make_stack: None,
+        }
+    }
+
+    /// Whether to answer in JSON. Default: what `--json` says.
+    #[must_use]
+    pub fn json(mut self, json: bool) -> Self {
+        self.json = json;
+        self
+    }
+
+    /// Wraps tables at this many columns. Default: not at all; [`TenancyCommand::execute`] asks the terminal.
+    #[must_use]
+    pub fn terminal_width(mut self, columns: Option<u16>) -> Self {
+        self.terminal_width = columns;
+        self
+    }
+
+    /// Who acts, for the change log. Default: `cli:` and the value of `USER`.
+    #[must_use]
+    pub fn actor(mut self, actor: impl Into<String>) -> Self {
+        self.actor = actor.into();
+        self
+    }
+
+    /// Names that no tenant may have, besides [`RESERVED_NAMES`](tenancy_sqlx::RESERVED_NAMES): the same that your
+    /// server gives to [`SqlStoreOptions::reserve`].
+    #[must_use]
+    pub fn reserve(mut self, names: impl IntoIterator<Item: Into<Box<str>>>) -> Self {
+        self.reserved = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The whole command line that these commands are part of, for `completions`. Default: these commands alone, as a
+    /// binary called `tenancy`.
+    #[must_use]
+    pub fn command(mut self, command: Command) -> Self {
+        self.command = Some(command);
+        self
+    }
+
+    /// Your application's own stack, so that `explain` and `order` tell what it does. Default: [`Settings::stack`].
+    ///
+    /// The commands keep no snapshot file, whatever the builder says.
+    ///
+    /// ```
+    /// use tenancy::{Tenancy, resolve::Header};
+    /// use tenancy_cli::CliContext;
+    /// use tenancy_server::settings::Settings;
+    ///
+    /// let context = CliContext::new(Settings::default())
+    ///     .stack(|_settings, store| Ok(Tenancy::builder(Header::named("x-tenant")?, store)));
+    /// ```
+    #[must_use]
+    pub fn stack(
+        mut self,
+        make: impl Fn(&Settings, CommandStore) -> Result<TenancyBuilder, BoxError> + Send + Sync + 'static,
+    ) -> Self {
+        self.make_stack = Some(Arc::new(make));
+        self
+    }
+
+    /// Whether answers are JSON.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    pub(crate) fn width(&self) -> Option<u16> {
+        self.terminal_width
+    }
+
+    pub(crate) fn whole_command(&self) -> Command {
+        self.command.clone().unwrap_or_else(|| {
+            TenancyCommand::augment_subcommands(TenancyArgs::augment_args(Command::new("tenancy")))
+        })
+    }
+
+    pub(crate) fn settings(&self) -> Result<SettingsInUse, CliError> {
+        match &self.settings {
+            SettingsFrom::Given(settings) => Ok(SettingsInUse {
+                settings: (**settings).clone(),
+                warnings: Vec::new(),
+                file: None,
+            }),
+            SettingsFrom::Sources { file, data_dir } => {
+                let LoadedSettings {
+                    settings, warnings, ..
+                } = sources(file.as_deref(), data_dir.as_deref())?
+                    .load()
+                    .map_err(CliError::from_settings)?;
+                Ok(SettingsInUse {
+                    settings,
+                    warnings,
+                    file: file.clone(),
+                })
+            }
+        }
+    }
+
+    /// The stack, over the catalogue or, to look at its order, over nothing.
+    pub(crate) fn built_stack(&self, settings: &Settings, store: CommandStore) -> Result<Tenancy, CliError> {
+        let builder = match &self.make_stack {
+            Some(make) => make(settings, store).map_err(|error| error.to_string()),
+            None => settings.stack(store),
+        };
+        builder
+            .and_then(|builder| {
+                // A look at the stack must not write the file that a server keeps.
+                let builder = builder.resolve_settings(tenancy::resolve::ResolveSettings::default());
+                builder.build().map_err(|error| error.to_string())
+            })
+            .map_err(CliError::invalid)
+    }
+
+    /// Opens a catalogue that is there.
+    pub(crate) async fn catalogue(&self) -> Result<SqlStore, CliError> {
+        self.catalogue_of(&self.settings()?.settings).await
+    }
+
+    pub(crate) async fn catalogue_of(&self, settings: &Settings) -> Result<SqlStore, CliError> {
+        let file = settings.catalogue.file();
+        match file.try_exists() {
+            Ok(true) => self.open(&file).await,
+            Ok(false) => Err(CliError::no_catalogue(format!(
+                "there is no catalogue at {}",
+                full_path(&file).display()
+            ))
+            .advise(
+                "`tenants create SLUG` makes one there; --data-dir or --settings tell where another one is.",
+            )),
+            Err(error) => Err(CliError::no_catalogue(format!(
+                "the catalogue {} can not be reached: {error}",
+                full_path(&file).display()
+            ))),
+        }
+    }
+
+    /// Opens the catalogue, and makes it if it is not there.
+    pub(crate) async fn catalogue_or_new(&self) -> Result<SqlStore, CliError> {
+        let settings = self.settings()?.settings;
+        make_directory(&settings.catalogue.data_dir)?;
+        self.open(&settings.catalogue.file()).await
+    }
+
+    async fn open(&self, file: &Path) -> Result<SqlStore, CliError> {
+        let options = SqlStoreOptions::new(file).reserve(self.reserved.iter().cloned());
+        let store = SqlStore::open(options).await.map_err(CliError::from_catalogue)?;
+        Ok(store.acting_as(&self.actor))
+    }
+}
+
+impl fmt::Debug for CliContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CliContext")
+            .field("json", &self.json)
+            .field("terminal_width", &self.terminal_width)
+            .field("actor", &self.actor)
+            .field("has_own_stack", &self.make_stack.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+fn sources(file: Option<&Path>, data_dir: Option<&Path>) -> Result<Sources, CliError> {
+    let mut sources = Sources::new().environment();
+    if let Some(file) = file {
+        sources = sources.file(file);
+    }
+    if let Some(data_dir) = data_dir {
+        let directory = data_dir
+            .to_str()
+            .ok_or_else(|| CliError::invalid(format!("--data-dir {} is not Unicode", data_dir.display())))?;
+        sources = sources.set("--data-dir", "catalogue.data_dir", directory);
+    }
+    Ok(sources)
+}
+
+fn actor_of_environment() -> String {
+    let user = ["USER", "LOGNAME", "USERNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+    user.map_or_else(|| "cli".to_owned(), |user| format!("cli:{user}"))
+}
+
+/// The catalogue is nobody else's to read, and neither is what SQLite keeps beside it.
+fn make_directory(directory: &Path) -> Result<(), CliError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory).map_err(|error: io::Error| {
+        CliError::no_catalogue(format!(
+            "the data directory {} can not be made: {error}",
+            full_path(directory).display()
+        ))
+        .advise("Give another one with --data-dir.")
+    })
+}
+
+/// The path from the root, for messages: the working directory of a script is not always known.
+pub(crate) fn full_path(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

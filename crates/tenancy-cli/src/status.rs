@@ -1,0 +1,91 @@
+use std::path::PathBuf;
+
+use serde::Serialize;
+use tenancy_sqlx::store::CatalogueStatus;
+
+use crate::{
+    CliContext, CliError,
+    context::{SettingsInUse, full_path},
+    output::Output,
+};
+
+#[derive(Serialize)]
+struct StatusView {
+    catalogue: PathBuf,
+    file_bytes: u64,
+    schema_version: u32,
+    oldest_reader: u32,
+    change_number: u64,
+    oldest_change: u64,
+    tenants: TenantCounts,
+    domains: u64,
+    settings_file: Option<PathBuf>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct TenantCounts {
+    pending: u64,
+    active: u64,
+    suspended: u64,
+    deleted: u64,
+}
+
+pub(crate) async fn run(context: &CliContext, out: &mut Output<'_>) -> Result<(), CliError> {
+    let in_use = context.settings()?;
+    let store = context.catalogue_of(&in_use.settings).await?;
+    let status = store.status().await.map_err(CliError::from_catalogue)?;
+    store.close().await;
+    let view = StatusView::new(in_use, &status);
+    if out.is_json() {
+        return out.json(&view);
+    }
+    let TenantCounts {
+        pending,
+        active,
+        suspended,
+        deleted,
+    } = view.tenants;
+    let file = view.settings_file.as_ref();
+    out.facts([
+        ("catalogue", view.catalogue.display().to_string()),
+        ("size", format!("{} bytes", view.file_bytes)),
+        ("schema version", view.schema_version.to_string()),
+        ("change number", view.change_number.to_string()),
+        (
+            "tenants",
+            format!("{active} active, {suspended} suspended, {pending} pending, {deleted} deleted"),
+        ),
+        ("domains", view.domains.to_string()),
+        (
+            "settings file",
+            file.map_or("none".to_owned(), |file| file.display().to_string()),
+        ),
+    ])?;
+    for warning in &view.warnings {
+        out.line(format_args!("\nwarning: {warning}"))?;
+    }
+    Ok(())
+}
+
+impl StatusView {
+    fn new(in_use: SettingsInUse, status: &CatalogueStatus) -> Self {
+        Self {
+            catalogue: full_path(&in_use.settings.catalogue.file()),
+            file_bytes: status.file_bytes,
+            schema_version: status.schema_version,
+            oldest_reader: status.oldest_reader,
+            change_number: status.change_number,
+            oldest_change: status.oldest_change,
+            tenants: TenantCounts {
+                pending: status.pending,
+                active: status.active,
+                suspended: status.suspended,
+                deleted: status.deleted,
+            },
+            domains: status.domains,
+            settings_file: in_use.file.as_deref().map(full_path),
+            warnings: in_use.warnings,
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Tenants as the command line shows them. One difference to the record matters: the bypass key stays out, since who
+//! has it can make bypass cookies.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tenancy::core::{Maintenance, Placement};
+use tenancy_sqlx::{DomainDetails, TenantDetails};
+
+use crate::output::moment;
+
+#[derive(Serialize)]
+pub(crate) struct TenantView<'a> {
+    id: &'a str,
+    slug: &'a str,
+    status: &'static str,
+    plan: Option<&'a str>,
+    r#type: Option<&'a str>,
+    domains: Vec<DomainView<'a>>,
+    settings: Option<&'a RawValue>,
+    placement: Option<&'a Placement>,
+    maintenance: Option<MaintenanceView<'a>>,
+    created_at: Option<String>,
+    updated_at: Option<String>,
+    epoch: u64,
+    incarnation: u64,
+}
+
+#[derive(Serialize)]
+pub(crate) struct DomainView<'a> {
+    domain: &'a str,
+    is_primary: bool,
+    is_active: bool,
+    created_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct MaintenanceView<'a> {
+    status: u16,
+    retry_after: u32,
+    redirect: Option<&'a str>,
+    has_page: bool,
+    has_bypass: bool,
+}
+
+impl<'a> From<&'a TenantDetails> for TenantView<'a> {
+    fn from(details: &'a TenantDetails) -> Self {
+        let record = &details.record;
+        Self {
+            id: record.id.as_str(),
+            slug: record.slug(),
+            status: record.status.as_str(),
+            plan: record.plan.as_deref(),
+            r#type: record.tenant_type.as_deref(),
+            domains: details.domains.iter().map(DomainView::from).collect(),
+            settings: record
+                .settings
+                .as_deref()
+                .and_then(|text| serde_json::from_str(text).ok()),
+            placement: record.placement.as_deref(),
+            maintenance: record.maintenance.as_deref().map(MaintenanceView::from),
+            created_at: moment(record.created_at_ms),
+            updated_at: moment(details.updated_at_ms),
+            epoch: record.epoch,
+            incarnation: record.incarnation,
+        }
+    }
+}
+
+impl<'a> From<&'a DomainDetails> for DomainView<'a> {
+    fn from(details: &'a DomainDetails) -> Self {
+        Self {
+            domain: &details.domain,
+            is_primary: details.is_primary,
+            is_active: details.is_active,
+            created_at: moment(details.created_at_ms),
+        }
+    }
+}
+
+impl<'a> From<&'a Maintenance> for MaintenanceView<'a> {
+    fn from(maintenance: &'a Maintenance) -> Self {
+        Self {
+            status: maintenance.status,
+            retry_after: maintenance.retry_after,
+            redirect: maintenance.redirect.as_deref(),
+            has_page: maintenance.page.is_some(),
+            has_bypass: maintenance.bypass_key.is_some(),
+        }
+    }
+}
+
+/// The names and values that `show` prints.
+pub(crate) fn facts(details: &TenantDetails) -> Vec<(&'static str, String)> {
+    let record = &details.record;
+    let or_none = |text: &Option<Box<str>>| text.as_deref().unwrap_or("-").to_owned();
+    let mut facts = vec![
+        ("id", record.id.to_string()),
+        ("slug", record.slug().to_owned()),
+        ("status", record.status.to_string()),
+        ("plan", or_none(&record.plan)),
+        ("type", or_none(&record.tenant_type)),
+        ("domains", domain_lines(&details.domains)),
+        ("settings", or_none(&record.settings)),
+    ];
+    if let Some(placement) = &record.placement {
+        facts.push(("placement", placement_text(placement)));
+    }
+    facts.extend([
+        (
+            "maintenance",
+            record
+                .maintenance
+                .as_deref()
+                .map_or("off".to_owned(), maintenance_text),
+        ),
+        (
+            "created",
+            moment(record.created_at_ms).unwrap_or_else(|| "-".to_owned()),
+        ),
+        (
+            "changed",
+            moment(details.updated_at_ms).unwrap_or_else(|| "-".to_owned()),
+        ),
+        ("epoch", record.epoch.to_string()),
+    ]);
+    facts
+}
+
+fn domain_lines(domains: &[DomainDetails]) -> String {
+    if domains.is_empty() {
+        return "-".to_owned();
+    }
+    let line = |domain: &DomainDetails| {
+        let mut line = domain.domain.clone();
+        if domain.is_primary {
+            line.push_str(" (primary)");
+        }
+        if !domain.is_active {
+            line.push_str(" (not active)");
+        }
+        line
+    };
+    domains.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn placement_text(placement: &Placement) -> String {
+    let named = |name: &str, otherwise: &str| if name.is_empty() { otherwise } else { name }.to_owned();
+    format!(
+        "{} on {}",
+        named(&placement.database, "the derived name"),
+        named(&placement.server, "the default server")
+    )
+}
+
+fn maintenance_text(maintenance: &Maintenance) -> String {
+    let mut text = format!(
+        "on, answers {} with Retry-After {} s",
+        maintenance.status, maintenance.retry_after
+    );
+    if let Some(redirect) = &maintenance.redirect {
+        text.push_str(&format!(", sends browsers to {redirect}"));
+    }
+    if maintenance.page.is_some() {
+        text.push_str(", has a page of its own");
+    }
+    if maintenance.bypass_key.is_some() {
+        text.push_str(", has a bypass");
+    }
+    text
+}
+
+/// The row that `list` prints: id, slug, status, plan, domains, created.
+pub(crate) fn row(details: &TenantDetails) -> [String; 6] {
+    let record = &details.record;
+    let mut status = record.status.to_string();
+    if record.maintenance.is_some() {
+        status.push_str(" (maintenance)");
+    }
+    let domains = match details.domains.as_slice() {
+        [] => "-".to_owned(),
+        [only] => only.domain.clone(),
+        [first, rest @ ..] => format!("{} +{}", first.domain, rest.len()),
+    };
+    [
+        record.id.to_string(),
+        record.slug().to_owned(),
+        status,
+        record.plan.as_deref().unwrap_or("-").to_owned(),
+        domains,
+        moment(record.created_at_ms).unwrap_or_else(|| "-".to_owned()),
+    ]
+}
+
+pub(crate) const HEADING: [&str; 6] = ["ID", "SLUG", "STATUS", "PLAN", "DOMAINS", "CREATED"];
+
+impl DomainView<'_> {
+    /// The row that `domains list` prints.
+    pub(crate) fn row(&self) -> [String; 4] {
+        let yes_or_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+        [
+            self.domain.to_owned(),
+            yes_or_no(self.is_primary),
+            yes_or_no(self.is_active),
+            self.created_at.clone().unwrap_or_else(|| "-".to_owned()),
+        ]
+    }
+}

@@ -1,0 +1,14 @@
+//! The binary as scripts and people use it, on catalogues in directories of their own.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that meets a surprise should stop there"
+)]
+
+mod completions;
+mod embedding;
+mod errors;
+mod looking;
+mod maintenance;
+mod support;
+mod tenants;
