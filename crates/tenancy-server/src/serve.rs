@@ -81,12 +81,31 @@ impl fmt::Display for End {
 }
 
 /// Serves until Ctrl-C or SIGTERM, then takes no more connections and lets running requests end, for `grace` at most.
-/// A second signal ends at once.
+/// A second signal ends at once. Connections that were cut off go on in the runtime until it ends: return from `main`.
+///
+/// Signals count from this call on, not from the first poll: a program that says in between that it is there can be
+/// ended right after.
 ///
 /// # Errors
 /// When signals can not be listened to, or serving fails.
-pub async fn until_told_to_end(listener: TcpListener, app: TenancyApp, grace: Duration) -> io::Result<End> {
-    let mut signals = Signals::listen()?;
+///
+/// # Panics
+/// Outside of a tokio runtime with I/O enabled.
+pub fn until_told_to_end(
+    listener: TcpListener,
+    app: TenancyApp,
+    grace: Duration,
+) -> impl Future<Output = io::Result<End>> {
+    let signals = Signals::listen();
+    async move { serve(listener, app, grace, signals?).await }
+}
+
+async fn serve(
+    listener: TcpListener,
+    app: TenancyApp,
+    grace: Duration,
+    mut signals: Signals,
+) -> io::Result<End> {
     let (stop, stopped) = oneshot::channel();
     let serving = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async {
@@ -123,12 +142,10 @@ impl Signals {
     }
 
     #[cfg(unix)]
-    fn next(&mut self) -> impl Future<Output = &'static str> {
-        async {
-            tokio::select! {
-                _ = self.interrupt.recv() => "SIGINT",
-                _ = self.terminate.recv() => "SIGTERM",
-            }
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
         }
     }
 
@@ -138,10 +155,8 @@ impl Signals {
     }
 
     #[cfg(not(unix))]
-    fn next(&mut self) -> impl Future<Output = &'static str> {
-        async {
-            let _ = tokio::signal::ctrl_c().await;
-            "Ctrl-C"
-        }
+    async fn next(&mut self) -> &'static str {
+        let _ = tokio::signal::ctrl_c().await;
+        "Ctrl-C"
     }
 }

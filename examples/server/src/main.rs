@@ -11,7 +11,11 @@ use example_server::{
     routes,
     start::{Options, prepare},
 };
-use tenancy_server::{log, serve, settings::Settings};
+use tenancy_server::{
+    log,
+    serve::{self, End},
+    settings::Settings,
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -36,14 +40,18 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let ready = prepare(&settings, tenants).await?;
     let listener = serve::bind(settings.server.listen).await?;
     let address = listener.local_addr()?;
-    // Standard output may be closed; the server runs all the same.
-    let _ = say_what_to_try(&settings, address, ready.created, first.as_deref());
 
     let app = routes::app(&ready.tenancy, ready.notes.clone());
     let grace = Duration::from_millis(settings.server.grace_ms);
-    let end = serve::until_told_to_end(listener, app, grace).await?;
-    ready.notes.close().await;
-    ready.catalogue.close().await;
+    let serving = serve::until_told_to_end(listener, app, grace);
+    // Standard output may be closed; the server runs all the same.
+    let _ = say_what_to_try(&settings, address, ready.created, first.as_deref());
+    let end = serving.await?;
+    // What was cut off may hold a connection still, and closing would wait for it. SQLite loses nothing without.
+    if end == End::Drained {
+        ready.notes.close().await;
+        ready.catalogue.close().await;
+    }
     tracing::info!("{end}");
     Ok(())
 }

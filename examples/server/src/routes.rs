@@ -2,7 +2,7 @@
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{State, rejection::JsonRejection},
     http::StatusCode,
     response::{Html, IntoResponse, Response},
     routing::get,
@@ -78,8 +78,9 @@ struct NewNote {
 async fn add_note(
     tenant: Tenant,
     State(notes): State<Notes>,
-    Json(new): Json<NewNote>,
+    new: Result<Json<NewNote>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Note>), AppError> {
+    let Json(new) = new?;
     let text = new.text.trim();
     if text.is_empty() || text.chars().count() > LONGEST_NOTE {
         return Err(AppError::unusable("a note has 1 to 10,000 characters"));
@@ -120,6 +121,22 @@ impl AppError {
         Self {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             message: "something went wrong here",
+        }
+    }
+}
+
+impl From<JsonRejection> for AppError {
+    /// axum's own words repeat what was sent.
+    fn from(rejection: JsonRejection) -> Self {
+        let message = match rejection {
+            JsonRejection::JsonDataError(_) => r#"a note looks like {"text": "hello"}"#,
+            JsonRejection::JsonSyntaxError(_) => "the body is not JSON",
+            JsonRejection::MissingJsonContentType(_) => "send the header Content-Type: application/json",
+            _ => "the body can not be read",
+        };
+        Self {
+            status: rejection.status(),
+            message,
         }
     }
 }

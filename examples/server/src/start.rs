@@ -1,10 +1,16 @@
 //! From options to a server that is ready to serve.
 
-use std::{error::Error, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    error::Error,
+    fmt, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Parser;
 use tenancy::Tenancy;
-use tenancy_server::settings::{LoadedSettings, Settings, Sources};
+use tenancy_server::settings::{LoadedSettings, Settings, SettingsError, Sources};
 use tenancy_sqlx::{CatalogueError, file::TenantsFile, store::SqlStore};
 
 use crate::notes::Notes;
@@ -25,8 +31,9 @@ pub struct Options {
     pub base_domain: Vec<String>,
 
     /// Directory of the catalogue and the notes; made if it is not there [default: tenancy-data]
+    // A text: SQLite opens no path that is not Unicode.
     #[arg(long, value_name = "DIRECTORY")]
-    pub data_dir: Option<PathBuf>,
+    pub data_dir: Option<String>,
 
     /// Tenants to register at start [default: acme, globex and initech]
     #[arg(long, value_name = "FILE")]
@@ -46,7 +53,7 @@ impl Options {
     ///
     /// # Errors
     /// When anything is unknown or impossible.
-    pub fn load(&self) -> Result<LoadedSettings, tenancy_server::settings::SettingsError> {
+    pub fn load(&self) -> Result<LoadedSettings, SettingsError> {
         let mut sources = Sources::new().environment();
         if let Some(file) = &self.settings {
             sources = sources.file(file);
@@ -58,11 +65,7 @@ impl Options {
             sources = sources.set("--base-domain", "tenancy.base_domains", self.base_domain.clone());
         }
         if let Some(directory) = &self.data_dir {
-            sources = sources.set(
-                "--data-dir",
-                "catalogue.data_dir",
-                directory.display().to_string(),
-            );
+            sources = sources.set("--data-dir", "catalogue.data_dir", directory.as_str());
         }
         if !self.trust_proxy.is_empty() {
             sources = sources.set("--trust-proxy", "tenancy.trust_proxies", self.trust_proxy.clone());
@@ -146,7 +149,7 @@ impl fmt::Debug for Ready {
 /// error says what was not done.
 pub async fn prepare(settings: &Settings, tenants: TenantsFile) -> Result<Ready, StartError> {
     let directory = &settings.catalogue.data_dir;
-    std::fs::create_dir_all(directory).map_err(|error| {
+    make_private(directory).map_err(|error| {
         let what = format!(
             "the data directory {} can not be made; choose another with --data-dir",
             directory.display()
@@ -176,6 +179,15 @@ pub async fn prepare(settings: &Settings, tenants: TenantsFile) -> Result<Ready,
         notes,
         created,
     })
+}
+
+/// Makes a directory that only its owner can read. One that is there is left as it is.
+fn make_private(directory: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
 }
 
 async fn register(catalogue: &SqlStore, tenants: TenantsFile) -> Result<usize, StartError> {

@@ -43,7 +43,8 @@ impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the settings can not be used")?;
         for mistake in &self.mistakes {
-            write!(f, "\n  - {mistake}")?;
+            // A reason may have lines of its own: they stay under their mistake.
+            write!(f, "\n  - {}", mistake.to_string().replace('\n', "\n  "))?;
         }
         Ok(())
     }

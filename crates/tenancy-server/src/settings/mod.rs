@@ -31,6 +31,7 @@
 //! assert!(text.contains("TENANCY__TENANCY__DEADLINE_MS"), "{text}");
 //! ```
 
+mod document;
 mod error;
 mod model;
 mod sources;

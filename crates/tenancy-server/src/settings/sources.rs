@@ -1,9 +1,10 @@
-use std::{ffi::OsString, fs, path::Path};
+use std::{fs, path::Path};
 
 use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::{
+    document::Document,
     error::{SettingsError, SettingsMistake},
     model::Settings,
 };
@@ -14,7 +15,8 @@ const PREFIX: &str = "TENANCY__";
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     texts: Vec<(String, Result<String, String>)>,
-    variables: Vec<(String, String)>,
+    /// `None` stands for a value that is not Unicode.
+    variables: Vec<(String, Option<String>)>,
     overrides: Vec<(String, String, Value)>,
 }
 
@@ -50,14 +52,14 @@ impl Sources {
         self
     }
 
-    /// Adds the environment of this process. Variables that are not Unicode are ignored.
+    /// Adds the environment of this process. A setting whose value is not Unicode is reported by
+    /// [`load`](Self::load).
     #[must_use]
-    pub fn environment(self) -> Self {
-        let text = |text: OsString| text.into_string().ok();
-        let variables: Vec<_> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((text(name)?, text(value)?)))
-            .collect();
-        self.variables(variables)
+    pub fn environment(mut self) -> Self {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok())));
+        self.add_variables(variables);
+        self
     }
 
     /// Adds variables. Those that do not begin with `TENANCY_` are left alone.
@@ -68,10 +70,14 @@ impl Sources {
     ) -> Self {
         let variables = variables
             .into_iter()
-            .map(|(name, value)| (name.into(), value.into()));
+            .map(|(name, value)| (name.into(), Some(value.into())));
+        self.add_variables(variables);
+        self
+    }
+
+    fn add_variables(&mut self, variables: impl Iterator<Item = (String, Option<String>)>) {
         self.variables
             .extend(variables.filter(|(name, _)| name.starts_with("TENANCY_")));
-        self
     }
 
     /// Sets a key, such as `server.listen`, whatever file and environment say. `source` is named in errors: `--listen`.
@@ -96,9 +102,14 @@ impl Sources {
         }
         let mut ignored = Vec::new();
         for (name, value) in &self.variables {
-            match key_of_variable(name) {
-                Some(key) => merged.add_variable(name, &key, value, &mut mistakes),
-                None => ignored.push(name.as_str()),
+            match (key_of_variable(name), value) {
+                (Some(key), Some(value)) => merged.add_variable(name, &key, value, &mut mistakes),
+                (Some(key), None) => mistakes.push(SettingsMistake {
+                    source: name.clone(),
+                    key,
+                    reason: "it is not Unicode".to_owned(),
+                }),
+                (None, _) => ignored.push(name.as_str()),
             }
         }
         for (source, key, value) in self.overrides {
@@ -159,39 +170,50 @@ struct Merged {
 
 impl Merged {
     fn add_text(&mut self, name: &str, text: &str, mistakes: &mut Vec<SettingsMistake>) {
-        let table = match text.parse::<Table>() {
-            Ok(table) => table,
-            Err(error) => {
-                let line = error.span().map_or(1, |span| line_of(text, span.start));
-                mistakes.push(whole(&format!("{name}:{line}"), error.message().to_owned()));
-                return;
-            }
-        };
-        for (section, value) in table {
-            let Value::Table(keys) = value else {
-                let source = format!("{name}:{}", line_of_key(text, "", &section));
+        let document = Document::parse(text);
+        for mistake in document.mistakes {
+            mistakes.push(SettingsMistake {
+                source: format!("{name}:{}", mistake.line),
+                key: mistake.key,
+                reason: mistake.reason,
+            });
+        }
+        let mut unknown = Vec::new();
+        for (line, section) in document.sections {
+            // Said once for the section, not for each of its keys.
+            if let Err(reason) = check(&section, &Value::Table(Table::new())) {
                 mistakes.push(SettingsMistake {
-                    source,
-                    key: section,
-                    reason: "keys stand in sections: [server], [tenancy], [catalogue], [log]".to_owned(),
+                    source: format!("{name}:{line}"),
+                    key: section.clone(),
+                    reason,
                 });
-                continue;
-            };
-            for (key, value) in keys {
-                let source = format!("{name}:{}", line_of_key(text, &section, &key));
-                self.add(&source, &format!("{section}.{key}"), value, mistakes);
+                unknown.push(section);
+            }
+        }
+        for entry in document.entries {
+            let known = !unknown.iter().any(|section| section_of(&entry.key) == section);
+            if known {
+                let source = format!("{name}:{}", entry.line);
+                self.add(&source, &entry.key, entry.value, mistakes);
             }
         }
     }
 
-    /// A variable is text: it is taken as it is, as a number, a boolean or a list, whichever the key accepts.
+    /// A variable is text: it is taken as it is, as a list, as a number or a boolean, whichever the key accepts.
     fn add_variable(&mut self, name: &str, key: &str, text: &str, mistakes: &mut Vec<SettingsMistake>) {
         let list = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-        let mut readings = vec![Value::from(text), Value::Array(list.map(Value::from).collect())];
-        readings.extend(text.parse::<i64>().ok().map(Value::from));
-        readings.extend(text.parse::<bool>().ok().map(Value::from));
-        let accepted = readings.into_iter().find(|value| check(key, value).is_ok());
-        self.add(name, key, accepted.unwrap_or_else(|| Value::from(text)), mistakes);
+        let list = Value::Array(list.map(Value::from).collect());
+        let number = text.parse::<i64>().ok().map(Value::from);
+        let boolean = text.parse::<bool>().ok().map(Value::from);
+        let accepts = |value: &Value| check(key, value).is_ok();
+        let text = Value::from(text);
+        let accepted = [Some(&text), Some(&list), number.as_ref(), boolean.as_ref()]
+            .into_iter()
+            .flatten()
+            .find(|value| accepts(value));
+        // What no reading makes acceptable is refused as what it looks like.
+        let value = accepted.or(number.as_ref()).unwrap_or(&text).clone();
+        self.add(name, key, value, mistakes);
     }
 
     fn add(&mut self, source: &str, key: &str, value: Value, mistakes: &mut Vec<SettingsMistake>) {
@@ -220,43 +242,21 @@ impl Merged {
     }
 }
 
+fn section_of(key: &str) -> &str {
+    key.split_once('.').map_or(key, |(section, _)| section)
+}
+
 /// Whether settings with this one value, and defaults else, can be read.
 fn check(key: &str, value: &Value) -> Result<(), String> {
-    let mut keys = Table::new();
     let mut table = Table::new();
-    let (section, name) = key.split_once('.').unwrap_or((key, ""));
-    if !name.is_empty() {
-        keys.insert(name.to_owned(), value.clone());
+    let section = match key.split_once('.') {
+        Some((_, name)) => Value::Table(Table::from_iter([(name.to_owned(), value.clone())])),
+        None => value.clone(),
+    };
+    table.insert(section_of(key).to_owned(), section);
+    match Settings::deserialize(table) {
+        Ok(_) => Ok(()),
+        // Its word for what operators call a key.
+        Err(error) => Err(error.message().replacen("unknown field", "unknown key", 1)),
     }
-    table.insert(section.to_owned(), Value::Table(keys));
-    Settings::deserialize(table)
-        .map(|_| ())
-        .map_err(|error| error.message().to_owned())
-}
-
-fn line_of(text: &str, at: usize) -> usize {
-    text[..at.min(text.len())].matches('\n').count() + 1
-}
-
-/// The line on which a key stands; the section's own line where it can not be told.
-fn line_of_key(text: &str, section: &str, key: &str) -> usize {
-    let mut inside = section.is_empty();
-    let mut fallback = 1;
-    for (number, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if let Some(header) = line.strip_prefix('[') {
-            inside = header.trim_end_matches(']').trim() == section;
-            if inside {
-                fallback = number + 1;
-            }
-        } else if inside
-            && line
-                .split('=')
-                .next()
-                .is_some_and(|name| name.trim().trim_matches('"') == key)
-        {
-            return number + 1;
-        }
-    }
-    fallback
 }

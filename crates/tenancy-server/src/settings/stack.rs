@@ -18,15 +18,23 @@ impl Settings {
         let stack = &self.tenancy;
         let mut found = Vec::new();
         let mut refuse = |key, reason: Option<String>| found.extend(reason.map(|reason| (key, reason)));
-        refuse("tenancy.base_domains", stack.identifier().err());
+        // One by one: each that is wrong is named.
+        for base in &stack.base_domains {
+            let invalid = DomainOrSubdomain::of(base).err();
+            refuse("tenancy.base_domains", invalid.map(|error| error.to_string()));
+        }
+        let none = stack.base_domains.is_empty();
+        refuse(
+            "tenancy.base_domains",
+            none.then(|| "at least one is needed".to_owned()),
+        );
         refuse("tenancy.order", stack.parsed_order().err());
-        refuse("tenancy.trust_proxies", stack.proxies().err());
+        for proxy in &stack.trust_proxies {
+            let invalid = TrustedProxies::new([proxy.as_str()]).err();
+            refuse("tenancy.trust_proxies", invalid.map(|error| error.to_string()));
+        }
         for host in stack.central_hosts.iter().flatten() {
-            let invalid = Host::parse(host.as_bytes()).err();
-            refuse(
-                "tenancy.central_hosts",
-                invalid.map(|why| format!("{host:?}: {why}")),
-            );
+            refuse("tenancy.central_hosts", refused_central_host(host));
         }
         let zero = |value: u64| (value == 0).then(|| "it must be above 0".to_owned());
         refuse("tenancy.deadline_ms", zero(stack.deadline_ms));
@@ -71,6 +79,16 @@ impl Settings {
         }
         Ok(builder)
     }
+}
+
+/// Why the stack would refuse this central host.
+fn refused_central_host(host: &str) -> Option<String> {
+    let reason = match Host::parse(host.as_bytes()) {
+        Ok(parsed) if parsed.port().is_none() => return None,
+        Ok(_) => "ports play no part in who a request is for; leave it out".to_owned(),
+        Err(invalid) => invalid.to_string(),
+    };
+    Some(format!("{host:?}: {reason}"))
 }
 
 impl StackSettings {

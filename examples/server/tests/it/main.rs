@@ -1,0 +1,16 @@
+//! The real program, in a process of its own, over real sockets.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that finds nothing where something must be has failed"
+)]
+
+mod support;
+
+mod catalogue;
+mod ends;
+mod hosts;
+mod notes;
+mod refused_starts;
+mod starts;

@@ -1,0 +1,3 @@
+//! What the fuzz targets do. The tests of tenancy-server include [`bodies`] too, and replay the seeds through it.
+
+pub mod bodies;
