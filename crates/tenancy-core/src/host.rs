@@ -21,7 +21,8 @@ use std::{
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host<'a> {
-    name: Cow<'a, str>,
+    /// ASCII, checked byte by byte. Made text only where text is asked for.
+    name: Cow<'a, [u8]>,
     port: Option<u16>,
     form: HostForm,
 }
@@ -93,6 +94,9 @@ const CLASS: [u8; 256] = {
     class
 };
 
+const MAX_LABEL: usize = 63;
+const MAX_NAME: usize = 253;
+
 impl<'a> Host<'a> {
     /// The most bytes that are looked at: a name of 253, its root dot, a colon and five digits.
     pub const MAX_LEN: usize = 260;
@@ -106,36 +110,60 @@ impl<'a> Host<'a> {
         if raw.len() > Self::MAX_LEN {
             return Err(InvalidHost("it is too long"));
         }
-        if raw.first() == Some(&b'[') {
-            return Self::parse_ipv6(raw);
+        let mut seen = 0;
+        let mut label_start = 0;
+        let mut end = raw.len();
+        for (at, byte) in raw.iter().enumerate() {
+            let class = CLASS[*byte as usize];
+            seen |= class;
+            // The classes that need a look are the highest.
+            if class < DOT {
+                continue;
+            }
+            if class == DOT {
+                if at == label_start || at - label_start > MAX_LABEL {
+                    return Err(InvalidHost("a label is empty or longer than 63 bytes"));
+                }
+                label_start = at + 1;
+            } else if class == COLON {
+                end = at;
+                break;
+            } else if at == 0 && *byte == b'[' {
+                return Self::parse_ipv6(raw);
+            } else {
+                return Err(InvalidHost("it has a character that no host may have"));
+            }
         }
-        let (name, seen) = scan_name(raw)?;
-        let port = match raw.get(name.len()..) {
-            Some([b':', digits @ ..]) => parse_port(digits)?,
-            _ => None,
-        };
-        Self::from_name(name, seen, port)
-    }
-
-    fn from_name(name: &'a [u8], seen: u8, port: Option<u16>) -> Result<Self, InvalidHost> {
-        let name = match name {
-            [rest @ .., b'.'] => rest,
-            whole => whole,
-        };
-        if name.is_empty() {
-            return Err(InvalidHost("it is empty"));
+        if end - label_start > MAX_LABEL {
+            return Err(InvalidHost("a label is longer than 63 bytes"));
         }
-        if name.len() > 253 {
-            return Err(InvalidHost("the name is longer than 253 bytes"));
-        }
-        let text = std::str::from_utf8(name).map_err(|_| InvalidHost("it is not ASCII"))?;
-        let form = form_of_name(text, seen);
-        let name = if seen & UPPER == 0 {
-            Cow::Borrowed(text)
+        // A dot at the end stands for the root.
+        let name = &raw[..if label_start == end {
+            end.saturating_sub(1)
         } else {
-            Cow::Owned(text.to_ascii_lowercase())
+            end
+        }];
+        if name.is_empty() || name.len() > MAX_NAME {
+            return Err(InvalidHost("the name is empty or longer than 253 bytes"));
+        }
+        let port = match &raw[end..] {
+            [] => None,
+            [_, digits @ ..] => parse_port(digits)?,
         };
-        Ok(Self { name, port, form })
+        let simple = seen & (UPPER | OTHER | HYPHEN) == 0 && !name[name.len() - 1].is_ascii_digit();
+        Ok(Self {
+            form: if simple {
+                HostForm::Name
+            } else {
+                form_of_name(name, seen)
+            },
+            name: if seen & UPPER == 0 {
+                Cow::Borrowed(name)
+            } else {
+                Cow::Owned(name.to_ascii_lowercase())
+            },
+            port,
+        })
     }
 
     fn parse_ipv6(raw: &'a [u8]) -> Result<Self, InvalidHost> {
@@ -153,7 +181,7 @@ impl<'a> Host<'a> {
             _ => return Err(InvalidHost("something stands between address and port")),
         };
         Ok(Self {
-            name: Cow::Owned(format!("[{address}]")),
+            name: Cow::Owned(format!("[{address}]").into_bytes()),
             port,
             form: HostForm::Ipv6,
         })
@@ -161,7 +189,27 @@ impl<'a> Host<'a> {
 
     /// The name in normal form, without port.
     pub fn name(&self) -> &str {
-        &self.name
+        text(&self.name)
+    }
+
+    /// Whether this is the name, given in normal form. Cheaper than comparing with [`name`](Self::name).
+    #[inline]
+    pub fn is_named(&self, name: &str) -> bool {
+        *self.name == *name.as_bytes()
+    }
+
+    /// All that stands before `base`, label by label: `""` for the base itself, `a.b` for `a.b.example.com`.
+    /// `None` for names that are not under it, and for addresses. The form is not looked at otherwise.
+    #[inline]
+    pub fn before(&self, base: &str) -> Option<&str> {
+        if !matches!(self.form, HostForm::Name | HostForm::OtherName) {
+            return None;
+        }
+        match self.name.strip_suffix(base.as_bytes())? {
+            [] => Some(""),
+            [before @ .., b'.'] => Some(text(before)),
+            _ => None,
+        }
     }
 
     /// The port, if one was written.
@@ -187,12 +235,7 @@ impl<'a> Host<'a> {
         if self.form != HostForm::Name {
             return None;
         }
-        let before = self.name.strip_suffix(base)?;
-        if before.is_empty() {
-            Some("")
-        } else {
-            before.strip_suffix('.')
-        }
+        self.before(base)
     }
 
     /// The same host, owning its name.
@@ -210,54 +253,28 @@ impl<'a> Host<'a> {
     }
 }
 
-/// Takes the bytes before the port, checks each byte and each label, and says which classes it saw.
-fn scan_name(raw: &[u8]) -> Result<(&[u8], u8), InvalidHost> {
-    let mut seen = 0;
-    let mut label_start = 0;
-    let mut end = raw.len();
-    for (at, byte) in raw.iter().enumerate() {
-        let class = CLASS[*byte as usize];
-        if class & (DOT | COLON | BAD) != 0 {
-            if class == BAD {
-                return Err(InvalidHost("it has a character that no host may have"));
-            }
-            if class == COLON {
-                end = at;
-                break;
-            }
-            if at == label_start || at - label_start > 63 {
-                return Err(InvalidHost("a label is empty or longer than 63 bytes"));
-            }
-            label_start = at + 1;
-        }
-        seen |= class;
-    }
-    if end - label_start > 63 {
-        return Err(InvalidHost("a label is longer than 63 bytes"));
-    }
-    Ok((&raw[..end], seen))
+/// What was checked to be ASCII, as text. The empty text stands for what cannot happen.
+fn text(ascii: &[u8]) -> &str {
+    std::str::from_utf8(ascii).unwrap_or_default()
 }
 
-fn form_of_name(name: &str, seen: u8) -> HostForm {
+fn form_of_name(name: &[u8], seen: u8) -> HostForm {
     if seen & OTHER != 0 {
         return HostForm::OtherName;
     }
-    if seen & HYPHEN != 0
-        && name
-            .split('.')
-            .any(|label| label.starts_with('-') || label.ends_with('-'))
-    {
+    let ends_in_hyphen = |label: &[u8]| label.starts_with(b"-") || label.ends_with(b"-");
+    if seen & HYPHEN != 0 && name.split(|byte| *byte == b'.').any(ends_in_hyphen) {
         return HostForm::OtherName;
     }
-    if !name.as_bytes().last().is_some_and(u8::is_ascii_digit) {
+    if !name.last().is_some_and(u8::is_ascii_digit) {
         return HostForm::Name;
     }
-    if name.parse::<Ipv4Addr>().is_ok() {
+    if text(name).parse::<Ipv4Addr>().is_ok() {
         return HostForm::Ipv4;
     }
     // `2130706433` and `1.2` are addresses to some parsers: never names to us.
-    match name.rsplit('.').next() {
-        Some(last) if last.bytes().all(|b| b.is_ascii_digit()) => HostForm::OtherName,
+    match name.rsplit(|byte| *byte == b'.').next() {
+        Some(last) if last.iter().all(u8::is_ascii_digit) => HostForm::OtherName,
         _ => HostForm::Name,
     }
 }

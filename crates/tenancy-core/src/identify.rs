@@ -1,6 +1,6 @@
 use std::{borrow::Cow, fmt, ops::Range};
 
-use http::{Extensions, HeaderMap, Method, Uri, Version, request::Parts};
+use http::{Extensions, HeaderMap, HeaderName, Method, Uri, Version, request::Parts};
 
 use crate::{Host, TenantKey};
 
@@ -73,7 +73,7 @@ impl<'a> RequestHead<'a> {
     }
 
     /// The host that the request is for, after all rules on `Host`, `:authority`, absolute targets and trusted
-    /// proxies. `None` only where nobody looked.
+    /// proxies. `None` where nobody looked, and on central hosts, which name no tenant.
     pub fn host(&self) -> Option<&'a Host<'a>> {
         self.host
     }
@@ -184,6 +184,18 @@ impl<'a, E: Into<InvalidIdentifier>> From<Result<TenantKey<'a>, E>> for Identifi
     }
 }
 
+/// What part of a request an identifier reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reads {
+    /// Host, path and query alone: what every cache has in its key.
+    Target,
+    /// This header.
+    Header(HeaderName),
+    /// Not known.
+    Anything,
+}
+
 /// Reads the head of a request and yields the key it names. Does no I/O and does not wait.
 ///
 /// Every `Fn(&RequestHead) -> impl Into<Identification>` is an identifier: a closure may return
@@ -193,6 +205,12 @@ impl<'a, E: Into<InvalidIdentifier>> From<Result<TenantKey<'a>, E>> for Identifi
 pub trait Identify: Send + Sync + 'static {
     /// Looks at the head.
     fn identify<'a>(&self, head: &RequestHead<'a>) -> Identification<'a>;
+
+    /// What it reads. Caches between client and server are told by `Vary`, so that none hands one tenant's answer to
+    /// another. An identifier that does not say may read anything.
+    fn reads(&self) -> Reads {
+        Reads::Anything
+    }
 
     /// What people call it, in logs, in `explain` and in the request's context: "header x-tenant".
     fn name(&self) -> Cow<'_, str> {

@@ -70,7 +70,15 @@ impl<'a> TenantKey<'a> {
     /// # Errors
     /// When it is anything else.
     pub fn slug(value: impl Into<Cow<'a, str>>) -> Result<Self, InvalidName> {
-        Self::new(KeyKind::Slug, value.into())
+        let value = value.into();
+        // On the request path: the general way comes to the same.
+        if is_slug(&value) {
+            return Ok(Self {
+                kind: KeyKind::Slug,
+                value,
+            });
+        }
+        Self::new(KeyKind::Slug, value)
     }
 
     /// A host name in canonical form: lower-case ASCII labels, no port, no dot at the end, no address literal.

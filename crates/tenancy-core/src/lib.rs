@@ -55,7 +55,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{BoxError, InvalidName, StoreError};
 pub use host::{Host, HostForm, InvalidHost};
 pub use id::TenantId;
-pub use identify::{Identification, Identified, Identify, InvalidIdentifier, RequestHead};
+pub use identify::{Identification, Identified, Identify, InvalidIdentifier, Reads, RequestHead};
 pub use key::{KeyKind, TenantKey, is_domain, is_slug};
 pub use record::{Maintenance, Placement, TenantRecord, TenantStatus};
 pub use signal::{ChangeSignal, ChangeSubscription};

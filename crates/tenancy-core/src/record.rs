@@ -203,6 +203,9 @@ mod tests {
         };
         record.maintenance = Some(Box::new(maintenance));
         let printed = format!("{record:?} {record:#?}");
-        assert!(printed.contains("redacted") && !printed.contains("5ec2e7"), "{printed}");
+        assert!(
+            printed.contains("redacted") && !printed.contains("5ec2e7"),
+            "{printed}"
+        );
     }
 }

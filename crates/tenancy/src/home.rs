@@ -24,6 +24,7 @@ impl Home {
     ///
     /// A panic of the listener ends here: scopes tell of their end while they are dropped, during another panic
     /// too, and a panic that left a drop then would end the process.
+    #[inline]
     pub(crate) fn emit(&self, event: impl FnOnce() -> Event) {
         if let Some(listener) = &self.listener {
             let event = event();

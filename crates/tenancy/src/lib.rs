@@ -39,6 +39,7 @@
 //! | [`event`] | what happens, told to a listener |
 //! | [`empty`] | empty form fields as nothing |
 //! | [`core`] | ids, keys, records, and the traits to implement |
+//! | [`guide`] | guides: identify a tenant, the order of stages, routes |
 //!
 //! # What it does not do
 //!
@@ -53,6 +54,9 @@ pub mod empty;
 pub mod event;
 pub mod extract;
 pub mod gate;
+// Text alone: an application compiles none of it.
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod home;
 mod limit;
 pub mod rejection;

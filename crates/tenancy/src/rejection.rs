@@ -113,7 +113,11 @@ impl RejectionReason {
     fn is_operators_business(self) -> bool {
         matches!(
             self,
-            Self::StoreUnavailable | Self::PeerUnknown | Self::Panicked | Self::MisbuiltStack
+            Self::StoreUnavailable
+                | Self::OverBudget
+                | Self::PeerUnknown
+                | Self::Panicked
+                | Self::MisbuiltStack
         )
     }
 }

@@ -6,7 +6,7 @@ use std::{
     hash::{Hash, Hasher},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
 };
 
@@ -34,6 +34,8 @@ pub(crate) struct ControlBlock {
     record: ArcSwap<TenantRecord>,
     /// What the gate needs of the record, so that it reads one byte.
     gate: AtomicU8,
+    /// Whether the id leads to the tenant as a slug, too. Changed under the registry's writer lock.
+    id_is_slug: AtomicBool,
     extras: OnceLock<Box<Extras>>,
 }
 
@@ -96,6 +98,7 @@ impl ControlBlock {
             id: record.id.clone(),
             home,
             gate: AtomicU8::new(gate_byte(&record)),
+            id_is_slug: AtomicBool::new(false),
             record: ArcSwap::from_pointee(record),
             extras: OnceLock::new(),
         };
@@ -155,6 +158,15 @@ impl ControlBlock {
 
     pub(crate) fn id(&self) -> &TenantId {
         &self.id
+    }
+
+    #[inline]
+    pub(crate) fn id_is_slug(&self) -> bool {
+        self.id_is_slug.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_id_is_slug(&self, is_slug: bool) {
+        self.id_is_slug.store(is_slug, Ordering::Release);
     }
 }
 
@@ -390,7 +402,7 @@ pub(crate) mod tests {
         assert_eq!(tenant.settings::<serde_json::Value>().unwrap()["colour"], "green");
         next.epoch = 2;
         next.settings = Some(r#"{"colour":"blue"}"#.into());
-        tenant.block().update(next);
+        tenant.block().update(next.clone());
         assert_eq!(tenant.settings::<Colours>().unwrap().colour, "blue");
         // A store that does not count its changes.
         next.settings = Some(r#"{"colour":"red"}"#.into());

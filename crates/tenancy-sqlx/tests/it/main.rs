@@ -14,4 +14,5 @@ mod file;
 mod manage;
 mod model;
 mod pages;
+mod stack;
 mod support;

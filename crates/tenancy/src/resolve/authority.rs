@@ -16,7 +16,8 @@ use crate::rejection::RejectionReason;
 ///
 /// Without this, no forwarding header is ever believed. With it, a request from one of these addresses is for the
 /// host that the proxy names, and is refused with 400 when the proxy names none or two; a request from any other
-/// address is for the host it names itself. Forwarding headers that are not believed are taken out of the request.
+/// address is for the host it names itself. What is not believed is taken out of the request: with a list, every
+/// forwarding header of a peer that is not on it; without one, those that name a host or a target.
 ///
 /// The peer's address comes from axum's `ConnectInfo<SocketAddr>`: serve the application with
 /// `into_make_service_with_connect_info::<SocketAddr>()`. Where that is missing, every request is answered with 500
@@ -77,26 +78,26 @@ impl TrustedProxies {
     }
 }
 
-/// What one pass over the headers found.
-#[derive(Clone, Copy, Default)]
+/// What one pass over the headers' names found.
+#[derive(Clone, Copy)]
 pub(crate) struct HeaderScan<'a> {
     host: Option<&'a HeaderValue>,
-    hosts: u8,
+    more_than_one_host: bool,
     forwarded: bool,
 }
 
 impl<'a> HeaderScan<'a> {
+    #[inline]
     pub(crate) fn of(headers: &'a HeaderMap) -> Self {
-        let mut scan = Self::default();
-        for (name, value) in headers {
-            if *name == header::HOST {
-                scan.host = Some(value);
-                scan.hosts = scan.hosts.saturating_add(1);
-            } else if may_forward(name.as_str()) {
-                scan.forwarded |= FORWARDING.contains(name);
-            }
+        let forwarded = any_speaks_for_a_proxy(headers);
+        // Only a map with more values than names has any header twice.
+        let more_than_one_host =
+            headers.len() != headers.keys_len() && headers.get_all(header::HOST).iter().nth(1).is_some();
+        Self {
+            host: headers.get(header::HOST),
+            more_than_one_host,
+            forwarded,
         }
-        scan
     }
 
     /// Whether any header is there that speaks for a proxy.
@@ -105,36 +106,56 @@ impl<'a> HeaderScan<'a> {
     }
 }
 
-/// Headers by which a proxy, or somebody who plays one, names another host, scheme, client or target.
-static FORWARDING: [HeaderName; 14] = [
-    header::FORWARDED,
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-server"),
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
-    HeaderName::from_static("x-host"),
-    HeaderName::from_static("x-original-host"),
-    HeaderName::from_static("x-http-host-override"),
-    HeaderName::from_static("x-rewrite-url"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-real-ip"),
-    HeaderName::from_static("x-forwarded-uri"),
-];
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Whether any header is there that speaks for a proxy. One pass over the names.
+#[inline]
+pub(super) fn any_speaks_for_a_proxy(headers: &HeaderMap) -> bool {
+    let mut any = false;
+    for name in headers.keys() {
+        // Most headers of a browser end here.
+        if let Some(b'x' | b'f') = name.as_str().as_bytes().first() {
+            any |= speaks_for_a_proxy(name.as_str());
+        }
+    }
+    any
+}
+
+/// Headers by which a proxy, or somebody who plays one, names another host, scheme, client, user or target.
+fn speaks_for_a_proxy(name: &str) -> bool {
+    match name.strip_prefix("x-") {
+        Some(rest) => {
+            rest.starts_with("forwarded-")
+                || rest.starts_with("original-")
+                || matches!(
+                    rest,
+                    "host" | "http-host-override" | "rewrite-url" | "real-ip" | "client-ip"
+                )
+        }
+        None => name == "forwarded",
+    }
+}
 
 /// Of the above, those that name a host or a target: taken out even where no proxy is configured.
-const NAMES_A_HOST: [usize; 9] = [0, 1, 2, 7, 8, 9, 10, 11, 13];
-
-/// A cheap first look: most headers of a browser end here.
-fn may_forward(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    (bytes.len() >= 6 && bytes[0] == b'x' && bytes[1] == b'-') || name.len() == 9 && name == "forwarded"
+fn names_a_host(name: &str) -> bool {
+    matches!(
+        name,
+        "forwarded"
+            | "x-forwarded-host"
+            | "x-forwarded-server"
+            | "x-forwarded-uri"
+            | "x-host"
+            | "x-original-host"
+            | "x-original-uri"
+            | "x-original-url"
+            | "x-http-host-override"
+            | "x-rewrite-url"
+    )
 }
 
 /// What became of the question which host a request is for.
 pub(crate) struct Authority<'a> {
-    /// `None` for `OPTIONS *` over HTTP/2 without an authority, and nowhere else.
     pub(crate) host: Host<'a>,
     /// Whether the peer is a trusted proxy; forwarding headers stay in the request then.
     pub(crate) by_proxy: bool,
@@ -157,14 +178,27 @@ fn bad(reason: &'static str) -> Refused {
 }
 
 /// Decides which host the request is for, or why it is refused.
+#[inline]
 pub(crate) fn effective_host<'a>(
     target: &Target<'a>,
     scan: &HeaderScan<'a>,
     proxies: Option<&TrustedProxies>,
 ) -> Result<Authority<'a>, Refused> {
     check_target_form(target)?;
-    let direct = direct_host(target, scan)?;
-    let secure = target.uri.scheme_str() == Some("https");
+    let (direct, secure) = match target.uri.scheme_str() {
+        // The target is a path: HTTP/1 from a client or a proxy.
+        None if target.uri.authority().is_none() => match scan.host {
+            Some(_) if scan.more_than_one_host => return Err(bad("there is more than one Host line")),
+            Some(host) => (parse(host.as_bytes())?, false),
+            // RFC 9112 §3.2 asks for 400 from HTTP/1.1 on; a tenant is not guessed for HTTP/1.0 either.
+            None if target.version < Version::HTTP_2 => return Err(bad("there is no Host line")),
+            None => return Err(bad("there is neither :authority nor Host")),
+        },
+        scheme => (
+            direct_host(target, scan)?,
+            scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")),
+        ),
+    };
     let by_proxy = match proxies {
         None => false,
         Some(proxies) => proxies.contains(peer(target.extensions)?),
@@ -187,13 +221,10 @@ pub(crate) fn effective_host<'a>(
 
 /// RFC 9112 §3.2: each form of target only with its methods. RFC 9110 §9.3.6: CONNECT makes a tunnel, which is
 /// no business of an origin server, but for the WebSocket handshake of RFC 8441.
+#[inline]
 fn check_target_form(target: &Target<'_>) -> Result<(), Refused> {
-    if *target.method == Method::CONNECT {
-        return if is_websocket_connect(target) {
-            Ok(())
-        } else {
-            Err((RejectionReason::ConnectRefused, "CONNECT asks for a tunnel"))
-        };
+    if *target.method == Method::CONNECT && !is_websocket_connect(target) {
+        return Err((RejectionReason::ConnectRefused, "CONNECT asks for a tunnel"));
     }
     match target.uri.path().as_bytes() {
         [b'/', ..] => Ok(()),
@@ -218,7 +249,7 @@ fn is_websocket_connect(_: &Target<'_>) -> bool {
 }
 
 fn direct_host<'a>(target: &Target<'a>, scan: &HeaderScan<'a>) -> Result<Host<'a>, Refused> {
-    if scan.hosts > 1 {
+    if scan.more_than_one_host {
         return Err(bad("there is more than one Host line"));
     }
     let header = scan.host.map(|value| parse(value.as_bytes())).transpose()?;
@@ -230,16 +261,18 @@ fn direct_host<'a>(target: &Target<'a>, scan: &HeaderScan<'a>) -> Result<Host<'a
         // RFC 9112 §3.2 asks for 400 from HTTP/1.1 on; a tenant is not guessed for HTTP/1.0 either.
         return Err(bad("there is no Host line"));
     }
+    let default_port = match target.uri.scheme_str() {
+        Some(scheme) if scheme.eq_ignore_ascii_case("https") => 443,
+        Some(scheme) if !scheme.eq_ignore_ascii_case("http") => {
+            return Err(bad("the scheme of the target is neither http nor https"));
+        }
+        _ => 80,
+    };
     match (authority, header) {
         (None, Some(host)) | (Some(host), None) => Ok(host),
         (None, None) => Err(bad("there is neither :authority nor Host")),
         (Some(authority), Some(header)) => {
-            let default_port = match target.uri.scheme_str() {
-                Some("https") => Some(443),
-                Some("http") | None => Some(80),
-                Some(_) => return Err(bad("the scheme of the target is neither http nor https")),
-            };
-            if authority.is_same_place(&header, default_port) {
+            if authority.is_same_place(&header, Some(default_port)) {
                 Ok(authority)
             } else {
                 Err(bad("the target and Host name different hosts"))
@@ -267,15 +300,19 @@ fn peer(extensions: &Extensions) -> Result<IpAddr, Refused> {
 fn forwarded_host(headers: &HeaderMap) -> Result<Host<'_>, Refused> {
     let by_x = single(
         headers,
-        &FORWARDING[1],
+        &X_FORWARDED_HOST,
         "there is more than one X-Forwarded-Host line",
     )?
     .map(|value| parse(value.as_bytes()))
     .transpose()?;
-    let by_rfc = single(headers, &FORWARDING[0], "there is more than one Forwarded line")?
-        .map(host_of_forwarded)
-        .transpose()?
-        .flatten();
+    let by_rfc = single(
+        headers,
+        &header::FORWARDED,
+        "there is more than one Forwarded line",
+    )?
+    .map(host_of_forwarded)
+    .transpose()?
+    .flatten();
     match (by_x, by_rfc) {
         (Some(host), None) | (None, Some(host)) => Ok(host),
         (Some(a), Some(b)) if a.is_same_place(&b, None) => Ok(a),
@@ -328,7 +365,7 @@ fn host_of_forwarded(value: &HeaderValue) -> Result<Option<Host<'_>>, Refused> {
 }
 
 fn forwarded_proto_is_https(headers: &HeaderMap) -> bool {
-    match single(headers, &FORWARDING[4], "") {
+    match single(headers, &X_FORWARDED_PROTO, "") {
         Ok(Some(value)) => value.as_bytes().eq_ignore_ascii_case(b"https"),
         _ => false,
     }
@@ -336,10 +373,14 @@ fn forwarded_proto_is_https(headers: &HeaderMap) -> bool {
 
 /// Takes out the forwarding headers that were not believed, so that nothing further in believes them.
 pub(crate) fn remove_unbelieved(headers: &mut HeaderMap, proxies_are_configured: bool) {
-    for (at, name) in FORWARDING.iter().enumerate() {
-        if proxies_are_configured || NAMES_A_HOST.contains(&at) {
-            while headers.remove(name).is_some() {}
-        }
+    let is_unbelieved = if proxies_are_configured {
+        speaks_for_a_proxy
+    } else {
+        names_a_host
+    };
+    let names = headers.keys().filter(|name| is_unbelieved(name.as_str()));
+    for name in names.cloned().collect::<Vec<_>>() {
+        headers.remove(name);
     }
 }
 
@@ -421,34 +462,69 @@ mod tests {
 
     #[test]
     fn what_was_not_believed_is_taken_out() {
+        let of_a_host = [
+            "forwarded",
+            "x-forwarded-host",
+            "x-forwarded-server",
+            "x-forwarded-uri",
+            "x-host",
+            "x-http-host-override",
+            "x-original-host",
+            "x-original-uri",
+            "x-original-url",
+            "x-rewrite-url",
+        ];
+        let of_a_client = [
+            "x-client-ip",
+            "x-forwarded-client-cert",
+            "x-forwarded-for",
+            "x-forwarded-port",
+            "x-forwarded-prefix",
+            "x-forwarded-proto",
+            "x-forwarded-user",
+            "x-original-forwarded-for",
+            "x-real-ip",
+        ];
+        let others = [
+            "accept",
+            "forward",
+            "forwarded-for",
+            "x-forward",
+            "x-hosts",
+            "x-mine",
+        ];
         let mut headers = HeaderMap::new();
-        for name in &FORWARDING {
+        for name in of_a_host.into_iter().chain(of_a_client).chain(others) {
             headers.append(name, HeaderValue::from_static("beta.app.test"));
             headers.append(name, HeaderValue::from_static("again"));
         }
         assert!(HeaderScan::of(&headers).has_forwarding());
-        let mut without_proxies = headers.clone();
-        remove_unbelieved(&mut without_proxies, false);
-        let mut left: Vec<_> = without_proxies.keys().map(HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(
-            left,
-            [
-                "x-forwarded-for",
-                "x-forwarded-port",
-                "x-forwarded-prefix",
-                "x-forwarded-proto",
-                "x-real-ip"
-            ]
-        );
-        remove_unbelieved(&mut headers, true);
-        assert!(headers.is_empty());
+        let left = |proxies_are_configured| {
+            let mut headers = headers.clone();
+            remove_unbelieved(&mut headers, proxies_are_configured);
+            let mut left: Vec<_> = headers.keys().map(|name| name.as_str().to_owned()).collect();
+            left.sort_unstable();
+            left
+        };
+        assert_eq!(left(true), others);
+        let mut without_proxies = [of_a_client.as_slice(), &others].concat();
+        without_proxies.sort_unstable();
+        assert_eq!(left(false), without_proxies);
     }
 
     #[test]
-    fn every_forwarding_header_passes_the_cheap_look() {
-        for name in &FORWARDING {
-            assert!(may_forward(name.as_str()), "{name}");
+    fn whatever_names_a_host_speaks_for_a_proxy() {
+        for name in [
+            "forwarded",
+            "x-forwarded-uri",
+            "x-host",
+            "x-original-uri",
+            "x-rewrite-url",
+        ] {
+            assert!(names_a_host(name) && speaks_for_a_proxy(name), "{name}");
+        }
+        for name in ["host", "x-hos", "x-", "", "forwardedx"] {
+            assert!(!speaks_for_a_proxy(name), "{name}");
         }
     }
 }

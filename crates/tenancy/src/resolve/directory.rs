@@ -78,7 +78,21 @@ impl Directory {
         if kind == KeyKind::Id {
             return self.ids.with(kind, value, Tenant::clone);
         }
-        self.keys.with(kind, value, |entry| entry.tenant().clone())
+        self.find_raw(kind, value.as_bytes())
+    }
+
+    /// As [`find`](Self::find), for the raw bytes of a slug or a domain.
+    ///
+    /// Most slugs are the id of their tenant: these stand in the table of ids alone, which saves an entry for each.
+    #[inline]
+    pub(crate) fn find_raw(&self, kind: KeyKind, value: &[u8]) -> Option<Tenant> {
+        if kind == KeyKind::Slug {
+            let by_id = |tenant: &Tenant| tenant.block().id_is_slug().then(|| tenant.clone());
+            if let Some(Some(tenant)) = self.ids.with_bytes(KeyKind::Id, value, by_id) {
+                return Some(tenant);
+            }
+        }
+        self.keys.with_bytes(kind, value, |entry| entry.tenant().clone())
     }
 
     pub(crate) fn generation(&self) -> Generation {
@@ -114,12 +128,12 @@ impl Directory {
             return None;
         }
         let (incarnation, epoch) = (record.incarnation, record.epoch);
-        let update = if writer.strays.forgotten.remove(&record.id) {
-            ControlBlock::replace
+        let accept = if writer.strays.forgotten.remove(&record.id) {
+            Accept::Any
         } else {
-            ControlBlock::update
+            Accept::NotOlder
         };
-        let tenant = writer.intern(record, update);
+        let tenant = writer.intern(record, accept);
         writer.keep_findable(&tenant);
         // A record that was refused says nothing against the list's.
         if (tenant.incarnation(), tenant.epoch()) == (incarnation, epoch)
@@ -171,9 +185,13 @@ impl Directory {
         });
         let mut entries = Vec::with_capacity(self.ids.len());
         self.ids.for_each(|tenant| {
+            let mut keys = keys.remove(tenant.id()).unwrap_or_default();
+            if tenant.block().id_is_slug() {
+                keys.extend(TenantKey::slug(tenant.id().as_str().to_owned()));
+            }
             entries.push(TenantEntry {
                 record: TenantRecord::clone(&tenant.record()),
-                keys: keys.remove(tenant.id()).unwrap_or_default(),
+                keys,
             });
         });
         entries
@@ -209,18 +227,18 @@ impl Rebuild<'_> {
     pub(crate) fn add(&mut self, entries: Vec<TenantEntry>) {
         let mut writer = self.directory.write();
         for entry in entries {
-            let update = if writer.strays.was_read_meanwhile(&entry.record.id) {
-                ControlBlock::update
+            let accept = if writer.strays.was_read_meanwhile(&entry.record.id) {
+                Accept::NotOlder
             } else {
-                ControlBlock::replace
+                Accept::Any
             };
-            let tenant = writer.intern(entry.record, update);
+            let tenant = writer.intern(entry.record, accept);
             // Findable from now on, so that a look-up in between does not make a second block.
             writer.keep_findable(&tenant);
-            for key in &entry.keys {
-                self.keys
-                    .push(KeyEntry::new(key.kind(), key.value(), tenant.clone()));
-            }
+            let (id_is_slug, others) = keys_apart(&tenant, &entry.keys);
+            tenant.block().set_id_is_slug(id_is_slug);
+            self.keys
+                .extend(others.map(|key| KeyEntry::new(key.kind(), key.value(), tenant.clone())));
             self.tenants.push(tenant);
         }
     }
@@ -255,6 +273,26 @@ impl Drop for Rebuild<'_> {
     }
 }
 
+/// Whether the tenant's id is its slug, and all other keys.
+fn keys_apart<'a>(
+    tenant: &Tenant,
+    keys: &'a [TenantKey<'static>],
+) -> (bool, impl Iterator<Item = &'a TenantKey<'static>> + use<'a>) {
+    let id = tenant.id().clone();
+    let is_id = move |key: &TenantKey<'_>| key.kind() == KeyKind::Slug && id == *key.value();
+    (
+        keys.iter().any(&is_id),
+        keys.iter().filter(move |key| !is_id(key)),
+    )
+}
+
+/// Which records take the place of the present one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Accept {
+    NotOlder,
+    Any,
+}
+
 /// The right to change the directory.
 struct Writer<'a> {
     directory: &'a Directory,
@@ -286,8 +324,9 @@ impl Drop for Told<'_> {
 }
 
 impl Writer<'_> {
-    /// The live block of the record's tenant, after `update`. One of another incarnation is another tenant's.
-    fn intern(&mut self, record: TenantRecord, update: fn(&ControlBlock, TenantRecord) -> bool) -> Tenant {
+    /// The live block of the record's tenant, with the record if that is accepted. A block of another incarnation
+    /// is another tenant's, and ends.
+    fn intern(&mut self, record: TenantRecord, accept: Accept) -> Tenant {
         let known = self
             .strays
             .get(&record.id)
@@ -295,14 +334,20 @@ impl Writer<'_> {
             .or_else(|| self.directory.find(KeyKind::Id, record.id.as_str()));
         match known {
             Some(tenant) if tenant.incarnation() == record.incarnation => {
-                if update(tenant.block(), record) {
+                let changed = match accept {
+                    Accept::NotOlder => tenant.block().update(record),
+                    Accept::Any => tenant.block().replace(record),
+                };
+                if changed {
                     self.told.later(|| Event::TenantChanged {
                         tenant: tenant.clone(),
                     });
                 }
                 return tenant;
             }
-            Some(newer) if !ControlBlock::would_take(&newer, &record, update) => return newer,
+            Some(newer) if accept == Accept::NotOlder && record.incarnation < newer.incarnation() => {
+                return newer;
+            }
             Some(former) => self.retire(former),
             None => {}
         }
@@ -321,17 +366,19 @@ impl Writer<'_> {
 
     fn alive_but_not_in(&self, listed: &[Tenant]) -> Vec<Tenant> {
         let listed: HashSet<&TenantId> = listed.iter().map(Tenant::id).collect();
+        let ids = &self.directory.ids;
+        let is_stray = |tenant: &Tenant| {
+            ids.with(KeyKind::Id, tenant.id().as_str(), |known| known == tenant) != Some(true)
+        };
         let strays = self.strays.blocks.values().filter_map(Weak::upgrade);
-        let mut gone: Vec<Tenant> = strays
-            .map(Tenant::new)
-            .filter(|tenant| !listed.contains(tenant.id()))
-            .collect();
-        self.directory.ids.for_each(|tenant| {
-            if !listed.contains(tenant.id()) && !gone.contains(tenant) {
-                gone.push(tenant.clone());
+        let mut alive: Vec<Tenant> = strays.map(Tenant::new).filter(is_stray).collect();
+        alive.retain(|tenant| !listed.contains(tenant.id()));
+        ids.for_each(|tenant| {
+            if !listed.contains(tenant.id()) {
+                alive.push(tenant.clone());
             }
         });
-        gone
+        alive
     }
 
     fn apply(&mut self, change: TenantChange) {
@@ -349,8 +396,10 @@ impl Writer<'_> {
         }
         match change.current {
             Some(entry) => {
-                let tenant = self.intern(entry.record, ControlBlock::update);
-                for key in &entry.keys {
+                let tenant = self.intern(entry.record, Accept::NotOlder);
+                let (id_is_slug, others) = keys_apart(&tenant, &entry.keys);
+                tenant.block().set_id_is_slug(id_is_slug);
+                for key in others {
                     let known = directory
                         .keys
                         .with(key.kind(), key.value(), |known| *known.tenant() == tenant);
@@ -446,7 +495,7 @@ mod tests {
     fn a_record_read_before_an_invalidation_is_not_adopted_after_it() {
         let directory = Directory::new(home());
         let read_at = directory.generation();
-        directory.invalidate();
+        directory.forget(&TenantId::new("acme").unwrap());
         assert!(
             directory
                 .adopt(record("acme", 1), read_at, |_| panic!("remembered"))
@@ -498,6 +547,91 @@ mod tests {
             changed(entry("a", 2, &[]), &["shop"]),
         ]);
         assert_eq!(directory.find(KeyKind::Slug, "shop").unwrap().id().as_str(), "b");
+    }
+
+    #[test]
+    fn a_tenant_of_another_incarnation_gets_a_block_of_its_own() {
+        let directory = Directory::new(home());
+        load(&directory, vec![entry("acme", 1, &["acme"])]);
+        let former = directory.find(KeyKind::Slug, "acme").unwrap();
+        let mut recreated = entry("acme", 5, &["acme"]);
+        recreated.record.incarnation = 5;
+        directory.apply(vec![changed(recreated.clone(), &["acme"])]);
+        let present = directory.find(KeyKind::Slug, "acme").unwrap();
+        assert_eq!(directory.find(KeyKind::Id, "acme"), Some(present.clone()));
+        assert_ne!(former, present);
+        assert_eq!(
+            former.status(),
+            TenantStatus::Deleted,
+            "whoever holds it is refused"
+        );
+        assert_eq!((former.incarnation(), present.incarnation()), (0, 5));
+
+        directory.apply(vec![changed(entry("acme", 9, &["acme"]), &["acme"])]);
+        assert_eq!(
+            directory.find(KeyKind::Slug, "acme"),
+            Some(present.clone()),
+            "late news of the former one change nothing"
+        );
+        let again = directory.adopt(recreated.record, directory.generation(), |_| ());
+        assert_eq!(again, Some(present));
+    }
+
+    #[test]
+    fn a_page_of_the_list_does_not_take_back_what_was_read_since_the_list_was_begun() {
+        let directory = Directory::new(home());
+        let mut rebuild = directory.rebuild();
+        let mut suspended = record("acme", 7);
+        suspended.status = TenantStatus::Suspended;
+        let held = directory
+            .adopt(suspended, directory.generation(), |_| ())
+            .unwrap();
+        rebuild.add(vec![entry("acme", 6, &["acme"])]);
+        rebuild.finish();
+        assert_eq!(directory.find(KeyKind::Slug, "acme"), Some(held.clone()));
+        assert_eq!(held.status(), TenantStatus::Suspended);
+
+        load(&directory, vec![entry("acme", 6, &["acme"])]);
+        assert_eq!(
+            held.status(),
+            TenantStatus::Active,
+            "the next list has the last word"
+        );
+    }
+
+    #[test]
+    fn the_list_ends_held_blocks_of_tenants_that_it_does_not_have() {
+        let directory = Directory::new(home());
+        let adopt = |id| {
+            directory
+                .adopt(record(id, 1), directory.generation(), |_| ())
+                .unwrap()
+        };
+        let purged = adopt("purged");
+        let mut rebuild = directory.rebuild();
+        let created = adopt("created");
+        rebuild.add(vec![entry("acme", 1, &[])]);
+        rebuild.finish();
+        assert_eq!(purged.status(), TenantStatus::Deleted);
+        assert_eq!(
+            created.status(),
+            TenantStatus::Active,
+            "its page was read before it was"
+        );
+        directory.apply(vec![changed(entry("created", 1, &["created"]), &["created"])]);
+        assert_eq!(directory.find(KeyKind::Slug, "created"), Some(created));
+    }
+
+    #[test]
+    fn a_forgotten_tenant_takes_an_older_record_once() {
+        let directory = Directory::new(home());
+        let adopt = |epoch| directory.adopt(record("acme", epoch), directory.generation(), |_| ());
+        let held = adopt(9).unwrap();
+        assert_eq!(adopt(4).map(|tenant| tenant.epoch()), Some(9));
+        directory.forget(held.id());
+        assert_eq!(adopt(4).map(|tenant| tenant.epoch()), Some(4));
+        assert_eq!(adopt(3).map(|tenant| tenant.epoch()), Some(4));
+        assert_eq!(held.epoch(), 4);
     }
 
     #[test]

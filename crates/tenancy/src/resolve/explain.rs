@@ -27,7 +27,8 @@ pub struct Explanation {
     pub central: bool,
     /// What came of it, in words.
     pub outcome: String,
-    /// The status that a refusal is answered with; `None` when the request reaches the application.
+    /// The status that a refusal is answered with; `None` when the request reaches the application. In maintenance,
+    /// that for clients that are neither redirected nor know the bypass.
     pub status: Option<u16>,
 }
 
@@ -41,6 +42,15 @@ pub struct ExplanationStep {
     pub finding: String,
 }
 
+impl ExplanationStep {
+    fn new(part: &str, finding: String) -> Self {
+        Self {
+            part: part.to_owned(),
+            finding,
+        }
+    }
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.steps.iter().map(|step| step.part.len()).max().unwrap_or(0);
@@ -51,46 +61,60 @@ impl fmt::Display for Explanation {
     }
 }
 
-pub(crate) async fn explain<B>(
-    resolver: &Arc<Resolver>,
-    gate: Option<&GatePolicy>,
-    request: &Request<B>,
-) -> Explanation {
-    let mut steps = Vec::new();
-    let mut step = |part: &str, finding: String| {
-        steps.push(ExplanationStep {
-            part: part.to_owned(),
-            finding,
+/// What can be said of a request before the store is asked. Keeps nothing of it, so that its body need not be
+/// `Sync` for the rest to be a future that is `Send`.
+pub(crate) struct FirstLook {
+    resolver: Arc<Resolver>,
+    gate: Option<GatePolicy>,
+    steps: Vec<ExplanationStep>,
+    outcome: Outcome,
+}
+
+impl FirstLook {
+    pub(crate) fn at<B>(resolver: &Arc<Resolver>, gate: Option<GatePolicy>, request: &Request<B>) -> Self {
+        let mut steps = Vec::new();
+        look_at_request(resolver, request, &mut |part, finding| {
+            steps.push(ExplanationStep::new(part, finding));
         });
-    };
-    look_at_request(resolver, request, &mut step);
-    let settled = match resolver.resolve(request) {
-        Outcome::Found(found) => Ok(found),
-        Outcome::Refused(refusal) => Err(refusal),
-        Outcome::Ask(pending) => {
-            step(
-                "look-up",
-                "the answer is not known here; the store is asked".to_owned(),
-            );
-            Arc::clone(resolver).settle(pending).await
+        Self {
+            resolver: Arc::clone(resolver),
+            gate,
+            steps,
+            outcome: resolver.resolve(request),
         }
-    };
-    match settled {
-        Err(refusal) => refused(steps, &refusal),
-        Ok(found) => match found.resolution.tenant() {
-            None => Explanation {
-                steps,
-                tenant: None,
-                central: true,
-                outcome: "central: the host is configured as central and no identifier is present".to_owned(),
-                status: None,
-            },
-            Some(tenant) => {
-                let source = found.resolution.source().map_or("", |source| source.as_str());
-                step("look-up", format!("tenant {tenant}, from the {source}"));
-                gated(steps, tenant, gate)
+    }
+
+    /// Asks the store where that is needed.
+    pub(crate) async fn explain(self) -> Explanation {
+        let mut steps = self.steps;
+        let settled = match self.outcome {
+            Outcome::Found(found) => Ok(found),
+            Outcome::Refused(refusal) => Err(refusal),
+            Outcome::Ask(pending) => {
+                let finding = "the answer is not known here; the store is asked";
+                steps.push(ExplanationStep::new("look-up", finding.to_owned()));
+                self.resolver.settle(pending).await
             }
-        },
+        };
+        match settled {
+            Err(refusal) => refused(steps, &refusal),
+            Ok(found) => match found.resolution.tenant() {
+                None => Explanation {
+                    steps,
+                    tenant: None,
+                    central: true,
+                    outcome: "central: the host is configured as central and no identifier is present"
+                        .to_owned(),
+                    status: None,
+                },
+                Some(tenant) => {
+                    let source = found.resolution.source().map_or("", |source| source.as_str());
+                    let finding = format!("tenant {tenant}, from the {source}");
+                    steps.push(ExplanationStep::new("look-up", finding));
+                    gated(steps, tenant, self.gate)
+                }
+            },
+        }
     }
 }
 
@@ -146,7 +170,7 @@ fn refused(steps: Vec<ExplanationStep>, refusal: &Refusal) -> Explanation {
     }
 }
 
-fn gated(mut steps: Vec<ExplanationStep>, tenant: &Tenant, gate: Option<&GatePolicy>) -> Explanation {
+fn gated(mut steps: Vec<ExplanationStep>, tenant: &Tenant, gate: Option<GatePolicy>) -> Explanation {
     let refused = gate.and_then(|gate| gate.would_refuse(tenant));
     if let Some(status) = refused {
         steps.push(ExplanationStep {

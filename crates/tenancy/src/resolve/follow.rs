@@ -6,6 +6,7 @@ use std::{
 };
 
 use tenancy_core::{ChangeBatch, ChangeMark, ChangeSubscription, StoreError, TenantPage};
+use tokio::task::JoinHandle;
 
 use super::{
     lookup::{Lookup, Trust},
@@ -14,6 +15,8 @@ use super::{
 
 const PAGE: usize = 5_000;
 const BATCH: usize = 1_000;
+/// How often in a row the log may outrun the list before the store gets a rest.
+const RELOADS: usize = 3;
 /// A list may be long; each page of it has this long.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -30,9 +33,10 @@ impl Lookup {
         let follower = Follower {
             lookup: Arc::downgrade(self),
             subscription: signal.subscribe(),
-            mark: ChangeMark::NONE,
+            mark: self.mark(),
             failures: 0,
             file_is_due: None,
+            writing: None,
         };
         runtime.spawn(follower.run());
     }
@@ -42,13 +46,17 @@ impl Lookup {
         if self.signal.is_none() {
             return;
         }
-        self.follow();
         loop {
             let changed = self.trust_changed.notified();
+            self.follow();
             if self.trust() == Trust::Fresh {
                 return;
             }
             changed.await;
+            if !self.followed.load(Ordering::Acquire) {
+                // The task ended: a store that panics is not asked without pause.
+                tokio::time::sleep(self.settings.poll_interval).await;
+            }
         }
     }
 }
@@ -60,6 +68,7 @@ struct Follower {
     failures: u32,
     /// When the snapshot file should be written next, in monotonic time.
     file_is_due: Option<Duration>,
+    writing: Option<JoinHandle<()>>,
 }
 
 impl Drop for Follower {
@@ -67,7 +76,10 @@ impl Drop for Follower {
     fn drop(&mut self) {
         if let Some(lookup) = self.lookup.upgrade() {
             lookup.set_trust(Trust::None);
+            lookup.first_list_is_over();
             lookup.followed.store(false, Ordering::Release);
+            // Whoever waits for the list starts another one.
+            lookup.trust_changed.notify_waiters();
         }
     }
 }
@@ -85,7 +97,7 @@ impl Follower {
                 }
                 Err(error) => self.failed(&lookup, &error).await,
             };
-            self.write_file_if_due(&lookup).await;
+            self.write_file_if_due(&lookup);
             // The stack may go away while nothing happens.
             drop(lookup);
             tokio::select! {
@@ -96,15 +108,26 @@ impl Follower {
     }
 
     async fn catch_up(&mut self, lookup: &Lookup) -> Result<(), StoreError> {
+        let mut reloads = 0;
         loop {
             let asked_at = lookup.home.clock.monotonic();
             let changes = lookup.store.changes(self.mark, BATCH);
             let batch = within(lookup.settings.poll_timeout, changes).await?;
             let (mark, more) = match batch {
+                ChangeBatch::Reload { .. } if reloads == RELOADS => {
+                    return Err(StoreError::unavailable(
+                        "the change log does not go on from where the list was read",
+                    ));
+                }
                 ChangeBatch::Reload { mark } => {
+                    reloads += 1;
                     self.reload(lookup).await?;
+                    lookup.verified(asked_at);
                     // What changed while the list was read is asked for next.
                     (mark, true)
+                }
+                ChangeBatch::Changes { mark, more: true, .. } if mark == self.mark => {
+                    return Err(StoreError::corrupt("the change log does not get on"));
                 }
                 ChangeBatch::Changes { mark, changes, more } => {
                     if !changes.is_empty() {
@@ -116,10 +139,11 @@ impl Follower {
                 _ => return Err(StoreError::unsupported("this kind of change batch")),
             };
             self.mark = mark;
-            lookup.change_number.store(mark.number, Ordering::Release);
+            lookup.set_mark(mark);
             if !more {
                 lookup.verified(asked_at);
                 lookup.set_trust(Trust::Fresh);
+                lookup.first_list_is_over();
                 self.subscription.applied(mark.number);
                 return Ok(());
             }
@@ -148,16 +172,17 @@ impl Follower {
     /// Returns how long to wait before the next try.
     async fn failed(&mut self, lookup: &Lookup, error: &StoreError) -> Duration {
         self.failures = self.failures.saturating_add(1);
+        lookup.first_list_is_over();
         if self.failures == 1 {
             let cause = std::error::Error::source(error)
                 .map(ToString::to_string)
                 .unwrap_or_default();
             tracing::warn!(%error, cause, "the tenant store can not be followed");
         }
-        if lookup.trust() == Trust::None {
-            self.mark = load_file(lookup).await.unwrap_or(self.mark);
-        } else {
+        if lookup.trust() != Trust::None || self.mark != ChangeMark::NONE {
             lookup.set_trust(Trust::Stale);
+        } else if self.failures == 1 {
+            self.mark = load_file(lookup).await;
         }
         let pause = lookup.settings.poll_interval * self.failures.min(4);
         pause.mul_f64(0.75 + 0.5 * fastrand::f64())
@@ -175,31 +200,38 @@ impl Follower {
         }
     }
 
-    async fn write_file_if_due(&mut self, lookup: &Arc<Lookup>) {
+    /// Begins to write; following goes on meanwhile, for a large list takes longer than a change may. What the file
+    /// then has beyond its mark, it gets once more from the changes since the mark.
+    fn write_file_if_due(&mut self, lookup: &Arc<Lookup>) {
         let (Some(path), Some(due)) = (&lookup.settings.snapshot_file, self.file_is_due) else {
             return;
         };
-        if lookup.home.clock.monotonic() < due || lookup.trust() != Trust::Fresh {
+        let busy = self
+            .writing
+            .as_ref()
+            .is_some_and(|writing| !writing.is_finished());
+        if busy || lookup.home.clock.monotonic() < due || lookup.trust() != Trust::Fresh {
             return;
         }
         self.file_is_due = None;
         let path = path.clone();
         let (mark, saved_at) = (self.mark, lookup.home.clock.unix_time());
         let of_lookup = Arc::clone(lookup);
-        let written = tokio::task::spawn_blocking(move || {
-            snapshot_file::write(&path, mark, saved_at, &of_lookup.directory.entries())
-        });
-        match written.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the snapshot file was not written"),
-            Err(error) => tracing::warn!(%error, "the snapshot file was not written"),
-        }
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            let entries = of_lookup.directory.entries();
+            if let Err(error) = snapshot_file::write(&path, mark, saved_at, &entries) {
+                tracing::warn!(%error, "the snapshot file was not written");
+            }
+        }));
     }
 }
 
 /// Reads the snapshot file, once the store has failed to answer at the start. What it says is served as stale.
-async fn load_file(lookup: &Lookup) -> Option<ChangeMark> {
-    let path = lookup.settings.snapshot_file.clone()?;
+/// Returns where the changes since then begin.
+async fn load_file(lookup: &Lookup) -> ChangeMark {
+    let Some(path) = lookup.settings.snapshot_file.clone() else {
+        return ChangeMark::NONE;
+    };
     let (now, max_age) = (lookup.home.clock.unix_time(), lookup.settings.snapshot_max_age);
     let read = tokio::task::spawn_blocking(move || snapshot_file::read(&path, now, max_age)).await;
     match read {
@@ -208,21 +240,19 @@ async fn load_file(lookup: &Lookup) -> Option<ChangeMark> {
             rebuild.add(snapshot.entries);
             rebuild.finish();
             lookup.verified(lookup.home.clock.monotonic());
-            lookup
-                .change_number
-                .store(snapshot.mark.number, Ordering::Release);
+            lookup.set_mark(snapshot.mark);
             lookup.set_trust(Trust::Stale);
             tracing::warn!(
                 tenants = lookup.directory.len(),
                 "the store is away; tenants are known from the snapshot file"
             );
-            Some(snapshot.mark)
+            snapshot.mark
         }
         Ok(Err(error)) => {
             tracing::warn!(%error, "the snapshot file is not used");
-            None
+            ChangeMark::NONE
         }
-        Err(_) => None,
+        Err(_) => ChangeMark::NONE,
     }
 }
 

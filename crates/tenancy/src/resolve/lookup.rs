@@ -15,7 +15,7 @@ use std::{
 };
 
 use moka::{Equivalent, sync::Cache};
-use tenancy_core::{ChangeSignal, KeyKind, StoreError, TenantId, TenantKey};
+use tenancy_core::{ChangeMark, ChangeSignal, KeyKind, StoreError, TenantId, TenantKey};
 use tokio::sync::{Notify, watch};
 
 use super::{
@@ -73,19 +73,26 @@ pub(crate) struct Lookup {
     /// Monotonic milliseconds of the moment for which the snapshot was last known to be right.
     verified_at: AtomicU64,
     pub(crate) trust_changed: Notify,
+    /// Until the list was read once, or could not be: requests wait a moment for it rather than ask one by one.
+    first_list_is_due: AtomicBool,
     pub(crate) followed: AtomicBool,
     /// Number of the last change that the snapshot has.
     pub(crate) change_number: AtomicU64,
+    /// That change: where to go on when the task that follows the store has to be started again.
+    mark: Mutex<ChangeMark>,
     known: Cache<TenantKey<'static>, Known, foldhash::quality::RandomState>,
     absent: Cache<TenantKey<'static>, u64, foldhash::quality::RandomState>,
     flights: Mutex<HashMap<FlightKey, watch::Receiver<Option<Answer>>>>,
     budget: Gcra,
 }
 
+/// What was found, and until when; in monotonic milliseconds.
 #[derive(Clone)]
 struct Known {
     tenant: Tenant,
-    fresh_until: Arc<AtomicU64>,
+    fresh_until: u64,
+    /// Later than `fresh_until` while the store is away.
+    ask_again_at: Arc<AtomicU64>,
     usable_until: u64,
 }
 
@@ -143,6 +150,7 @@ pub(crate) enum Now {
 
 impl Lookup {
     pub(crate) fn new(home: Arc<Home>, store: Arc<dyn ErasedStore>, settings: ResolveSettings) -> Self {
+        let settings = settings.within_reason();
         let cache = |capacity| {
             Cache::builder()
                 .max_capacity(capacity)
@@ -154,11 +162,13 @@ impl Lookup {
             trust: AtomicU8::new(Trust::None as u8),
             verified_at: AtomicU64::new(0),
             trust_changed: Notify::new(),
+            first_list_is_due: AtomicBool::new(store.signal().is_some()),
             followed: AtomicBool::new(false),
             change_number: AtomicU64::new(0),
+            mark: Mutex::new(ChangeMark::NONE),
             known: Cache::builder()
                 .max_capacity(settings.cache_capacity)
-                .time_to_live(settings.max_stale)
+                .time_to_live(settings.max_stale.max(settings.cache_ttl))
                 .build_with_hasher(foldhash::quality::RandomState::default()),
             absent: cache(settings.negative_capacity),
             flights: Mutex::default(),
@@ -191,10 +201,29 @@ impl Lookup {
         self.verified_at.store(millis(moment), Ordering::Release);
     }
 
+    pub(crate) fn mark(&self) -> ChangeMark {
+        *self.mark.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes which changes the snapshot has.
+    pub(crate) fn set_mark(&self, mark: ChangeMark) {
+        *self.mark.lock().unwrap_or_else(PoisonError::into_inner) = mark;
+        self.change_number.store(mark.number, Ordering::Release);
+    }
+
     /// Since when the snapshot could not be compared with the store.
     pub(crate) fn unverified_for(&self) -> Duration {
         let now = millis(self.home.clock.monotonic());
         Duration::from_millis(now.saturating_sub(self.verified_at.load(Ordering::Acquire)))
+    }
+
+    /// The tenant of raw bytes, if the snapshot is complete and has them as a key. `None` says nothing.
+    #[inline]
+    pub(crate) fn find_raw(&self, kind: KeyKind, value: &[u8]) -> Option<Tenant> {
+        if self.trust.load(Ordering::Acquire) != Trust::Fresh as u8 {
+            return None;
+        }
+        self.directory.find_raw(kind, value)
     }
 
     /// The hot path. Neither waits nor allocates; reads the clock only where no complete snapshot is followed.
@@ -218,8 +247,10 @@ impl Lookup {
         }
         let now = self.now();
         if let Some(known) = self.known.get(&KeyRef(kind, value)) {
-            return if now < known.fresh_until.load(Ordering::Acquire) {
+            return if now < known.fresh_until {
                 Now::Tenant(known.tenant, Source::Cache)
+            } else if now < known.ask_again_at.load(Ordering::Acquire) {
+                Now::Tenant(known.tenant, Source::Stale)
             } else {
                 Now::MustAsk
             };
@@ -230,29 +261,65 @@ impl Lookup {
         }
     }
 
+    /// Waits for the first list of a store that can be watched, for a quarter of the time that a request may wait.
+    pub(crate) async fn first_list(&self) {
+        let list = async {
+            loop {
+                let changed = self.trust_changed.notified();
+                if !self.first_list_is_due.load(Ordering::Acquire) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        if tokio::time::timeout(self.settings.resolve_timeout / 4, list)
+            .await
+            .is_err()
+        {
+            self.first_list_is_over();
+        }
+    }
+
+    /// The list was read, or could not be, or takes too long.
+    pub(crate) fn first_list_is_over(&self) {
+        if self.first_list_is_due.swap(false, Ordering::AcqRel) {
+            self.trust_changed.notify_waiters();
+        }
+    }
+
     /// Asks the store, together with all others who ask for the same key. Dropping the future leaves the question
     /// running for them.
     pub(crate) async fn ask(
         self: &Arc<Self>,
         key: TenantKey<'static>,
     ) -> Result<Option<(Tenant, Source)>, CouldNotTell> {
-        let known = self.known.get(&key);
-        let answer = match self.join_flight(&key, known.is_some()) {
+        let answer = match self.join_flight(&key, self.known.contains_key(&key)) {
             Ok(flight) => self.wait_for(flight).await,
             Err(refused) => Err(refused),
         };
         match answer {
             Ok(tenant) => Ok(tenant.map(|tenant| (tenant, Source::Store))),
-            Err(error) => match known {
-                Some(known) if self.now() < known.usable_until => {
-                    // Not asked again by each request while the store is away.
-                    let retry_at = self.now() + millis(self.settings.stale_retry);
-                    known.fresh_until.fetch_max(retry_at, Ordering::AcqRel);
-                    Ok(Some((known.tenant, Source::Stale)))
-                }
-                _ => Err(error),
-            },
+            Err(error) => {
+                let stale = self.stale(&key).ok_or(error)?;
+                Ok(Some((stale, Source::Stale)))
+            }
         }
+    }
+
+    /// What was known before the store went away. Looked up after the store has failed, not before it was asked: it
+    /// may have been forgotten since.
+    fn stale(&self, key: &TenantKey<'static>) -> Option<Tenant> {
+        let known = self.known.get(key)?;
+        let now = self.now();
+        if now >= known.usable_until {
+            return None;
+        }
+        // Not asked again by each request while the store is away.
+        let retry_at = now + millis(self.settings.stale_retry);
+        known
+            .ask_again_at
+            .fetch_max(retry_at.min(known.usable_until), Ordering::AcqRel);
+        Some(known.tenant)
     }
 
     async fn wait_for(&self, mut flight: watch::Receiver<Option<Answer>>) -> Answer {
@@ -329,13 +396,14 @@ impl Lookup {
             return;
         }
         let now = self.now();
-        let ttl = jittered(self.settings.cache_ttl);
+        let fresh_until = now + millis(jittered(self.settings.cache_ttl));
         self.absent.invalidate(key);
         self.known.insert(
             key.clone(),
             Known {
                 tenant: tenant.clone(),
-                fresh_until: Arc::new(AtomicU64::new(now + millis(ttl))),
+                fresh_until,
+                ask_again_at: Arc::new(AtomicU64::new(fresh_until)),
                 usable_until: now + millis(self.settings.max_stale),
             },
         );
@@ -354,7 +422,7 @@ impl Lookup {
 
     /// Forgets one tenant of a store that does not say what changed. The next request asks.
     pub(crate) fn forget(&self, id: &TenantId) {
-        self.directory.invalidate();
+        self.directory.forget(id);
         let of_tenant: Vec<_> = self
             .known
             .iter()
@@ -373,6 +441,10 @@ impl Lookup {
             Now::Tenant(tenant, _) => Ok(Some(tenant)),
             Now::NoSuchTenant => Ok(None),
             Now::MustAsk => {
+                self.first_list().await;
+                if let Now::Tenant(tenant, _) = self.find_now(KeyKind::Id, id.as_str()) {
+                    return Ok(Some(tenant));
+                }
                 let key = TenantKey::id(id).into_owned();
                 Ok(self.ask(key).await?.map(|(tenant, _)| tenant))
             }

@@ -66,8 +66,9 @@ mod settings;
 mod snapshot_file;
 mod table;
 
+pub(crate) use authority::Authority;
 pub use authority::{InvalidProxy, TrustedProxies};
-pub(crate) use explain::explain;
+pub(crate) use explain::FirstLook;
 pub use explain::{Explanation, ExplanationStep};
 pub use identify::{
     Chain, ConflictPolicy, Cookie, Domain, DomainOrSubdomain, Header, IdentifierConfigError, Named, Origin,
@@ -76,6 +77,5 @@ pub use identify::{
 pub use lookup::Source;
 pub(crate) use lookup::{Lookup, Trust};
 pub use resolver::Resolution;
-pub(crate) use authority::Authority;
 pub(crate) use resolver::{Found, Outcome, Pending, Refusal, Resolver, authority_of};
 pub use settings::ResolveSettings;

@@ -3,15 +3,12 @@
 use std::{borrow::Cow, ops::Range, sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::OriginalUri};
-use http::{
-    Request, Uri,
-    uri::{InvalidUriParts, PathAndQuery},
-};
+use http::{HeaderValue, Method, Request, Uri, header};
 use tenancy_core::{Host, Identification, Identified, Identify, KeyKind, RequestHead, TenantKey};
 
 use super::{
     authority::{self, Authority, HeaderScan, Target, TrustedProxies},
-    identify::{Chain, ConflictPolicy},
+    identify::{Chain, ConflictPolicy, name_without_port},
     lookup::{CouldNotTell, Lookup, Now, Source},
 };
 use crate::{Tenant, rejection::RejectionReason};
@@ -19,6 +16,8 @@ use crate::{Tenant, rejection::RejectionReason};
 pub(crate) struct Resolver {
     pub(crate) lookup: Arc<Lookup>,
     pub(crate) chain: Chain,
+    /// What [`Chain::vary`] says.
+    pub(crate) vary: Option<Arc<HeaderValue>>,
     /// Canonical names.
     pub(crate) central_hosts: Box<[Box<str>]>,
     pub(crate) proxies: Option<TrustedProxies>,
@@ -152,6 +151,9 @@ pub(crate) enum Outcome {
 pub(crate) struct Pending {
     decided: Option<Candidate>,
     questions: Vec<Question>,
+    /// What is wrong behind the questions. Counts only if they do not end it: an answer must not depend on what
+    /// happens to be known.
+    then: Option<Refusal>,
     edits: Edits,
 }
 
@@ -163,7 +165,6 @@ struct Candidate {
 }
 
 struct Question {
-    position: usize,
     identifier: Arc<str>,
     key: TenantKey<'static>,
 }
@@ -214,11 +215,66 @@ impl Resolver {
     }
 
     pub(super) fn is_central(&self, host: &Host<'_>) -> bool {
-        self.central_hosts.iter().any(|central| **central == *host.name())
+        self.central_hosts.iter().any(|central| host.is_named(central))
     }
 
     /// Resolves a request as far as that goes without waiting. Allocates nothing when the tenant is known.
     pub(crate) fn resolve<B>(&self, request: &Request<B>) -> Outcome {
+        match self.resolve_by_raw_host(request) {
+            Some(found) => Outcome::Found(found),
+            None => self.resolve_checked(request),
+        }
+    }
+
+    /// The way of most requests: a plain HTTP/1 request whose `Host` is, byte for byte, that of a known tenant.
+    ///
+    /// It only ever finds what the checked way finds: whatever is unusual about the request, it leaves to that.
+    #[inline]
+    fn resolve_by_raw_host<B>(&self, request: &Request<B>) -> Option<Found> {
+        let (identifier, shortcut) = self.chain.shortcut()?;
+        let (uri, headers) = (request.uri(), request.headers());
+        let is_plain = uri.authority().is_none()
+            && uri.scheme().is_none()
+            && uri.path().as_bytes().first() == Some(&b'/')
+            && *request.method() != Method::CONNECT
+            // No header twice.
+            && headers.len() == headers.keys_len()
+            && self.proxies.is_none();
+        if !is_plain {
+            return None;
+        }
+        // Browsers and most clients send it first.
+        let host = match headers.iter().next() {
+            Some((name, host)) if *name == header::HOST => host,
+            _ => headers.get(header::HOST)?,
+        };
+        let name = name_without_port(host.as_bytes())?;
+        if self
+            .central_hosts
+            .iter()
+            .any(|central| central.as_bytes() == name)
+        {
+            return None;
+        }
+        let (key_kind, value) = shortcut.key(name)?;
+        let tenant = self.lookup.find_raw(key_kind, value)?;
+        Some(Found {
+            resolution: Resolution {
+                side: Side::Tenant {
+                    tenant,
+                    identifier: Arc::clone(identifier),
+                    key_kind,
+                    source: Source::Snapshot,
+                },
+            },
+            edits: Edits {
+                strip: None,
+                remove_forwarding: authority::any_speaks_for_a_proxy(headers),
+            },
+        })
+    }
+
+    fn resolve_checked<B>(&self, request: &Request<B>) -> Outcome {
         let scan = HeaderScan::of(request.headers());
         let authority = match self.authority(request, &scan) {
             Ok(authority) => authority,
@@ -243,45 +299,46 @@ impl Resolver {
                 RejectionReason::UnknownTenant,
                 "no identifier is present and the host is not central",
             )),
-            Ok(Identity::Unclear(decided, questions)) => Outcome::Ask(Pending {
-                decided,
-                questions,
-                edits,
-            }),
+            Ok(Identity::Unclear(unclear)) => Outcome::Ask(Pending { edits, ..*unclear }),
             Err(refusal) => Outcome::Refused(refusal),
         }
     }
 
+    #[inline]
     fn identify(&self, head: &RequestHead<'_>, edits: &mut Edits) -> Result<Identity, Refusal> {
         if let Some((name, identifier)) = self.chain.single() {
             return self.identify_by_one(head, edits, name, identifier);
         }
+        self.identify_by_all(head, edits)
+    }
+
+    fn identify_by_all(&self, head: &RequestHead<'_>, edits: &mut Edits) -> Result<Identity, Refusal> {
         let mut decided: Option<Candidate> = None;
-        let mut questions = Vec::new();
-        for (position, name, identifier) in self.chain.identifiers() {
+        let mut identifiers = self.chain.identifiers();
+        while let Some((_, name, identifier)) = identifiers.next() {
             let Some(identified) = sight(identifier.identify(head), name)? else {
                 continue;
             };
             edits.strip = edits.strip.take().or(identified.stripped_path());
+            let first_present = self.chain.policy() == ConflictPolicy::FirstPresent;
             match self.look_up(identified, name)? {
                 Ok(candidate) => decided = Some(agree(decided.take(), candidate)?),
-                Err(key) => questions.push(Question {
-                    position,
-                    identifier: Arc::clone(name),
-                    key,
-                }),
+                Err(key) => {
+                    let mut unclear = Pending::new(decided, name, key);
+                    if !first_present {
+                        unclear.add_all(identifiers.map(|(_, name, it)| (name, it)), head, edits);
+                    }
+                    return Ok(Identity::Unclear(Box::new(unclear)));
+                }
             }
-            if self.chain.policy() == ConflictPolicy::FirstPresent {
+            if first_present {
                 break;
             }
         }
-        Ok(match (decided, questions.is_empty()) {
-            (None, true) => Identity::Nobody,
-            (Some(candidate), true) => Identity::Tenant(candidate),
-            (decided, false) => Identity::Unclear(decided, questions),
-        })
+        Ok(decided.map_or(Identity::Nobody, Identity::Tenant))
     }
 
+    #[inline]
     fn identify_by_one(
         &self,
         head: &RequestHead<'_>,
@@ -295,18 +352,12 @@ impl Resolver {
         edits.strip = identified.stripped_path();
         Ok(match self.look_up(identified, name)? {
             Ok(candidate) => Identity::Tenant(candidate),
-            Err(key) => Identity::Unclear(
-                None,
-                vec![Question {
-                    position: 0,
-                    identifier: Arc::clone(name),
-                    key,
-                }],
-            ),
+            Err(key) => Identity::Unclear(Box::new(Pending::new(None, name, key))),
         })
     }
 
     /// The tenant of a key, or the key itself where the store must be asked.
+    #[inline]
     fn look_up(
         &self,
         identified: Identified<'_>,
@@ -327,11 +378,16 @@ impl Resolver {
 
     /// Asks the store what is left to ask. May be dropped at any await: a question under way goes on for others.
     pub(crate) async fn settle(self: Arc<Self>, mut pending: Pending) -> Result<Found, Refusal> {
-        pending.questions.sort_by_key(|question| question.position);
-        for Question { identifier, key, .. } in pending.questions {
+        self.lookup.first_list().await;
+        for Question { identifier, key } in pending.questions {
             let key_kind = key.kind();
-            let Some((tenant, source)) = self.lookup.ask(key.clone()).await? else {
-                return Err(Refusal::unknown(&key));
+            let (tenant, source) = match self.lookup.find_now(key_kind, key.value()) {
+                Now::Tenant(tenant, source) => (tenant, source),
+                Now::NoSuchTenant => return Err(Refusal::unknown(&key)),
+                Now::MustAsk => match self.lookup.ask(key.clone()).await? {
+                    Some(answer) => answer,
+                    None => return Err(Refusal::unknown(&key)),
+                },
             };
             let candidate = Candidate {
                 tenant,
@@ -341,12 +397,13 @@ impl Resolver {
             };
             pending.decided = Some(agree(pending.decided.take(), candidate)?);
         }
-        match pending.decided {
-            Some(candidate) => Ok(Found {
+        match (pending.then, pending.decided) {
+            (Some(refusal), _) => Err(refusal),
+            (None, Some(candidate)) => Ok(Found {
                 resolution: candidate.into_resolution(),
                 edits: pending.edits,
             }),
-            None => Err(Refusal::new(RejectionReason::UnknownTenant, "nothing was asked")),
+            (None, None) => Err(Refusal::new(RejectionReason::UnknownTenant, "nothing was asked")),
         }
     }
 }
@@ -354,7 +411,44 @@ impl Resolver {
 enum Identity {
     Tenant(Candidate),
     Nobody,
-    Unclear(Option<Candidate>, Vec<Question>),
+    Unclear(Box<Pending>),
+}
+
+impl Pending {
+    fn new(decided: Option<Candidate>, identifier: &Arc<str>, key: TenantKey<'static>) -> Self {
+        let identifier = Arc::clone(identifier);
+        Self {
+            decided,
+            questions: vec![Question { identifier, key }],
+            then: None,
+            edits: Edits::default(),
+        }
+    }
+
+    /// Reads the identifiers behind the first question; what they lead to is judged in their order, later.
+    fn add_all<'a>(
+        &mut self,
+        identifiers: impl Iterator<Item = (&'a Arc<str>, &'a dyn Identify)>,
+        head: &RequestHead<'_>,
+        edits: &mut Edits,
+    ) {
+        for (name, identifier) in identifiers {
+            match sight(identifier.identify(head), name) {
+                Ok(None) => {}
+                Ok(Some(identified)) => {
+                    edits.strip = edits.strip.take().or(identified.stripped_path());
+                    self.questions.push(Question {
+                        identifier: Arc::clone(name),
+                        key: identified.into_key().into_owned(),
+                    });
+                }
+                Err(refusal) => {
+                    self.then = Some(refusal);
+                    return;
+                }
+            }
+        }
+    }
 }
 
 /// On a central host the host names nobody; other identifiers still may.
@@ -367,6 +461,7 @@ pub(super) fn head_for_identifiers<'a, B>(
     if central { head } else { head.with_host(host) }
 }
 
+#[inline]
 fn sight<'a>(seen: Identification<'a>, name: &Arc<str>) -> Result<Option<Identified<'a>>, Refusal> {
     match seen {
         Identification::Absent => Ok(None),
@@ -441,7 +536,7 @@ fn strip_path(request: &mut Request<Body>, bytes: Range<usize>) -> Result<(), Re
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
-    let rewritten = with_target(request.uri(), &target).map_err(|_| misbuilt())?;
+    let rewritten = with_target(request.uri(), &target).ok_or_else(misbuilt)?;
     let original = std::mem::replace(request.uri_mut(), rewritten);
     if request.extensions().get::<OriginalUri>().is_none() {
         request.extensions_mut().insert(OriginalUri(original));
@@ -449,8 +544,112 @@ fn strip_path(request: &mut Request<Body>, bytes: Range<usize>) -> Result<(), Re
     Ok(())
 }
 
-fn with_target(uri: &Uri, target: &str) -> Result<Uri, InvalidUriParts> {
+fn with_target(uri: &Uri, target: &str) -> Option<Uri> {
     let mut parts = uri.clone().into_parts();
-    parts.path_and_query = target.parse::<PathAndQuery>().ok();
-    Uri::from_parts(parts)
+    parts.path_and_query = Some(target.parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{MemoryStore, Tenancy, resolve::DomainOrSubdomain};
+
+    /// A stack that knows all its tenants. Its follower ends with the runtime here, so each test trusts the list anew.
+    fn ready() -> Tenancy {
+        let tenants = MemoryStore::of(["acme", "beta", "www", "a-1"]).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let shop = TenantKey::domain("shop.test").unwrap();
+            tenants.add_key(&"acme".parse().unwrap(), shop).await.unwrap();
+            let by = DomainOrSubdomain::of_any(["app.test", "eu.app.test"]).unwrap();
+            let tenancy = Tenancy::builder(by, tenants)
+                .central_hosts(["app.test", "www.app.test"])
+                .build()
+                .unwrap();
+            tenancy.ready().await;
+            tenancy
+        })
+    }
+
+    fn request(host: &[u8]) -> Request<()> {
+        let mut request = Request::new(());
+        if let Ok(host) = HeaderValue::from_bytes(host) {
+            request.headers_mut().insert(header::HOST, host);
+        }
+        request
+    }
+
+    fn tenant_of(outcome: &Outcome) -> Option<String> {
+        match outcome {
+            Outcome::Found(found) => found.resolution.tenant().map(ToString::to_string),
+            Outcome::Refused(_) | Outcome::Ask(_) => None,
+        }
+    }
+
+    #[test]
+    fn the_short_way_and_the_checked_way_lead_to_the_same_tenant() {
+        let tenancy = ready();
+        tenancy.resolver().lookup.set_trust(crate::resolve::Trust::Fresh);
+        let resolver = tenancy.resolver();
+        let hosts = "(acme|beta|www|a-1|ACME|shop|eu|x|-)(\\.|\\.|\\.|\\.\\.|@|,)(app\\.test|eu\\.app\\.test|test|App\\.test)(|||\\.)(:[0-9]{0,6}|:x)?";
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(4000));
+        let counted = std::cell::Cell::new(0);
+        runner
+            .run(&proptest::string::string_regex(hosts).unwrap(), |host| {
+                let request = request(host.as_bytes());
+                if let Some(found) = resolver.resolve_by_raw_host(&request) {
+                    counted.set(counted.get() + 1);
+                    let by_short = found.resolution.tenant().map(ToString::to_string);
+                    prop_assert_eq!(by_short, tenant_of(&resolver.resolve_checked(&request)));
+                }
+                Ok(())
+            })
+            .unwrap();
+        assert!(
+            counted.get() > 100,
+            "the short way was taken {} times",
+            counted.get()
+        );
+    }
+
+    #[test]
+    fn the_short_way_leaves_the_unusual_to_the_checked_way() {
+        let tenancy = ready();
+        tenancy.resolver().lookup.set_trust(crate::resolve::Trust::Fresh);
+        let resolver = tenancy.resolver();
+        let is_short = |request: &Request<()>| resolver.resolve_by_raw_host(request).is_some();
+        assert!(is_short(&request(b"acme.app.test")));
+        assert!(is_short(&request(b"acme.app.test:8000")));
+        assert!(is_short(&request(b"shop.test")));
+        for host in [
+            "ACME.app.test",
+            "acme.app.test.",
+            "acme.app.test:80000",
+            "www.app.test",
+            "app.test",
+            ".app.test",
+            "x.acme.app.test",
+        ] {
+            assert!(!is_short(&request(host.as_bytes())), "{host}");
+        }
+        let mut twice = request(b"acme.app.test");
+        twice
+            .headers_mut()
+            .append(header::HOST, HeaderValue::from_static("acme.app.test"));
+        let mut connect = request(b"acme.app.test");
+        *connect.method_mut() = Method::CONNECT;
+        let mut absolute = request(b"acme.app.test");
+        *absolute.uri_mut() = Uri::from_static("http://beta.app.test/");
+        let mut asterisk = request(b"acme.app.test");
+        *asterisk.uri_mut() = Uri::from_static("*");
+        for unusual in [twice, connect, absolute, asterisk] {
+            assert!(!is_short(&unusual), "{unusual:?}");
+        }
+    }
 }

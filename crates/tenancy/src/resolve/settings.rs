@@ -13,7 +13,7 @@ pub struct ResolveSettings {
     pub negative_ttl: Duration,
     /// How many unknown keys are remembered. 10,000.
     pub negative_capacity: u64,
-    /// How long a known tenant is served after the store stopped answering. 1 h.
+    /// How long a tenant is served after it was last read, or its list compared, while the store does not answer. 1 h.
     pub max_stale: Duration,
     /// How long to wait before a stale entry's store is asked again. 5 s.
     pub stale_retry: Duration,
@@ -58,6 +58,27 @@ impl Default for ResolveSettings {
             snapshot_file: None,
             snapshot_max_age: Duration::from_secs(24 * 3600),
             snapshot_interval: Duration::from_secs(30),
+        }
+    }
+}
+
+impl ResolveSettings {
+    /// The same without times that cannot be added to a clock. A hundred years are for ever.
+    pub(super) fn within_reason(self) -> Self {
+        const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+        Self {
+            cache_ttl: self.cache_ttl.min(FOR_EVER),
+            negative_ttl: self.negative_ttl.min(FOR_EVER),
+            max_stale: self.max_stale.min(FOR_EVER),
+            stale_retry: self.stale_retry.min(FOR_EVER),
+            resolve_timeout: self.resolve_timeout.min(FOR_EVER),
+            load_timeout: self.load_timeout.min(FOR_EVER),
+            // Zero would leave no time for anything else.
+            poll_interval: self.poll_interval.clamp(Duration::from_millis(1), FOR_EVER),
+            poll_timeout: self.poll_timeout.min(FOR_EVER),
+            snapshot_max_age: self.snapshot_max_age.min(FOR_EVER),
+            snapshot_interval: self.snapshot_interval.min(FOR_EVER),
+            ..self
         }
     }
 }

@@ -76,6 +76,9 @@ pub(super) fn write(
         serde_json::to_writer(&mut body, &line_of(entry)).map_err(io::Error::from)?;
         body.push(b'\n');
     }
+    // Without all keys it is no place to go on from: the list is to be read anew.
+    let complete = entries.iter().flat_map(|entry| &entry.keys).all(can_be_kept);
+    let mark = if complete { mark } else { ChangeMark::NONE };
     let head = Head {
         format: FORMAT,
         number: mark.number,
@@ -133,12 +136,16 @@ fn line_of(entry: &TenantEntry) -> Line {
         let keys = entry.keys.iter().filter(move |key| key.kind() == kind);
         keys.map(|key| key.value().to_owned()).collect()
     };
-    // Keys of the application's own spaces are named by literals of the program: a file can not bring them back.
     Line {
         record: entry.record.clone(),
         slugs: of(KeyKind::Slug),
         domains: of(KeyKind::Domain),
     }
+}
+
+/// Keys of the application's own spaces are named by literals of the program: a file can not bring them back.
+fn can_be_kept(key: &TenantKey<'_>) -> bool {
+    !matches!(key.kind(), KeyKind::Custom(_))
 }
 
 fn entry_of(line: Line) -> Option<TenantEntry> {
@@ -212,6 +219,20 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn a_file_that_lacks_keys_is_no_place_to_go_on_from() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("snapshot");
+        let mark = ChangeMark { number: 9, stamp: 9 };
+        let mut with_custom_key = entries();
+        with_custom_key[0]
+            .keys
+            .push(TenantKey::custom("api-key", "k").unwrap());
+        write(&path, mark, NOW, &with_custom_key).unwrap();
+        let snapshot = read(&path, NOW, DAY).unwrap();
+        assert_eq!((snapshot.mark, snapshot.entries), (ChangeMark::NONE, entries()));
     }
 
     #[test]

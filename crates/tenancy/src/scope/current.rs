@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 
-use crate::{Tenant, event::Event, home::Home};
 use std::sync::Arc;
+
+use crate::{Tenant, event::Event, home::Home};
 
 use super::values::{Entry, RequestValues, clean_up};
 
@@ -37,8 +38,8 @@ pub(crate) struct Current {
     pub(crate) route: Option<axum::extract::MatchedPath>,
     /// Allocated when something is registered.
     pub(crate) values: Option<Box<RequestValues>>,
-    /// Set only when somebody listens.
-    listening: Option<Arc<Home>>,
+    /// Who is told, for central scopes when somebody listens. A tenant knows by itself.
+    central_home: Option<Arc<Home>>,
     /// Whether the cache-scope stage has run.
     pub(crate) cache_scope: bool,
 }
@@ -54,21 +55,28 @@ impl Slot {
     }
 
     pub(crate) fn new(scope: Scope, home: Option<&Arc<Home>>) -> Self {
-        let listening = home.filter(|home| home.listener.is_some()).cloned();
-        if let (Some(home), Scope::Tenant(tenant)) = (&listening, &scope) {
-            home.emit(|| Event::ScopeEntered {
-                tenant: tenant.clone(),
-            });
-        }
+        let central_home = match &scope {
+            Scope::Tenant(tenant) => {
+                tenant.home().emit(|| Event::ScopeEntered {
+                    tenant: tenant.clone(),
+                });
+                None
+            }
+            Scope::Central => home.filter(|home| home.listener.is_some()).cloned(),
+        };
         Self {
             current: Some(Current {
                 scope,
                 route: None,
                 values: None,
-                listening,
+                central_home,
                 cache_scope: false,
             }),
         }
+    }
+
+    pub(crate) fn scope(&self) -> Option<&Scope> {
+        self.current.as_ref().map(|current| &current.scope)
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -95,12 +103,14 @@ impl Slot {
 
     /// Makes this the thread's current scope until the guard is dropped, by whatever way.
     /// An empty slot changes nothing: what is current stays so.
+    #[inline]
     pub(crate) fn enter(&mut self) -> Entered<'_> {
         let swapped = self.current.is_some() && self.swap();
         Entered { slot: self, swapped }
     }
 
     /// Exchanges the slot's content with the thread's. False, and nothing changed, when the thread is ending.
+    #[inline]
     fn swap(&mut self) -> bool {
         let exchanged = CURRENT.try_with(|current| {
             let outer = current.replace(self.current.take());
@@ -110,32 +120,33 @@ impl Slot {
     }
 
     /// Ends the scope: what was registered is cleaned up, inside the scope, last first.
+    #[inline]
     pub(crate) fn close(&mut self) {
-        let Some(current) = &mut self.current else { return };
-        let route = current.route.take();
-        let listening = current.listening.take();
-        if current.values.is_some() {
-            let tenant = current.scope.tenant().cloned();
-            clean_up(
-                &mut self.enter(),
-                tenant.as_ref(),
-                route.as_ref().map(|route| route.as_str()),
-                listening.as_deref(),
-            );
+        if self.has_values() {
+            self.clean_up();
         }
-        if let (
-            Some(home),
-            Some(Current {
-                scope: Scope::Tenant(tenant),
-                ..
-            }),
-        ) = (listening, &self.current)
-        {
-            home.emit(|| Event::ScopeLeft {
+        if let Some(Scope::Tenant(tenant)) = self.scope() {
+            tenant.home().emit(|| Event::ScopeLeft {
                 tenant: tenant.clone(),
             });
         }
         self.current = None;
+    }
+
+    #[cold]
+    fn clean_up(&mut self) {
+        let Some(current) = &mut self.current else { return };
+        let route = current.route.take();
+        let central_home = current.central_home.take();
+        let tenant = current.scope.tenant().cloned();
+        let home = tenant
+            .as_ref()
+            .map(Tenant::home)
+            .or(central_home.as_ref())
+            .cloned();
+        let mut entered = self.enter();
+        let route = route.as_ref().map(|route| route.as_str());
+        clean_up(&mut entered, tenant.as_ref(), route, home.as_deref());
     }
 }
 

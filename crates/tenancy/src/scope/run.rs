@@ -15,7 +15,7 @@ use crate::Tenant;
 ///
 /// What the future registers with [`put`](super::put) and [`on_exit`](super::on_exit) ends with it.
 pub fn run<F: Future>(tenant: &Tenant, future: F) -> Scoped<F> {
-    let slot = Slot::new(Scope::Tenant(tenant.clone()), Some(tenant.home()));
+    let slot = Slot::new(Scope::Tenant(tenant.clone()), None);
     Scoped::new(future, slot)
 }
 
@@ -30,11 +30,7 @@ pub fn central<F: Future>(future: F) -> Scoped<F> {
 /// request, and this future may not.
 pub fn carry<F: Future>(future: F) -> Scoped<F> {
     let slot = match current() {
-        Some(Scope::Tenant(tenant)) => {
-            let home = std::sync::Arc::clone(tenant.home());
-            Slot::new(Scope::Tenant(tenant), Some(&home))
-        }
-        Some(Scope::Central) => Slot::new(Scope::Central, None),
+        Some(scope) => Slot::new(scope, None),
         None => Slot::empty(),
     };
     Scoped::new(future, slot)

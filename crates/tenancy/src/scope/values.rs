@@ -127,7 +127,9 @@ pub(crate) fn clean_up(
             }
             Entry::CleanUp(callback) if steps <= MOST_STEPS => guarded(callback, tenant, listening),
             Entry::CleanUp(callback) => {
-                tracing::error!("a clean-up callback is dropped unrun: they register one another without end");
+                tracing::error!(
+                    "a clean-up callback is dropped unrun: they register one another without end"
+                );
                 guarded(|| drop(callback), tenant, listening);
             }
         }

@@ -89,6 +89,8 @@ impl TenancyBuilder {
     }
 
     /// Leaves a stage out.
+    ///
+    /// Without `Gate`, suspended, pending and deleted tenants are served. Without `Resolve`, nothing is.
     #[must_use]
     pub fn disable(mut self, stage: Stage) -> Self {
         self.order.remove(stage);
@@ -175,6 +177,8 @@ impl TenancyBuilder {
     }
 
     /// The largest body, in bytes. Default: 2 MiB.
+    ///
+    /// axum's extractors have a limit of their own of 2 MB: to let them read more, raise `DefaultBodyLimit` on the router too.
     #[must_use]
     pub fn body_limit(mut self, bytes: u64) -> Self {
         self.body_limit = bytes;
@@ -188,7 +192,8 @@ impl TenancyBuilder {
         self
     }
 
-    /// Replaces the answer to refused requests. `Cache-Control: no-store`, the reference and `Retry-After` are added to
+    /// Replaces the answer to requests that a stage refuses. Maintenance has pages of its own, and an extractor that
+    /// refuses, such as `Tenant` on a central host, answers by itself. `Cache-Control: no-store`, the reference and `Retry-After` are added to
     /// whatever it returns. It must not name a tenant or repeat what the client sent.
     #[must_use]
     pub fn on_rejection(
@@ -270,6 +275,7 @@ impl TenancyBuilder {
         let lookup = Arc::new(Lookup::new(Arc::clone(&home), self.store, self.resolve));
         let resolver = Arc::new(Resolver {
             lookup: Arc::clone(&lookup),
+            vary: self.chain.vary().map(Arc::new),
             chain: self.chain,
             central_hosts: central_hosts.into(),
             proxies: self.proxies,

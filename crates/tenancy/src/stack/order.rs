@@ -173,7 +173,7 @@ impl Order {
             let place = |stage| self.stages.iter().position(|present| *present == stage);
             match (place(outer), place(inner)) {
                 (Some(outer_at), Some(inner_at)) if outer_at > inner_at => {
-                    mistakes.push(OrderMistake::WrongWayRound { outer, inner, reason })
+                    mistakes.push(OrderMistake::WrongWayRound { outer, inner, reason });
                 }
                 (None, Some(_)) => mistakes.push(OrderMistake::Missing {
                     needed: outer,

@@ -10,7 +10,7 @@ use axum::{
     body::{Body, HttpBody},
     extract::OriginalUri,
 };
-use http::{Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::Limited;
 
 use crate::{
@@ -18,7 +18,9 @@ use crate::{
     gate::{GatePolicy, GlobalMaintenance, MaintenanceDecision, MaintenanceRequest, Subject},
     home::Home,
     rejection::{Rejection, RejectionReason, RejectionResponder, respond},
-    resolve::{Authority, Found, Outcome, Pending, Refusal, Resolution, Resolver, TrustedProxies, authority_of},
+    resolve::{
+        Authority, Found, Outcome, Pending, Refusal, Resolution, Resolver, TrustedProxies, authority_of,
+    },
     scope::{Scope, Slot, with_current},
     tenant::GateState,
 };
@@ -59,6 +61,8 @@ pub(crate) struct Passage {
     pub(crate) slot: Slot,
     pub(crate) deadline: Option<Duration>,
     pub(crate) catches_panics: bool,
+    /// For the `Vary` of the answer.
+    pub(crate) vary: Option<Arc<HeaderValue>>,
 }
 
 /// What a stage says.
@@ -83,6 +87,7 @@ impl Passage {
             slot: Slot::empty(),
             deadline: None,
             catches_panics: false,
+            vary: None,
         }
     }
 }
@@ -131,6 +136,7 @@ impl SegmentShared {
             return Step::answer(self.refuse(&refusal));
         }
         passage.slot = Slot::new(scope, Some(&self.home));
+        passage.vary.clone_from(&resolver.vary);
         Step::Next
     }
 }
@@ -193,11 +199,15 @@ fn maintenance_request<'a>(
 }
 
 fn run_gate(policy: GatePolicy, shared: &SegmentShared, passage: &mut Passage) -> Step {
-    let Some(resolution) = passage.request.extensions().get::<Resolution>() else {
-        return misbuilt(shared, "the gate stage needs the resolve stage outside of it");
+    // The slot says it in one look, where the resolve stage is in the same segment.
+    let found = match passage.slot.scope() {
+        Some(scope) => Some(scope.tenant()),
+        None => passage.request.extensions().get().map(Resolution::tenant),
     };
-    let Some(tenant) = resolution.tenant() else {
-        return Step::Next;
+    let tenant = match found {
+        Some(Some(tenant)) => tenant,
+        Some(None) => return Step::Next,
+        None => return misbuilt(shared, "the gate stage needs the resolve stage outside of it"),
     };
     let state = tenant.gate_state();
     if state == GateState::Open {
@@ -254,9 +264,13 @@ fn misbuilt(shared: &SegmentShared, detail: &'static str) -> Step {
 
 /// Refuses by `Content-Length` at once, and by count what comes without one.
 fn run_body_limit(limit: u64, shared: &SegmentShared, passage: &mut Passage) -> Step {
+    let hint = passage.request.body().size_hint();
+    // Most requests: nothing to read, and no header to look up.
+    if hint.exact() == Some(0) && *passage.request.method() == Method::GET {
+        return Step::Next;
+    }
     let announced = passage.request.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let hint = passage.request.body().size_hint();
     if announced.unwrap_or(0).max(hint.lower()) > limit {
         let detail = format!("the body is larger than {limit} bytes");
         return Step::answer(shared.respond(Rejection::new(RejectionReason::BodyTooLarge, &detail)));

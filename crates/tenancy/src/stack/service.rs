@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -13,14 +13,14 @@ use axum::{
     BoxError,
     body::{Body, Bytes, HttpBody},
 };
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower_service::Service;
 
 use super::phase::{Passage, Segment, Step};
 use crate::{
-    resolve::{Found, Refusal, Resolver},
+    resolve::{Found, Pending, Refusal, Resolver},
     scope::{ScopedBody, Slot},
 };
 
@@ -70,70 +70,109 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> ResponseFuture<S> {
-        let passage = Passage::new(request.map(Body::new));
-        advance(&self.segment, &mut self.inner, passage, 0)
+        let mut passage = Passage::new(request.map(Body::new));
+        let walked = walk(&self.segment, &mut passage, 0);
+        go_in(&self.segment, &mut self.inner, passage, walked)
     }
 }
 
+/// How far a request has come.
+enum Walked {
+    Through,
+    Answered(Box<Response<Body>>),
+    Asks(Box<Question>),
+}
+
+/// What has to be asked, and which stage is next when it is answered.
+struct Question {
+    resolver: Arc<Resolver>,
+    pending: Pending,
+    next: usize,
+}
+
 /// Takes the request from stage `at` as far as it goes without waiting.
-fn advance<S, ResBody>(
+fn walk(segment: &Segment, passage: &mut Passage, mut at: usize) -> Walked {
+    while let Some(phase) = segment.phases.get(at) {
+        at += 1;
+        match phase.run(&segment.shared, passage) {
+            Step::Next => {}
+            Step::Catch => return inside_catch(segment, || walk(segment, passage, at)),
+            Step::Answer(response) => return Walked::Answered(response),
+            Step::Ask(resolver, pending) => {
+                return Walked::Asks(Box::new(Question {
+                    resolver,
+                    pending,
+                    next: at,
+                }));
+            }
+        }
+    }
+    Walked::Through
+}
+
+/// After a panic nothing of the request is used again; what the stages keep is whole at every step.
+fn inside_catch(segment: &Segment, go: impl FnOnce() -> Walked) -> Walked {
+    catch_unwind(AssertUnwindSafe(go))
+        .unwrap_or_else(|panic| Walked::Answered(Box::new(segment.shared.panicked(&*panic))))
+}
+
+/// Calls the inner service, or not.
+#[inline]
+fn go_in<S, ResBody>(
     segment: &Arc<Segment>,
     service: &mut S,
-    mut passage: Passage,
-    mut at: usize,
+    passage: Passage,
+    walked: Walked,
 ) -> ResponseFuture<S>
 where
     S: Service<Request<Body>, Response = Response<ResBody>> + Clone,
 {
-    while let Some(phase) = segment.phases.get(at) {
-        at += 1;
-        match phase.run(&segment.shared, &mut passage) {
-            Step::Next => {}
-            Step::Catch => return inside_catch(segment, || advance(segment, service, passage, at)),
-            Step::Answer(response) => return ResponseFuture::answer(passage, *response),
-            Step::Ask(resolver, pending) => {
-                let asking = Arc::clone(&resolver).settle(pending);
-                let waiting = Waiting {
-                    asking: Box::pin(asking),
-                    resolver,
-                    segment: Arc::clone(segment),
-                    next: at,
-                    request: std::mem::take(&mut passage.request),
-                    service: take_ready(service),
-                };
-                return ResponseFuture::new(
-                    passage,
-                    State::Waiting {
-                        waiting: Some(Box::new(waiting)),
+    let Passage {
+        request,
+        mut slot,
+        deadline,
+        catches_panics,
+        vary,
+    } = passage;
+    let state = match walked {
+        Walked::Through => {
+            let _entered = slot.enter();
+            if catches_panics {
+                // The service's own state after a panic is its business, as with every service whose call panics.
+                match catch_unwind(AssertUnwindSafe(|| service.call(request))) {
+                    Ok(future) => State::Inner { future },
+                    Err(panic) => State::Answer {
+                        response: Some(Box::new(segment.shared.panicked(&*panic))),
                     },
-                );
+                }
+            } else {
+                State::Inner {
+                    future: service.call(request),
+                }
             }
         }
-    }
-    let request = std::mem::take(&mut passage.request);
-    let future = {
-        let _entered = passage.slot.enter();
-        service.call(request)
+        Walked::Answered(response) => State::Answer {
+            response: Some(response),
+        },
+        Walked::Asks(question) => State::Waiting {
+            waiting: Some(Box::new(Waiting {
+                asking: Box::pin(Arc::clone(&question.resolver).settle(question.pending)),
+                resolver: question.resolver,
+                next: question.next,
+                request,
+                service: take_ready(service),
+            })),
+        },
     };
-    let mut future = ResponseFuture::new(passage, State::Inner { future });
-    if future.deadline.is_some() || future.catches_panics {
-        future.segment = Some(Arc::clone(segment));
-    }
-    future
-}
-
-fn inside_catch<S>(segment: &Segment, go: impl FnOnce() -> ResponseFuture<S>) -> ResponseFuture<S>
-where
-    S: Service<Request<Body>>,
-{
-    // After a panic nothing of the passage or the future is used again; the service's own state is its business,
-    // as with every service whose call panics.
-    match catch_unwind(AssertUnwindSafe(go)) {
-        Ok(future) => future,
-        Err(panic) => {
-            let response = segment.shared.panicked(&*panic);
-            ResponseFuture::answer(Passage::new(Request::default()), response)
-        }
+    let needs_segment = deadline.is_some() || catches_panics || matches!(state, State::Waiting { .. });
+    ResponseFuture {
+        state,
+        slot,
+        deadline,
+        catches_panics,
+        vary,
+        timer: None,
+        segment: needs_segment.then(|| Arc::clone(segment)),
     }
 }
 
@@ -158,6 +197,7 @@ pin_project! {
         slot: Slot,
         deadline: Option<Duration>,
         catches_panics: bool,
+        vary: Option<Arc<HeaderValue>>,
         timer: Option<Pin<Box<Sleep>>>,
         segment: Option<Arc<Segment>>,
     }
@@ -168,6 +208,9 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let mut this = this.project();
+            if matches!(*this.state, State::Done) {
+                return;
+            }
             let _entered = this.slot.enter();
             this.state.set(State::Done);
         }
@@ -179,7 +222,7 @@ pin_project! {
     enum State<S, F> {
         Waiting { waiting: Option<Box<Waiting<S>>> },
         Inner { #[pin] future: F },
-        Answer { response: Option<Response<Body>> },
+        Answer { response: Option<Box<Response<Body>>> },
         Done,
     }
 }
@@ -188,35 +231,9 @@ pin_project! {
 struct Waiting<S> {
     asking: Pin<Box<dyn Future<Output = Result<Found, Refusal>> + Send>>,
     resolver: Arc<Resolver>,
-    segment: Arc<Segment>,
     next: usize,
     request: Request<Body>,
     service: S,
-}
-
-impl<S> ResponseFuture<S>
-where
-    S: Service<Request<Body>>,
-{
-    fn new(passage: Passage, state: State<S, S::Future>) -> Self {
-        Self {
-            state,
-            slot: passage.slot,
-            deadline: passage.deadline,
-            catches_panics: passage.catches_panics,
-            timer: None,
-            segment: None,
-        }
-    }
-
-    fn answer(passage: Passage, response: Response<Body>) -> Self {
-        Self::new(
-            passage,
-            State::Answer {
-                response: Some(response),
-            },
-        )
-    }
 }
 
 impl<S, ResBody> Future for ResponseFuture<S>
@@ -228,153 +245,145 @@ where
     type Output = Result<Response<Body>, S::Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            let mut this = self.as_mut().project();
-            let waiting = match this.state.as_mut().project() {
-                StateProjection::Inner { .. } => return self.poll_inner(cx),
-                StateProjection::Answer { response } => {
-                    let response = response.take();
-                    let entered = this.slot.enter();
-                    this.state.set(State::Done);
-                    drop(entered);
-                    return match response {
-                        Some(response) => Poll::Ready(Ok(finish(response, this.slot))),
-                        None => Poll::Pending,
-                    };
+        if let StateProjection::Waiting { .. } = self.as_mut().project().state.project()
+            && !self.as_mut().go_on(cx)
+        {
+            return self.poll_deadline(cx);
+        }
+        let this = self.as_mut().project();
+        let mut state = this.state;
+        let answer = {
+            let _entered = this.slot.enter();
+            let answer = match state.as_mut().project() {
+                StateProjection::Inner { future } if *this.catches_panics => {
+                    // A future that panicked is dropped right below and never polled again.
+                    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+                        Ok(polled) => polled.map(|answer| answer.map(|response| response.map(Body::new))),
+                        Err(panic) => match this.segment {
+                            Some(segment) => Poll::Ready(Ok(segment.shared.panicked(&*panic))),
+                            None => resume_unwind(panic),
+                        },
+                    }
                 }
+                StateProjection::Inner { future } => future
+                    .poll(cx)
+                    .map(|answer| answer.map(|response| response.map(Body::new))),
+                StateProjection::Answer { response } => match response.take() {
+                    Some(response) => Poll::Ready(Ok(*response)),
+                    None => Poll::Pending,
+                },
                 // Polled again after its end, by mistake: never wakes.
-                StateProjection::Done => return Poll::Pending,
-                StateProjection::Waiting { waiting } => waiting,
+                StateProjection::Waiting { .. } | StateProjection::Done => Poll::Pending,
             };
-            let Some(asking) = waiting.as_mut() else {
-                return Poll::Pending;
-            };
-            let Poll::Ready(settled) = asking.asking.as_mut().poll(cx) else {
-                return self.poll_deadline(cx);
-            };
-            if let Some(waiting) = waiting.take() {
-                let passed = (*this.deadline, *this.catches_panics);
-                let timer = this.timer.take();
-                let mut next = go_on(*waiting, settled, passed);
-                // Time spent waiting for the store counts.
-                next.timer = timer;
-                self.set(next);
+            if answer.is_ready() {
+                // In the scope, as every drop of the request's parts.
+                state.set(State::Done);
             }
-        }
-    }
-}
-
-/// Goes on behind the stage that had to wait.
-fn go_on<S, ResBody>(
-    waiting: Waiting<S>,
-    settled: Result<Found, Refusal>,
-    (deadline, catches_panics): (Option<Duration>, bool),
-) -> ResponseFuture<S>
-where
-    S: Service<Request<Body>, Response = Response<ResBody>> + Clone,
-{
-    let Waiting {
-        resolver,
-        segment,
-        next,
-        request,
-        mut service,
-        ..
-    } = waiting;
-    let mut passage = Passage::new(request);
-    passage.deadline = deadline;
-    passage.catches_panics = catches_panics;
-    let go = || {
-        let step = match settled {
-            Ok(found) => segment.shared.enter(found, &resolver, &mut passage),
-            Err(refusal) => Step::Answer(Box::new(segment.shared.refuse(&refusal))),
+            answer
         };
-        match step {
-            Step::Answer(response) => ResponseFuture::answer(passage, *response),
-            _ => advance(&segment, &mut service, passage, next),
+        match answer {
+            Poll::Ready(answer) => {
+                Poll::Ready(answer.map(|response| finish(response, this.slot, this.vary.take())))
+            }
+            Poll::Pending => self.poll_deadline(cx),
         }
-    };
-    if catches_panics {
-        inside_catch(&segment, go)
-    } else {
-        go()
     }
 }
 
 impl<S, ResBody> ResponseFuture<S>
 where
     S: Service<Request<Body>, Response = Response<ResBody>> + Clone,
-    ResBody: HttpBody<Data = Bytes> + Send + 'static,
-    ResBody::Error: Into<BoxError>,
 {
-    fn poll_inner(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Response<Body>, S::Error>> {
-        let mut this = self.as_mut().project();
-        let StateProjection::Inner { future } = this.state.as_mut().project() else {
-            return Poll::Pending;
+    /// Waits for the store; goes on behind the stage that had to, and returns true, once it has answered.
+    fn go_on(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
+        let this = self.as_mut().project();
+        let StateProjection::Waiting { waiting: place } = this.state.project() else {
+            return true;
         };
-        let polled = {
-            let _entered = this.slot.enter();
-            if *this.catches_panics {
-                // A future that panicked is dropped right below and never polled again.
-                catch_unwind(AssertUnwindSafe(|| future.poll(cx)))
-            } else {
-                Ok(future.poll(cx))
-            }
+        let Some(waiting) = place.as_mut() else {
+            return false;
         };
-        let answer = match polled {
-            Ok(Poll::Pending) => return self.poll_deadline(cx),
-            Ok(Poll::Ready(answer)) => answer.map(|response| response.map(Body::new)),
-            Err(panic) => match this.segment {
-                Some(segment) => Ok(segment.shared.panicked(&*panic)),
-                None => std::panic::resume_unwind(panic),
+        let Poll::Ready(settled) = waiting.asking.as_mut().poll(cx) else {
+            return false;
+        };
+        let (Some(waiting), Some(segment)) = (place.take(), this.segment.take()) else {
+            return false;
+        };
+        let Waiting {
+            resolver,
+            next,
+            request,
+            mut service,
+            ..
+        } = *waiting;
+        let mut passage = Passage::new(request);
+        passage.deadline = *this.deadline;
+        passage.catches_panics = *this.catches_panics;
+        let timer = this.timer.take();
+        let go = || match settled {
+            Err(refusal) => Walked::Answered(Box::new(segment.shared.refuse(&refusal))),
+            Ok(found) => match segment.shared.enter(found, &resolver, &mut passage) {
+                Step::Answer(response) => Walked::Answered(response),
+                _ => walk(&segment, &mut passage, next),
             },
         };
-        {
-            let _entered = this.slot.enter();
-            this.state.set(State::Done);
-        }
-        Poll::Ready(answer.map(|response| finish(response, this.slot)))
+        let walked = if *this.catches_panics {
+            inside_catch(&segment, go)
+        } else {
+            go()
+        };
+        let mut future = go_in(&segment, &mut service, passage, walked);
+        // Time spent waiting for the store counts.
+        future.timer = timer;
+        self.set(future);
+        true
     }
+}
 
+impl<S> ResponseFuture<S>
+where
+    S: Service<Request<Body>>,
+{
     /// The timer is armed the first time that there is something to wait for.
-    fn poll_deadline(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Response<Body>, S::Error>> {
+    fn poll_deadline<E>(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Response<Body>, E>> {
         let mut this = self.project();
-        let Some(after) = *this.deadline else {
+        let (Some(after), Some(segment)) = (*this.deadline, this.segment.as_ref()) else {
             return Poll::Pending;
         };
+        if let StateProjection::Done = this.state.as_mut().project() {
+            return Poll::Pending;
+        }
         let timer = this
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
         if timer.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        let segment = match (this.state.as_mut().project(), this.segment.take()) {
-            (_, Some(segment)) => Some(segment),
-            (
-                StateProjection::Waiting {
-                    waiting: Some(waiting),
-                },
-                None,
-            ) => Some(Arc::clone(&waiting.segment)),
-            _ => None,
-        };
+        let response = segment.shared.deadline_passed(after);
         {
             let _entered = this.slot.enter();
             this.state.set(State::Done);
         }
-        match segment {
-            Some(segment) => Poll::Ready(Ok(finish(segment.shared.deadline_passed(after), this.slot))),
-            None => Poll::Pending,
-        }
+        Poll::Ready(Ok(finish(response, this.slot, this.vary.take())))
     }
 }
 
 /// Ends the scope with the response, or hands it to the body.
 ///
 /// Data that is all there has no code left to run: its length is known. Wrapping it would cost an allocation.
-fn finish(response: Response<Body>, slot: &mut Slot) -> Response<Body> {
+fn finish(mut response: Response<Body>, slot: &mut Slot, vary: Option<Arc<HeaderValue>>) -> Response<Body> {
     if !slot.is_open() {
         return response;
+    }
+    if let Some(vary) = vary {
+        response
+            .headers_mut()
+            .append(header::VARY, HeaderValue::clone(&vary));
+    }
+    if response.status() == StatusCode::NOT_FOUND && !response.headers().contains_key(header::CACHE_CONTROL) {
+        // Heuristically cacheable otherwise (RFC 9110 §15.1), and a tenant's page may come to be.
+        let no_store = HeaderValue::from_static("no-store");
+        response.headers_mut().insert(header::CACHE_CONTROL, no_store);
     }
     let buffered = response.body().size_hint().exact().is_some();
     if buffered && !slot.has_values() {

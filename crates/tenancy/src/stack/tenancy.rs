@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Tenant,
     gate::{GatePolicy, GlobalMaintenance},
-    resolve::{Chain, Explanation, Resolver, Trust, explain},
+    resolve::{Chain, Explanation, FirstLook, Resolver, Trust},
     routes::{Routes, TenancyApp},
     tenant::GateState,
 };
@@ -136,7 +136,7 @@ impl Tenancy {
 
     /// Waits until the list of tenants is complete. Returns at once for stores that can not be watched.
     ///
-    /// Serving may begin before: until then, each unknown key is looked up in the store.
+    /// Serving may begin before: until then, requests wait a moment for the list, and then look their key up in the store.
     pub async fn ready(&self) {
         self.inner.parts.resolver.lookup.ready().await;
     }
@@ -160,20 +160,20 @@ impl Tenancy {
         }
     }
 
-    /// Forgets what is known of a tenant, for stores that do not say what changed. The next request asks the store.
+    /// Forgets what is known of a tenant, for stores that do not say what changed: the next request asks the store.
+    /// A store that is watched needs no such hint.
     /// Look-ups that are under way are not remembered.
     pub fn forget(&self, id: &TenantId) {
         self.inner.parts.resolver.lookup.forget(id);
     }
 
     /// Why a request would get the tenant it gets, step by step. Nothing is served; the store may be asked.
-    pub async fn explain<B: Sync>(&self, request: &Request<B>) -> Explanation {
-        let gate = self
-            .inner
-            .order
-            .contains(Stage::Gate)
-            .then_some(&self.inner.parts.gate);
-        explain(&self.inner.parts.resolver, gate, request).await
+    ///
+    /// Looks at the request at once: the future keeps nothing of it.
+    pub fn explain<B>(&self, request: &Request<B>) -> impl Future<Output = Explanation> + Send + use<B> {
+        let gate = self.inner.order.contains(Stage::Gate);
+        let gate = gate.then_some(self.inner.parts.gate);
+        FirstLook::at(&self.inner.parts.resolver, gate, request).explain()
     }
 
     /// How the stack is doing.

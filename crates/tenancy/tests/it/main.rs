@@ -1,9 +1,14 @@
 //! One binary for all integration tests of the crate.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests fail their test by panicking"
+)]
+
 mod support;
 
 mod budgets;
-mod catalogue;
 mod gates;
 mod hosts;
 mod lookups;

@@ -49,12 +49,20 @@ impl BaseDomains {
         Ok(Self(bases.into()))
     }
 
+    /// What stands before the longest base domain that these bytes end in; more than one label, perhaps.
+    #[inline]
+    pub(super) fn before<'a>(&self, name: &'a [u8]) -> Option<&'a [u8]> {
+        self.0
+            .iter()
+            .find_map(|base| match name.strip_suffix(base.as_bytes())? {
+                [before @ .., b'.'] => Some(before),
+                _ => None,
+            })
+    }
+
     pub(super) fn place<'h>(&self, host: &'h Host<'_>) -> Place<'h> {
         // A name that DNS does not allow can still be written under a base domain: `a_b.example.com`.
-        if !matches!(host.form(), HostForm::Name | HostForm::OtherName) {
-            return Place::Foreign;
-        }
-        match self.0.iter().find_map(|base| before_base(host.name(), base)) {
+        match self.0.iter().find_map(|base| host.before(base)) {
             None => Place::Foreign,
             Some(before) if before.is_empty() || before.contains('.') => Place::ApexOrDeeper,
             Some(label) => Place::Label(label),
@@ -65,14 +73,6 @@ impl BaseDomains {
 impl std::fmt::Display for BaseDomains {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0.join(", "))
-    }
-}
-
-/// What stands before `base`, label by label; `""` for the base itself.
-fn before_base<'h>(name: &'h str, base: &str) -> Option<&'h str> {
-    match name.strip_suffix(base)? {
-        "" => Some(""),
-        before => before.strip_suffix('.'),
     }
 }
 
@@ -164,7 +164,12 @@ mod tests {
 
     #[test]
     fn an_operator_may_name_a_suffix_of_his_own_but_none_of_a_registry() {
-        for own in ["github.io", "GitHub.io.", "herokuapp.com", "not-listed-yet.example"] {
+        for own in [
+            "github.io",
+            "GitHub.io.",
+            "herokuapp.com",
+            "not-listed-yet.example",
+        ] {
             assert!(BaseDomains::own_public_suffix(own).is_ok(), "{own}");
         }
         for bad in ["com", "co.uk", "ck", "anything.ck", "*.github.io", "127.0.0.1"] {

@@ -1,8 +1,12 @@
 use std::{fmt, sync::Arc};
 
-use tenancy_core::Identify;
+use http::HeaderValue;
+use tenancy_core::{Identify, Reads};
 
-use super::IdentifierConfigError;
+use super::{
+    IdentifierConfigError,
+    shortcut::{HostShortcut, shortcut_of},
+};
 
 /// What to do when a request names a tenant in more than one way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -40,6 +44,8 @@ pub enum ConflictPolicy {
 pub struct Chain {
     policy: ConflictPolicy,
     identifiers: Vec<(Arc<str>, Box<dyn Identify>)>,
+    /// Of the first identifier.
+    shortcut: Option<HostShortcut>,
 }
 
 impl Chain {
@@ -51,6 +57,7 @@ impl Chain {
         Self {
             policy,
             identifiers: Vec::new(),
+            shortcut: None,
         }
     }
 
@@ -73,6 +80,9 @@ impl Chain {
 
     fn push(&mut self, identifier: impl Identify) {
         let name = Arc::from(&*identifier.name());
+        if self.identifiers.is_empty() {
+            self.shortcut = shortcut_of(&identifier);
+        }
         self.identifiers.push((name, Box::new(identifier)));
     }
 
@@ -87,6 +97,30 @@ impl Chain {
             .iter()
             .enumerate()
             .map(|(position, (name, identifier))| (position, name, &**identifier))
+    }
+
+    /// What `Vary` has to say of answers, so that no cache hands one tenant's answer to another. `None` where the
+    /// target alone decides.
+    pub(crate) fn vary(&self) -> Option<HeaderValue> {
+        let mut names = Vec::new();
+        for (_, _, identifier) in self.identifiers() {
+            match identifier.reads() {
+                Reads::Target => {}
+                Reads::Header(name) => names.push(name.to_string()),
+                _ => return Some(HeaderValue::from_static("*")),
+            }
+        }
+        names.dedup();
+        (!names.is_empty()).then(|| HeaderValue::from_str(&names.join(", ")).ok())?
+    }
+
+    /// The name of the only identifier and its shortcut, if it looks at the host alone.
+    #[inline]
+    pub(in crate::resolve) fn shortcut(&self) -> Option<(&Arc<str>, &HostShortcut)> {
+        match (&*self.identifiers, &self.shortcut) {
+            ([(name, _)], Some(shortcut)) => Some((name, shortcut)),
+            _ => None,
+        }
     }
 
     /// The identifier, if it is the only one: then nothing can disagree.

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use http::header::COOKIE;
-use tenancy_core::{Identification, Identify, KeyKind, RequestHead};
+use tenancy_core::{Identification, Identify, KeyKind, Reads, RequestHead};
 
 use super::{
     IdentifierConfigError,
@@ -106,6 +106,10 @@ impl Identify for Cookie {
             }
             Some(text) => key_of_value(self.kind, text),
         }
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::Header(COOKIE)
     }
 
     fn name(&self) -> Cow<'_, str> {

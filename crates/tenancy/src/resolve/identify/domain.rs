@@ -1,11 +1,11 @@
 use std::borrow::Cow;
 
-use tenancy_core::{Host, HostForm, Identification, Identify, RequestHead, TenantKey};
+use tenancy_core::{Host, HostForm, Identification, Identify, Reads, RequestHead, TenantKey};
 
 /// Identifies by the whole host name: `domain:shop.acme.com`.
 ///
-/// A host that is an address, or a name that DNS does not allow, leads nowhere. Only a head whose host was not
-/// looked at is absent. Borrows the name from the head.
+/// A host that is an address, or a name that DNS does not allow, leads nowhere. Central hosts are absent, and so is a
+/// head whose host was not looked at. Borrows the name from the head.
 ///
 /// ```
 /// # use tenancy::resolve::Domain;
@@ -35,6 +35,10 @@ impl Identify for Domain {
     fn identify<'a>(&self, head: &RequestHead<'a>) -> Identification<'a> {
         head.host()
             .map_or(Identification::Absent, |host| Meaning::of_domain(host).into())
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::Target
     }
 
     fn name(&self) -> Cow<'_, str> {

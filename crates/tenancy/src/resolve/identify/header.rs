@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use http::HeaderName;
-use tenancy_core::{Identification, Identify, KeyKind, RequestHead};
+use tenancy_core::{Identification, Identify, KeyKind, Reads, RequestHead};
 
 use super::{
     IdentifierConfigError,
@@ -149,6 +149,10 @@ impl Identify for Header {
             Some(text) if text.contains(',') => invalid("it is a list"),
             Some(text) => key_of_value(self.kind, text),
         }
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::Header(self.header.clone())
     }
 
     fn name(&self) -> Cow<'_, str> {

@@ -12,7 +12,7 @@
 //!
 //! | identifier | yields | absent when |
 //! |---|---|---|
-//! | [`Domain`] | `domain:shop.acme.com` | never |
+//! | [`Domain`] | `domain:shop.acme.com` | the host is central |
 //! | [`Subdomain`] | `slug:acme` | the host is not one label under a base domain |
 //! | [`DomainOrSubdomain`] | either | the host is a base domain, or more than one label under it |
 //! | [`PathSegment`] | `slug:acme` | the path is shorter, or has another prefix |
@@ -35,6 +35,7 @@ mod named;
 mod origin;
 mod path;
 mod query;
+mod shortcut;
 mod subdomain;
 mod value;
 
@@ -50,4 +51,5 @@ pub use named::{Named, named};
 pub use origin::Origin;
 pub use path::PathSegment;
 pub use query::Query;
+pub(super) use shortcut::name_without_port;
 pub use subdomain::{DomainOrSubdomain, Subdomain};

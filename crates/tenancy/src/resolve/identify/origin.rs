@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use http::header::ORIGIN;
-use tenancy_core::{Host, Identification, Identify, RequestHead};
+use tenancy_core::{Host, Identification, Identify, Reads, RequestHead};
 
 use super::{
     IdentifierConfigError,
@@ -95,6 +95,10 @@ impl Identify for Origin {
             },
             Err(reason) => invalid(reason),
         }
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::Header(ORIGIN)
     }
 
     fn name(&self) -> Cow<'_, str> {

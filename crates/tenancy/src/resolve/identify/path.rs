@@ -1,6 +1,6 @@
 use std::{borrow::Cow, ops::Range};
 
-use tenancy_core::{Identification, Identified, Identify, RequestHead, TenantKey};
+use tenancy_core::{Identification, Identified, Identify, Reads, RequestHead, TenantKey};
 
 use super::{IdentifierConfigError, value::invalid};
 
@@ -130,6 +130,10 @@ impl Identify for PathSegment {
             Ok(key) => key.into(),
             Err(_) => Identification::Nowhere,
         }
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::Target
     }
 
     fn name(&self) -> Cow<'_, str> {

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use tenancy_core::{Identification, Identify, KeyKind, RequestHead, TenantKey};
+use tenancy_core::{Identification, Identify, KeyKind, Reads, RequestHead, TenantKey};
 
 use super::{
     IdentifierConfigError,
@@ -99,6 +99,10 @@ impl Identify for Query {
                 None => invalid("it is too long, or its escapes are broken"),
             },
         }
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::Target
     }
 
     fn name(&self) -> Cow<'_, str> {

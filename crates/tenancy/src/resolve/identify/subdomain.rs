@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use tenancy_core::{Host, Identification, Identify, RequestHead};
+use tenancy_core::{Host, Identification, Identify, Reads, RequestHead};
 
 use super::{
     IdentifierConfigError,
@@ -74,6 +74,10 @@ impl Subdomain {
         let name = format!("subdomain of {bases}").into();
         Self { bases, name }
     }
+
+    pub(super) fn bases(&self) -> &BaseDomains {
+        &self.bases
+    }
 }
 
 impl Identify for Subdomain {
@@ -81,6 +85,10 @@ impl Identify for Subdomain {
         head.host().map_or(Identification::Absent, |host| {
             Meaning::of_subdomain(&self.bases, host).into()
         })
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::Target
     }
 
     fn name(&self) -> Cow<'_, str> {
@@ -131,6 +139,10 @@ impl DomainOrSubdomain {
         let name = format!("domain or subdomain of {bases}").into();
         Self { bases, name }
     }
+
+    pub(super) fn bases(&self) -> &BaseDomains {
+        &self.bases
+    }
 }
 
 impl Identify for DomainOrSubdomain {
@@ -138,6 +150,10 @@ impl Identify for DomainOrSubdomain {
         head.host().map_or(Identification::Absent, |host| {
             Meaning::of_domain_or_subdomain(&self.bases, host).into()
         })
+    }
+
+    fn reads(&self) -> Reads {
+        Reads::Target
     }
 
     fn name(&self) -> Cow<'_, str> {

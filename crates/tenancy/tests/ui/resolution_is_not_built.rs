@@ -1,0 +1,11 @@
+//! What an extension says of a request was said by the stack.
+
+use tenancy::resolve::Resolution;
+
+fn anything<T>() -> T {
+    unreachable!()
+}
+
+fn main() {
+    let _ = Resolution { side: anything() };
+}
