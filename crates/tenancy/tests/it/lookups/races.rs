@@ -150,7 +150,11 @@ async fn an_answer_that_was_on_its_way_while_the_changes_came_is_not_served_afte
     store.inner().remove(&super::id("new")).await.unwrap();
     assert_eq!(service.line("new.example.com").await, "404");
     store.release_finds();
-    assert_eq!(before.await.unwrap().to_string(), "404", "purged before it was answered");
+    assert_eq!(
+        before.await.unwrap().to_string(),
+        "404",
+        "purged before it was answered"
+    );
 }
 
 #[tokio::test(start_paused = true)]
