@@ -76,12 +76,12 @@ impl Stacks {
 
     /// Sends a request through all stacks. Returns who answered, `None` for a refusal.
     pub fn request(&self, data: &[u8]) -> [Option<String>; 3] {
-        let direct = |request: &Request<Body>| side_of_all(direct_hosts(request));
+        let direct = |request: &Request<Body>| side_of_all(&direct_hosts(request));
         [
             self.send(&self.plain, data, direct),
             self.send(&self.behind_a_proxy, data, |request| {
                 if is_proxied(request) {
-                    side_of_all(forwarded_hosts(request))
+                    side_of_all(&forwarded_hosts(request))
                 } else {
                     direct(request)
                 }
@@ -205,7 +205,7 @@ fn forwarded_hosts<B>(request: &Request<B>) -> Vec<Vec<u8>> {
 }
 
 /// Whom all of these hosts name.
-fn side_of_all(hosts: Vec<Vec<u8>>) -> Side {
+fn side_of_all(hosts: &[Vec<u8>]) -> Side {
     let mut sides = hosts.iter().map(|raw| side_of(raw));
     let first = sides.next().unwrap_or(Side::Nobody);
     if sides.all(|other| other == first) {

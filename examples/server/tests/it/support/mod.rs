@@ -100,7 +100,7 @@ impl Launch {
                     return address;
                 }
                 if running.child.try_wait().unwrap().is_some() {
-                    panic!("it ended at once:\n{}", running.stderr.to_end().await);
+                    panic!("it ended at once:\n{}", running.stderr.rest().await);
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -144,8 +144,8 @@ impl Running {
             .unwrap();
         Ended {
             status,
-            stdout: self.stdout.to_end().await,
-            stderr: self.stderr.to_end().await,
+            stdout: self.stdout.rest().await,
+            stderr: self.stderr.rest().await,
         }
     }
 }
@@ -222,7 +222,7 @@ impl Heard {
         self.text.lock().unwrap().clone()
     }
 
-    async fn to_end(&mut self) -> String {
+    async fn rest(&mut self) -> String {
         in_time("the end of the output", &mut self.task).await.unwrap();
         self.so_far()
     }
