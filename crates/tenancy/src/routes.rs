@@ -66,7 +66,6 @@
 
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
     task::{Context, Poll},
 };
 
@@ -76,7 +75,6 @@ use axum::{
     extract::{MatchedPath, connect_info::IntoMakeServiceWithConnectInfo},
     response::IntoResponse,
     routing::future::RouteFuture,
-    serve::{IncomingStream, Listener},
 };
 use http::{Request, Response};
 use tower_layer::Layer;
@@ -192,17 +190,18 @@ where
 }
 
 /// Lets `axum::serve(listener, app)` take it, as it takes a router.
-impl<L: Listener> Service<IncomingStream<'_, L>> for TenancyApp {
+#[cfg(any(feature = "http1", feature = "http2"))]
+impl<L: axum::serve::Listener> Service<axum::serve::IncomingStream<'_, L>> for TenancyApp {
     type Response = Self;
     type Error = Infallible;
-    type Future = Ready<Result<Self, Infallible>>;
+    type Future = std::future::Ready<Result<Self, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: IncomingStream<'_, L>) -> Self::Future {
-        ready(Ok(self.clone()))
+    fn call(&mut self, _: axum::serve::IncomingStream<'_, L>) -> Self::Future {
+        std::future::ready(Ok(self.clone()))
     }
 }
 
