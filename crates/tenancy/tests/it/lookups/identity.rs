@@ -8,7 +8,7 @@ use tenancy::{
 
 use super::{
     Hand, Service, seconds, settle,
-    stores::{Mood, Moody, SlowList, resume, suspend, two_tenants},
+    stores::{Mood, Moody, SlowList, entry, resume, suspend, two_tenants},
     without_budget,
 };
 use crate::support::faulty::FaultyStore;
@@ -158,43 +158,34 @@ async fn a_block_made_by_a_look_up_is_the_one_that_the_list_brings() {
 #[tokio::test(start_paused = true)]
 async fn a_look_up_while_the_list_is_read_and_the_list_make_one_block() {
     let inner = two_tenants();
+    // Enough for a second page.
+    for n in 0..6_000 {
+        inner.insert(entry(&format!("t{n}"), &[])).await.unwrap();
+    }
     let store = SlowList::new(inner.clone());
     let service = service(store.clone(), ResolveSettings::default(), &Hand::default());
     store.until_read(1).await;
-    // The page that was read says active.
-    tokio::spawn({
-        let inner = inner.clone();
-        async move { suspend(&inner, "acme").await }
-    });
-    settle().await;
-    assert_eq!(service.line(KEYS[0]).await, "403");
-    resume_in_background(&inner);
-    settle().await;
     let held = service.ask(KEYS[0]).await.tenant();
-    tokio::spawn({
+    let suspending = tokio::spawn({
         let inner = inner.clone();
         async move { suspend(&inner, "acme").await }
     });
     settle().await;
     assert_eq!(service.line(KEYS[1]).await, "403");
+    // The first page was read before, and says active.
     store.let_go(1);
-    for _ in 0..200 {
-        assert_eq!(
-            held.status(),
-            TenantStatus::Suspended,
-            "at no moment what the page says"
-        );
-        tokio::task::yield_now().await;
-    }
+    store.until_read(2).await;
+    assert_eq!(
+        held.status(),
+        TenantStatus::Suspended,
+        "at no moment what the page says"
+    );
+    store.let_go(2);
     service.tenancy.ready().await;
+    suspending.await.unwrap();
     assert_eq!(service.line(KEYS[0]).await, "403");
     resume(&inner, "acme").await;
     assert_eq!(service.ask(KEYS[0]).await.tenant(), held);
-}
-
-fn resume_in_background(inner: &MemoryStore) {
-    let inner = inner.clone();
-    tokio::spawn(async move { resume(&inner, "acme").await });
 }
 
 #[tokio::test(start_paused = true)]

@@ -129,9 +129,17 @@ async fn a_file_that_is_damaged_or_old_is_not_used() {
     let tenants = Silent::new(two_tenants());
     leave_file(&place, &two_tenants(), &clock).await;
     let whole = fs::read(place.path()).unwrap();
-    let mut flipped = whole.clone();
-    *flipped.last_mut().unwrap() ^= 1;
-    for damaged in [&flipped[..], &whole[..whole.len() / 2], b"", b"\n\n", b"{}\n"] {
+    // Well formed still, and another tenant.
+    let forged = String::from_utf8(whole.clone())
+        .unwrap()
+        .replace("globex", "gl0bex");
+    for damaged in [
+        forged.as_bytes(),
+        &whole[..whole.len() / 2],
+        b"",
+        b"\n\n",
+        b"{}\n",
+    ] {
         fs::write(place.path(), damaged).unwrap();
         assert_unused(&place, &tenants, &clock).await;
     }
