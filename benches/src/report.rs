@@ -66,14 +66,6 @@ impl Row {
     }
 }
 
-/// Budgets that are exceeded today, with what they may not exceed meanwhile: a row that gets worse than this fails the
-/// run, as does every row that is not named here. The report shows them as failed all the same.
-const KNOWN_MISSES: [(&str, f64, &str); 1] = [(
-    "resolve, gate and scope with the hand-over, over bare axum",
-    2_700.0,
-    "known: some 800 are the extension, which makes axum's map grow; see ARCHITECTURE.md, budgets",
-)];
-
 /// All rows, in the order in which they were measured.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -82,26 +74,12 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn add(&mut self, section: &'static str, rows: impl IntoIterator<Item = Row>) {
-        for row in rows {
-            let known = KNOWN_MISSES.iter().find(|(name, _, _)| *name == row.name);
-            let row = match known {
-                Some((_, _, why)) if !row.pass => row.note(why),
-                _ => row,
-            };
-            self.rows.push(Row { section, ..row });
-        }
+        self.rows
+            .extend(rows.into_iter().map(|row| Row { section, ..row }));
     }
 
     pub(crate) fn failed(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| !row.pass)
-    }
-
-    /// Rows that fail and are not known to, or have got worse than is known.
-    pub(crate) fn newly_failed(&self) -> impl Iterator<Item = &Row> {
-        self.failed().filter(|row| {
-            let known = KNOWN_MISSES.iter().find(|(name, _, _)| *name == row.name);
-            known.is_none_or(|(_, ceiling, _)| row.value > *ceiling)
-        })
     }
 
     /// Columns aligned, a heading for each section.
@@ -173,22 +151,6 @@ pub(crate) fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_known_miss_is_shown_as_failed_and_fails_the_run_only_when_it_gets_worse() {
-        let (name, ceiling, why) = KNOWN_MISSES[0];
-        let mut report = Report::default();
-        report.add("a", [Row::shown(name, "instructions", ceiling).at_most(1_800.0)]);
-        assert_eq!(report.failed().count(), 1);
-        assert!(report.failed().all(|row| row.note.contains(why)));
-        assert_eq!(report.newly_failed().count(), 0);
-        report.add(
-            "a",
-            [Row::shown(name, "instructions", ceiling + 1.0).at_most(1_800.0)],
-        );
-        report.add("a", [Row::shown("another", "instructions", 2.0).at_most(1.0)]);
-        assert_eq!(report.newly_failed().count(), 2);
-    }
 
     #[test]
     fn a_budget_decides_and_what_is_only_shown_passes() {

@@ -96,6 +96,15 @@ pub(crate) fn run(name: &str, times: usize) -> Result<(), Failure> {
             let order = Order::new(stages)?;
             load.drive(&stack(&runtime, |builder| builder.order(order))?.wrap(bare()))
         }
+        // As `order`, around one router, which needs no choice between two.
+        "layer" => {
+            let stages = argument
+                .split(',')
+                .map(str::parse)
+                .collect::<Result<Vec<Stage>, _>>()?;
+            let order = Order::new(stages)?;
+            load.drive(&stack(&runtime, |builder| builder.order(order))?.layer(bare()))
+        }
         "order-from-names" => {
             let order = Order::from_names(argument.split(','))?;
             load.drive(&stack(&runtime, |builder| builder.order(order))?.wrap(bare()))

@@ -59,7 +59,7 @@ fn scenarios() -> Vec<String> {
             "resolve-only",
             "trivial",
             "trivial-gate",
-            "order:resolve,gate",
+            "layer:resolve,gate",
             "default",
             "routes",
             "central",
@@ -190,9 +190,10 @@ fn add_budgets(report: &mut Report, costs: &Costs) {
         section,
         budgeted(
             "resolve, gate and scope with the hand-over, over bare axum",
-            costs.over("order:resolve,gate", "bare"),
+            costs.over("layer:resolve,gate", "bare"),
             (1_800.0, 2.0),
-        ),
+        )
+        .map(|row| row.note("around one router, by `layer`")),
     );
     report.add(
         section,

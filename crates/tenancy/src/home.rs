@@ -17,9 +17,15 @@ pub(crate) struct Home {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) listener: Option<Arc<dyn TenancyListener>>,
     pub(crate) bypass: BypassSettings,
+    /// Of the chain, by position: a resolution says which one with a byte.
+    pub(crate) identifiers: Box<[Arc<str>]>,
 }
 
 impl Home {
+    pub(crate) fn identifier_name(&self, position: u8) -> Option<&str> {
+        self.identifiers.get(usize::from(position)).map(|name| &**name)
+    }
+
     /// Tells the listener, if there is one. The event is not built otherwise.
     ///
     /// A panic of the listener ends here: scopes tell of their end while they are dropped, during another panic

@@ -283,10 +283,8 @@ where
 pub(crate) fn note_route(extensions: &http::Extensions) {
     if let Some(route) = extensions.get::<MatchedPath>() {
         with_current(|current| {
-            if let Some(current) = current
-                && current.route.is_none()
-            {
-                current.route = Some(route.clone());
+            if let Some(current) = current {
+                current.note_route(route);
             }
         });
     }

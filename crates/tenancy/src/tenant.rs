@@ -343,6 +343,7 @@ pub(crate) mod tests {
             clock: Arc::new(SystemClock::new()),
             listener: None,
             bypass: BypassSettings::default(),
+            identifiers: Box::default(),
         })
     }
 

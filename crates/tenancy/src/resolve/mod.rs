@@ -77,5 +77,7 @@ pub use identify::{
 pub use lookup::Source;
 pub(crate) use lookup::{Lookup, Trust};
 pub use resolver::Resolution;
-pub(crate) use resolver::{Found, Outcome, Pending, Refusal, Resolver, authority_of};
+pub(crate) use resolver::{
+    CentralHosts, Found, Outcome, Pending, Refusal, Resolver, authority_of, room_for_extensions,
+};
 pub use settings::ResolveSettings;

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, ops::Range, sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::OriginalUri};
-use http::{HeaderValue, Method, Request, Uri, header};
+use http::{Extensions, HeaderValue, Method, Request, Uri, header};
 use tenancy_core::{Host, Identification, Identified, Identify, KeyKind, RequestHead, TenantKey};
 
 use super::{
@@ -18,9 +18,54 @@ pub(crate) struct Resolver {
     pub(crate) chain: Chain,
     /// What [`Chain::vary`] says.
     pub(crate) vary: Option<Arc<HeaderValue>>,
-    /// Canonical names.
-    pub(crate) central_hosts: Box<[Box<str>]>,
+    pub(crate) central_hosts: CentralHosts,
     pub(crate) proxies: Option<TrustedProxies>,
+    /// See [`room_for_extensions`].
+    pub(crate) room: Extensions,
+}
+
+/// Canonical names of hosts that are nobody's.
+pub(crate) struct CentralHosts {
+    names: Box<[Box<str>]>,
+    /// Bit n is set where some name has n bytes, modulo 64: most other hosts are told apart by this alone.
+    lengths: u64,
+}
+
+impl CentralHosts {
+    pub(crate) fn new(names: Vec<Box<str>>) -> Self {
+        Self {
+            lengths: names.iter().fold(0, |bits, name| bits | length_bit(name.len())),
+            names: names.into(),
+        }
+    }
+
+    fn contain(&self, host: &Host<'_>) -> bool {
+        self.names.iter().any(|name| host.is_named(name))
+    }
+
+    /// Whether these bytes are one of the names, in normal form.
+    #[inline]
+    fn contain_raw(&self, raw: &[u8]) -> bool {
+        self.lengths & length_bit(raw.len()) != 0 && self.names.iter().any(|name| name.as_bytes() == raw)
+    }
+}
+
+fn length_bit(length: usize) -> u64 {
+    1 << (length % 64)
+}
+
+/// No extensions, with room for seven: a clone has the same room.
+///
+/// A router of axum adds three, which is all that a map has room for that was begun with one; with the resolution
+/// before them, the third would make it grow and hash all anew.
+pub(crate) fn room_for_extensions() -> Extensions {
+    let mut extensions = Extensions::new();
+    extensions.insert(0_u8);
+    extensions.insert(0_u16);
+    extensions.insert(0_u32);
+    extensions.insert(0_u64);
+    extensions.clear();
+    extensions
 }
 
 /// How a request was resolved: for which tenant or for none, and by what.
@@ -36,7 +81,8 @@ pub struct Resolution {
 enum Side {
     Tenant {
         tenant: Tenant,
-        identifier: Arc<str>,
+        /// Its position in the chain; the name is the home's.
+        identifier: u8,
         key_kind: KeyKind,
         source: Source,
     },
@@ -60,7 +106,9 @@ impl Resolution {
     /// The name of the identifier that decided, such as `subdomain of example.com`; `None` for central requests.
     pub fn identifier(&self) -> Option<&str> {
         match &self.side {
-            Side::Tenant { identifier, .. } => Some(identifier),
+            Side::Tenant {
+                tenant, identifier, ..
+            } => tenant.home().identifier_name(*identifier),
             Side::Central => None,
         }
     }
@@ -159,17 +207,24 @@ pub(crate) struct Pending {
 
 struct Candidate {
     tenant: Tenant,
-    identifier: Arc<str>,
+    identifier: u8,
     key_kind: KeyKind,
     source: Source,
 }
 
 struct Question {
-    identifier: Arc<str>,
+    identifier: u8,
     key: TenantKey<'static>,
 }
 
 impl Candidate {
+    fn identifier_name(&self) -> &str {
+        self.tenant
+            .home()
+            .identifier_name(self.identifier)
+            .unwrap_or_default()
+    }
+
     fn into_resolution(self) -> Resolution {
         Resolution {
             side: Side::Tenant {
@@ -215,7 +270,7 @@ impl Resolver {
     }
 
     pub(super) fn is_central(&self, host: &Host<'_>) -> bool {
-        self.central_hosts.iter().any(|central| host.is_named(central))
+        self.central_hosts.contain(host)
     }
 
     /// Resolves a request as far as that goes without waiting. Allocates nothing when the tenant is known.
@@ -231,7 +286,7 @@ impl Resolver {
     /// It only ever finds what the checked way finds: whatever is unusual about the request, it leaves to that.
     #[inline]
     fn resolve_by_raw_host<B>(&self, request: &Request<B>) -> Option<Found> {
-        let (identifier, shortcut) = self.chain.shortcut()?;
+        let shortcut = self.chain.shortcut()?;
         let (uri, headers) = (request.uri(), request.headers());
         let is_plain = uri.authority().is_none()
             && uri.scheme().is_none()
@@ -249,11 +304,7 @@ impl Resolver {
             _ => headers.get(header::HOST)?,
         };
         let name = name_without_port(host.as_bytes())?;
-        if self
-            .central_hosts
-            .iter()
-            .any(|central| central.as_bytes() == name)
-        {
+        if self.central_hosts.contain_raw(name) {
             return None;
         }
         let (key_kind, value) = shortcut.key(name)?;
@@ -262,7 +313,7 @@ impl Resolver {
             resolution: Resolution {
                 side: Side::Tenant {
                     tenant,
-                    identifier: Arc::clone(identifier),
+                    identifier: 0,
                     key_kind,
                     source: Source::Snapshot,
                 },
@@ -315,18 +366,18 @@ impl Resolver {
     fn identify_by_all(&self, head: &RequestHead<'_>, edits: &mut Edits) -> Result<Identity, Refusal> {
         let mut decided: Option<Candidate> = None;
         let mut identifiers = self.chain.identifiers();
-        while let Some((_, name, identifier)) = identifiers.next() {
+        while let Some((position, name, identifier)) = identifiers.next() {
             let Some(identified) = sight(identifier.identify(head), name)? else {
                 continue;
             };
             edits.strip = edits.strip.take().or(identified.stripped_path());
             let first_present = self.chain.policy() == ConflictPolicy::FirstPresent;
-            match self.look_up(identified, name)? {
+            match self.look_up(identified, position)? {
                 Ok(candidate) => decided = Some(agree(decided.take(), candidate)?),
                 Err(key) => {
-                    let mut unclear = Pending::new(decided, name, key);
+                    let mut unclear = Pending::new(decided, position, key);
                     if !first_present {
-                        unclear.add_all(identifiers.map(|(_, name, it)| (name, it)), head, edits);
+                        unclear.add_all(identifiers, head, edits);
                     }
                     return Ok(Identity::Unclear(Box::new(unclear)));
                 }
@@ -350,9 +401,9 @@ impl Resolver {
             return Ok(Identity::Nobody);
         };
         edits.strip = identified.stripped_path();
-        Ok(match self.look_up(identified, name)? {
+        Ok(match self.look_up(identified, 0)? {
             Ok(candidate) => Identity::Tenant(candidate),
-            Err(key) => Identity::Unclear(Box::new(Pending::new(None, name, key))),
+            Err(key) => Identity::Unclear(Box::new(Pending::new(None, 0, key))),
         })
     }
 
@@ -361,13 +412,13 @@ impl Resolver {
     fn look_up(
         &self,
         identified: Identified<'_>,
-        identifier: &Arc<str>,
+        identifier: u8,
     ) -> Result<Result<Candidate, TenantKey<'static>>, Refusal> {
         let key = identified.into_key();
         match self.lookup.find_now(key.kind(), key.value()) {
             Now::Tenant(tenant, source) => Ok(Ok(Candidate {
                 tenant,
-                identifier: Arc::clone(identifier),
+                identifier,
                 key_kind: key.kind(),
                 source,
             })),
@@ -415,8 +466,7 @@ enum Identity {
 }
 
 impl Pending {
-    fn new(decided: Option<Candidate>, identifier: &Arc<str>, key: TenantKey<'static>) -> Self {
-        let identifier = Arc::clone(identifier);
+    fn new(decided: Option<Candidate>, identifier: u8, key: TenantKey<'static>) -> Self {
         Self {
             decided,
             questions: vec![Question { identifier, key }],
@@ -428,17 +478,17 @@ impl Pending {
     /// Reads the identifiers behind the first question; what they lead to is judged in their order, later.
     fn add_all<'a>(
         &mut self,
-        identifiers: impl Iterator<Item = (&'a Arc<str>, &'a dyn Identify)>,
+        identifiers: impl Iterator<Item = (u8, &'a Arc<str>, &'a dyn Identify)>,
         head: &RequestHead<'_>,
         edits: &mut Edits,
     ) {
-        for (name, identifier) in identifiers {
+        for (position, name, identifier) in identifiers {
             match sight(identifier.identify(head), name) {
                 Ok(None) => {}
                 Ok(Some(identified)) => {
                     edits.strip = edits.strip.take().or(identified.stripped_path());
                     self.questions.push(Question {
-                        identifier: Arc::clone(name),
+                        identifier: position,
                         key: identified.into_key().into_owned(),
                     });
                 }
@@ -487,7 +537,10 @@ fn agree(decided: Option<Candidate>, candidate: Candidate) -> Result<Candidate, 
             RejectionReason::IdentifiersDisagree,
             format!(
                 "{} leads to {}, {} to {}",
-                decided.identifier, decided.tenant, candidate.identifier, candidate.tenant
+                decided.identifier_name(),
+                decided.tenant,
+                candidate.identifier_name(),
+                candidate.tenant
             ),
         )),
     }
@@ -495,18 +548,18 @@ fn agree(decided: Option<Candidate>, candidate: Candidate) -> Result<Candidate, 
 
 impl Found {
     /// Leaves in the request what the inner service may see, and the resolution.
-    pub(crate) fn apply(
-        self,
-        request: &mut Request<Body>,
-        proxies_are_configured: bool,
-    ) -> Result<(), Refusal> {
+    pub(crate) fn apply(self, request: &mut Request<Body>, resolver: &Resolver) -> Result<(), Refusal> {
         if self.edits.remove_forwarding {
-            authority::remove_unbelieved(request.headers_mut(), proxies_are_configured);
+            authority::remove_unbelieved(request.headers_mut(), resolver.proxies.is_some());
         }
         if let Some(bytes) = self.edits.strip {
             strip_path(request, bytes)?;
         }
-        request.extensions_mut().insert(self.resolution);
+        let extensions = request.extensions_mut();
+        if extensions.is_empty() {
+            *extensions = resolver.room.clone();
+        }
+        extensions.insert(self.resolution);
         Ok(())
     }
 }

@@ -4,6 +4,8 @@ use std::cell::Cell;
 
 use std::sync::Arc;
 
+use axum::extract::MatchedPath;
+
 use crate::{Tenant, event::Event, home::Home};
 
 use super::values::{Entry, RequestValues, clean_up};
@@ -32,19 +34,47 @@ impl Scope {
     }
 }
 
-/// A scope and what belongs to this one run of it.
+/// A scope and what belongs to this one run of it. Small: it is moved twice for each poll.
 pub(crate) struct Current {
     pub(crate) scope: Scope,
-    pub(crate) route: Option<axum::extract::MatchedPath>,
-    /// Allocated when something is registered.
-    pub(crate) values: Option<Box<RequestValues>>,
-    /// Who is told, for central scopes when somebody listens. A tenant knows by itself.
-    central_home: Option<Arc<Home>>,
+    extras: Option<Box<Extras>>,
     /// Whether the cache-scope stage has run.
     pub(crate) cache_scope: bool,
 }
 
+/// What few runs have: allocated at first use.
+#[derive(Default)]
+struct Extras {
+    route: Option<MatchedPath>,
+    values: RequestValues,
+    /// Who is told, for central scopes when somebody listens. A tenant knows by itself.
+    central_home: Option<Arc<Home>>,
+}
+
+impl Current {
+    pub(crate) fn values(&self) -> Option<&RequestValues> {
+        self.extras.as_ref().map(|extras| &extras.values)
+    }
+
+    pub(crate) fn values_mut(&mut self) -> &mut RequestValues {
+        &mut self.extras.get_or_insert_default().values
+    }
+
+    /// Keeps the first route that is noted.
+    pub(crate) fn note_route(&mut self, route: &MatchedPath) {
+        let place = &mut self.extras.get_or_insert_default().route;
+        if place.is_none() {
+            *place = Some(route.clone());
+        }
+    }
+
+    fn pop_value(&mut self) -> Option<Entry> {
+        self.extras.as_mut()?.values.pop()
+    }
+}
+
 /// Where a future keeps its scope between polls. Ends the scope when it is dropped.
+#[derive(Default)]
 pub(crate) struct Slot {
     current: Option<Current>,
 }
@@ -55,21 +85,25 @@ impl Slot {
     }
 
     pub(crate) fn new(scope: Scope, home: Option<&Arc<Home>>) -> Self {
-        let central_home = match &scope {
+        let listening = match &scope {
             Scope::Tenant(tenant) => {
                 tenant.home().emit(|| Event::ScopeEntered {
                     tenant: tenant.clone(),
                 });
                 None
             }
-            Scope::Central => home.filter(|home| home.listener.is_some()).cloned(),
+            Scope::Central => home.filter(|home| home.listener.is_some()),
         };
+        let extras = listening.map(|home| {
+            Box::new(Extras {
+                central_home: Some(Arc::clone(home)),
+                ..Extras::default()
+            })
+        });
         Self {
             current: Some(Current {
                 scope,
-                route: None,
-                values: None,
-                central_home,
+                extras,
                 cache_scope: false,
             }),
         }
@@ -86,7 +120,8 @@ impl Slot {
     pub(crate) fn has_values(&self) -> bool {
         self.current
             .as_ref()
-            .is_some_and(|current| current.values.is_some())
+            .and_then(Current::values)
+            .is_some_and(|values| !values.is_empty())
     }
 
     pub(crate) fn open_cache_scope(&mut self) {
@@ -122,6 +157,12 @@ impl Slot {
     /// Ends the scope: what was registered is cleaned up, inside the scope, last first.
     #[inline]
     pub(crate) fn close(&mut self) {
+        if self.current.is_some() {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
         if self.has_values() {
             self.clean_up();
         }
@@ -136,8 +177,9 @@ impl Slot {
     #[cold]
     fn clean_up(&mut self) {
         let Some(current) = &mut self.current else { return };
-        let route = current.route.take();
-        let central_home = current.central_home.take();
+        let Some(extras) = &mut current.extras else { return };
+        let route = extras.route.take();
+        let central_home = extras.central_home.take();
         let tenant = current.scope.tenant().cloned();
         let home = tenant
             .as_ref()
@@ -165,7 +207,7 @@ pub(crate) struct Entered<'a> {
 impl Entered<'_> {
     /// Takes what was registered last in the scope that was entered, also on a thread that is ending.
     pub(crate) fn pop_value(&mut self) -> Option<Entry> {
-        let pop = |current: Option<&mut Current>| current?.values.as_mut()?.pop();
+        let pop = |current: Option<&mut Current>| current?.pop_value();
         if self.swapped {
             with_current(pop)
         } else {

@@ -61,7 +61,7 @@ pub fn put<T: Any + Send + Sync>(value: T) -> Result<Arc<T>, NoScope> {
 /// The value of this type that this request has put away last.
 pub fn get<T: Any + Send + Sync>() -> Option<Arc<T>> {
     let value = with_current(|current| {
-        let entries = &current?.values.as_ref()?.entries;
+        let entries = &current?.values()?.entries;
         entries.iter().rev().find_map(|entry| match entry {
             Entry::Value { of_type, value, .. } if *of_type == TypeId::of::<T>() => Some(Arc::clone(value)),
             _ => None,
@@ -86,11 +86,7 @@ fn register(entry: Entry) -> Result<(), NoScope> {
     // The entry comes back when it finds no place, so that its drop runs outside of the look.
     let refused = with_current(move |current| match current {
         Some(current) => {
-            current
-                .values
-                .get_or_insert_with(Box::default)
-                .entries
-                .push(entry);
+            current.values_mut().entries.push(entry);
             None
         }
         None => Some(entry),
@@ -102,6 +98,10 @@ fn register(entry: Entry) -> Result<(), NoScope> {
 }
 
 impl RequestValues {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     pub(crate) fn pop(&mut self) -> Option<Entry> {
         self.entries.pop()
     }

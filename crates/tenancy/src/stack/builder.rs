@@ -19,7 +19,7 @@ use crate::{
     gate::{BypassSettings, GatePolicy, GlobalMaintenance},
     home::Home,
     rejection::{Rejection, RejectionResponder},
-    resolve::{Chain, Lookup, ResolveSettings, Resolver, TrustedProxies},
+    resolve::{CentralHosts, Chain, Lookup, ResolveSettings, Resolver, TrustedProxies, room_for_extensions},
     store::ErasedStore,
 };
 
@@ -251,7 +251,7 @@ impl TenancyBuilder {
         if self.order.contains(Stage::Deadline) && self.deadline.is_zero() {
             mistakes.push(ConfigMistake::ZeroDeadline);
         }
-        if self.chain.identifiers().len() == 0 {
+        if self.chain.identifiers().next().is_none() {
             mistakes.push(ConfigMistake::NoIdentifier);
         }
         if mistakes.is_empty() {
@@ -271,14 +271,20 @@ impl TenancyBuilder {
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             listener: self.listener,
             bypass: self.bypass,
+            identifiers: self
+                .chain
+                .identifiers()
+                .map(|(_, name, _)| Arc::clone(name))
+                .collect(),
         });
         let lookup = Arc::new(Lookup::new(Arc::clone(&home), self.store, self.resolve));
         let resolver = Arc::new(Resolver {
             lookup: Arc::clone(&lookup),
             vary: self.chain.vary().map(Arc::new),
             chain: self.chain,
-            central_hosts: central_hosts.into(),
+            central_hosts: CentralHosts::new(central_hosts),
             proxies: self.proxies,
+            room: room_for_extensions(),
         });
         let shared = Arc::new(SegmentShared {
             home: Arc::clone(&home),

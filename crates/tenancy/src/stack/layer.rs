@@ -54,6 +54,7 @@ impl StageLayer {
             clock: Arc::new(SystemClock::new()),
             listener: None,
             bypass: BypassSettings::default(),
+            identifiers: Box::default(),
         };
         let shared = SegmentShared {
             home: Arc::new(home),

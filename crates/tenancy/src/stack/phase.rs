@@ -55,9 +55,9 @@ pub(crate) struct SegmentShared {
     pub(crate) always_https: bool,
 }
 
-/// A request on its way through the stages.
+/// What the stages have said of a request so far.
+#[derive(Default)]
 pub(crate) struct Passage {
-    pub(crate) request: Request<Body>,
     pub(crate) slot: Slot,
     pub(crate) deadline: Option<Duration>,
     pub(crate) catches_panics: bool,
@@ -71,24 +71,12 @@ pub(crate) enum Step {
     /// The catch begins: the stages after this one run inside of it.
     Catch,
     Answer(Box<Response<Body>>),
-    Ask(Arc<Resolver>, Pending),
+    Ask(Arc<Resolver>, Box<Pending>),
 }
 
 impl Step {
     fn answer(response: Response<Body>) -> Self {
         Self::Answer(Box::new(response))
-    }
-}
-
-impl Passage {
-    pub(crate) fn new(request: Request<Body>) -> Self {
-        Self {
-            request,
-            slot: Slot::empty(),
-            deadline: None,
-            catches_panics: false,
-            vary: None,
-        }
     }
 }
 
@@ -122,7 +110,13 @@ impl SegmentShared {
     }
 
     /// Leaves the resolution in the request and opens the scope.
-    pub(crate) fn enter(&self, found: Found, resolver: &Resolver, passage: &mut Passage) -> Step {
+    pub(crate) fn enter(
+        &self,
+        found: Found,
+        resolver: &Resolver,
+        request: &mut Request<Body>,
+        passage: &mut Passage,
+    ) -> Step {
         let scope = match found.resolution.tenant() {
             Some(tenant) => {
                 self.home.emit(|| Event::TenantResolved {
@@ -132,50 +126,57 @@ impl SegmentShared {
             }
             None => Scope::Central,
         };
-        if let Err(refusal) = found.apply(&mut passage.request, resolver.proxies.is_some()) {
+        if let Err(refusal) = found.apply(request, resolver) {
             return Step::answer(self.refuse(&refusal));
         }
         passage.slot = Slot::new(scope, Some(&self.home));
-        passage.vary.clone_from(&resolver.vary);
+        if let Some(vary) = &resolver.vary {
+            passage.vary = Some(Arc::clone(vary));
+        }
         Step::Next
     }
 }
 
 impl Phase {
     /// Does what can be done without waiting.
-    pub(crate) fn run(&self, shared: &SegmentShared, passage: &mut Passage) -> Step {
+    pub(crate) fn run(
+        &self,
+        shared: &SegmentShared,
+        request: &mut Request<Body>,
+        passage: &mut Passage,
+    ) -> Step {
         match self {
             Self::PanicCatch => {
                 passage.catches_panics = true;
                 Step::Catch
             }
-            Self::Maintenance(switch) => run_maintenance(switch, shared, passage),
-            Self::Resolve(resolver) => match resolver.resolve(&passage.request) {
-                Outcome::Found(found) => shared.enter(found, resolver, passage),
+            Self::Maintenance(switch) => run_maintenance(switch, shared, request),
+            Self::Resolve(resolver) => match resolver.resolve(request) {
+                Outcome::Found(found) => shared.enter(found, resolver, request, passage),
                 Outcome::Refused(refusal) => Step::answer(shared.refuse(&refusal)),
-                Outcome::Ask(pending) => Step::Ask(Arc::clone(resolver), pending),
+                Outcome::Ask(pending) => Step::Ask(Arc::clone(resolver), Box::new(pending)),
             },
-            Self::Gate(policy) => run_gate(*policy, shared, passage),
-            Self::BodyLimit(limit) => run_body_limit(*limit, shared, passage),
+            Self::Gate(policy) => run_gate(*policy, shared, request, passage),
+            Self::BodyLimit(limit) => run_body_limit(*limit, shared, request),
             Self::Deadline(after) => {
                 passage.deadline = Some(*after);
                 Step::Next
             }
             Self::CacheScope => run_cache_scope(shared, passage),
             Self::Reopen { cache_scope } => {
-                reopen(*cache_scope, shared, passage);
+                reopen(*cache_scope, shared, request, passage);
                 Step::Next
             }
         }
     }
 }
 
-fn run_maintenance(switch: &GlobalMaintenance, shared: &SegmentShared, passage: &mut Passage) -> Step {
+fn run_maintenance(switch: &GlobalMaintenance, shared: &SegmentShared, request: &Request<Body>) -> Step {
     if !switch.is_enabled() {
         return Step::Next;
     }
-    let authority = authority_of(&passage.request, shared.proxies.as_ref());
-    match switch.decide(&maintenance_request(shared, &passage.request, authority.as_ref())) {
+    let authority = authority_of(request, shared.proxies.as_ref());
+    match switch.decide(&maintenance_request(shared, request, authority.as_ref())) {
         MaintenanceDecision::Pass => Step::Next,
         MaintenanceDecision::Answer(response) => Step::answer(response),
     }
@@ -198,11 +199,11 @@ fn maintenance_request<'a>(
     }
 }
 
-fn run_gate(policy: GatePolicy, shared: &SegmentShared, passage: &mut Passage) -> Step {
+fn run_gate(policy: GatePolicy, shared: &SegmentShared, request: &Request<Body>, passage: &Passage) -> Step {
     // The slot says it in one look, where the resolve stage is in the same segment.
     let found = match passage.slot.scope() {
         Some(scope) => Some(scope.tenant()),
-        None => passage.request.extensions().get().map(Resolution::tenant),
+        None => request.extensions().get().map(Resolution::tenant),
     };
     let tenant = match found {
         Some(Some(tenant)) => tenant,
@@ -222,8 +223,8 @@ fn run_gate(policy: GatePolicy, shared: &SegmentShared, passage: &mut Passage) -
             id: tenant.id(),
             incarnation: tenant.incarnation(),
         };
-        let authority = authority_of(&passage.request, shared.proxies.as_ref());
-        let asked = maintenance_request(shared, &passage.request, authority.as_ref());
+        let authority = authority_of(request, shared.proxies.as_ref());
+        let asked = maintenance_request(shared, request, authority.as_ref());
         return match compiled.decide(subject, &asked) {
             MaintenanceDecision::Pass => Step::Next,
             MaintenanceDecision::Answer(response) => Step::answer(response),
@@ -263,30 +264,30 @@ fn misbuilt(shared: &SegmentShared, detail: &'static str) -> Step {
 }
 
 /// Refuses by `Content-Length` at once, and by count what comes without one.
-fn run_body_limit(limit: u64, shared: &SegmentShared, passage: &mut Passage) -> Step {
-    let hint = passage.request.body().size_hint();
+fn run_body_limit(limit: u64, shared: &SegmentShared, request: &mut Request<Body>) -> Step {
+    let hint = request.body().size_hint();
     // Most requests: nothing to read, and no header to look up.
-    if hint.exact() == Some(0) && *passage.request.method() == Method::GET {
+    if hint.exact() == Some(0) && *request.method() == Method::GET {
         return Step::Next;
     }
-    let announced = passage.request.headers().get(header::CONTENT_LENGTH);
+    let announced = request.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.unwrap_or(0).max(hint.lower()) > limit {
         let detail = format!("the body is larger than {limit} bytes");
         return Step::answer(shared.respond(Rejection::new(RejectionReason::BodyTooLarge, &detail)));
     }
     if hint.upper().is_none_or(|most| most > limit) {
-        let body = std::mem::take(passage.request.body_mut());
+        let body = std::mem::take(request.body_mut());
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        *passage.request.body_mut() = Body::new(Limited::new(body, limit));
+        *request.body_mut() = Body::new(Limited::new(body, limit));
     }
     Step::Next
 }
 
 /// A layer of the user's stands between the stages: what runs here may be another task than the one outside, or
 /// that of another request.
-fn reopen(cache_scope: bool, shared: &SegmentShared, passage: &mut Passage) {
-    let Some(resolution) = passage.request.extensions().get::<Resolution>() else {
+fn reopen(cache_scope: bool, shared: &SegmentShared, request: &Request<Body>, passage: &mut Passage) {
+    let Some(resolution) = request.extensions().get::<Resolution>() else {
         return;
     };
     let scope = resolution

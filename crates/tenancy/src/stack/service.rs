@@ -70,10 +70,20 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> ResponseFuture<S> {
-        let mut passage = Passage::new(request.map(Body::new));
-        let walked = walk(&self.segment, &mut passage, 0);
-        go_in(&self.segment, &mut self.inner, passage, walked)
+        begin(&self.segment, &mut self.inner, request.map(Body::new))
     }
+}
+
+/// The request is a variable of its own all the way, never a field: so it is handed on where it lies, not copied.
+/// Inlined, it would be copied once more.
+#[inline(never)]
+fn begin<S, ResBody>(segment: &Arc<Segment>, service: &mut S, mut request: Request<Body>) -> ResponseFuture<S>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>> + Clone,
+{
+    let mut passage = Passage::default();
+    let walked = walk(segment, &mut request, &mut passage, 0);
+    go_in(segment, service, request, passage, walked)
 }
 
 /// How far a request has come.
@@ -86,23 +96,24 @@ enum Walked {
 /// What has to be asked, and which stage is next when it is answered.
 struct Question {
     resolver: Arc<Resolver>,
-    pending: Pending,
+    pending: Box<Pending>,
     next: usize,
 }
 
 /// Takes the request from stage `at` as far as it goes without waiting.
-fn walk(segment: &Segment, passage: &mut Passage, mut at: usize) -> Walked {
-    while let Some(phase) = segment.phases.get(at) {
-        at += 1;
-        match phase.run(&segment.shared, passage) {
+fn walk(segment: &Segment, request: &mut Request<Body>, passage: &mut Passage, from: usize) -> Walked {
+    let mut next = from;
+    for phase in segment.phases.get(from..).unwrap_or_default() {
+        next += 1;
+        match phase.run(&segment.shared, request, passage) {
             Step::Next => {}
-            Step::Catch => return inside_catch(segment, || walk(segment, passage, at)),
+            Step::Catch => return inside_catch(segment, || walk(segment, request, passage, next)),
             Step::Answer(response) => return Walked::Answered(response),
             Step::Ask(resolver, pending) => {
                 return Walked::Asks(Box::new(Question {
                     resolver,
                     pending,
-                    next: at,
+                    next,
                 }));
             }
         }
@@ -121,6 +132,7 @@ fn inside_catch(segment: &Segment, go: impl FnOnce() -> Walked) -> Walked {
 fn go_in<S, ResBody>(
     segment: &Arc<Segment>,
     service: &mut S,
+    request: Request<Body>,
     passage: Passage,
     walked: Walked,
 ) -> ResponseFuture<S>
@@ -128,51 +140,76 @@ where
     S: Service<Request<Body>, Response = Response<ResBody>> + Clone,
 {
     let Passage {
-        request,
         mut slot,
         deadline,
         catches_panics,
         vary,
     } = passage;
-    let state = match walked {
-        Walked::Through => {
-            let _entered = slot.enter();
-            if catches_panics {
-                // The service's own state after a panic is its business, as with every service whose call panics.
-                match catch_unwind(AssertUnwindSafe(|| service.call(request))) {
+    // Each arm makes the future where it stays: what it holds of the request is large.
+    let timer = None;
+    match walked {
+        Walked::Through if catches_panics => {
+            let entered = slot.enter();
+            // The service's own state after a panic is its business, as with every service whose call panics.
+            let called = catch_unwind(AssertUnwindSafe(|| service.call(request)));
+            drop(entered);
+            ResponseFuture {
+                state: match called {
                     Ok(future) => State::Inner { future },
                     Err(panic) => State::Answer {
                         response: Some(Box::new(segment.shared.panicked(&*panic))),
                     },
-                }
-            } else {
-                State::Inner {
-                    future: service.call(request),
-                }
+                },
+                slot,
+                deadline,
+                catches_panics,
+                vary,
+                timer,
+                segment: Some(Arc::clone(segment)),
             }
         }
-        Walked::Answered(response) => State::Answer {
-            response: Some(response),
+        Walked::Through => {
+            let entered = slot.enter();
+            let future = service.call(request);
+            drop(entered);
+            ResponseFuture {
+                state: State::Inner { future },
+                slot,
+                segment: deadline.is_some().then(|| Arc::clone(segment)),
+                deadline,
+                catches_panics,
+                vary,
+                timer,
+            }
+        }
+        Walked::Answered(response) => ResponseFuture {
+            state: State::Answer {
+                response: Some(response),
+            },
+            slot,
+            deadline,
+            catches_panics,
+            vary,
+            timer,
+            segment: None,
         },
-        Walked::Asks(question) => State::Waiting {
-            waiting: Some(Box::new(Waiting {
-                asking: Box::pin(Arc::clone(&question.resolver).settle(question.pending)),
-                resolver: question.resolver,
-                next: question.next,
-                request,
-                service: take_ready(service),
-            })),
+        Walked::Asks(question) => ResponseFuture {
+            state: State::Waiting {
+                waiting: Some(Box::new(Waiting {
+                    asking: Box::pin(Arc::clone(&question.resolver).settle(*question.pending)),
+                    resolver: question.resolver,
+                    next: question.next,
+                    request,
+                    service: take_ready(service),
+                })),
+            },
+            slot,
+            deadline,
+            catches_panics,
+            vary,
+            timer,
+            segment: Some(Arc::clone(segment)),
         },
-    };
-    let needs_segment = deadline.is_some() || catches_panics || matches!(state, State::Waiting { .. });
-    ResponseFuture {
-        state,
-        slot,
-        deadline,
-        catches_panics,
-        vary,
-        timer: None,
-        segment: needs_segment.then(|| Arc::clone(segment)),
     }
 }
 
@@ -282,8 +319,11 @@ where
             answer
         };
         match answer {
-            Poll::Ready(answer) => {
-                Poll::Ready(answer.map(|response| finish(response, this.slot, this.vary.take())))
+            Poll::Ready(mut answer) => {
+                if let Ok(response) = &mut answer {
+                    finish(response, this.slot, this.vary.take());
+                }
+                Poll::Ready(answer)
             }
             Poll::Pending => self.poll_deadline(cx),
         }
@@ -312,19 +352,21 @@ where
         let Waiting {
             resolver,
             next,
-            request,
+            mut request,
             mut service,
             ..
         } = *waiting;
-        let mut passage = Passage::new(request);
-        passage.deadline = *this.deadline;
-        passage.catches_panics = *this.catches_panics;
+        let mut passage = Passage {
+            deadline: *this.deadline,
+            catches_panics: *this.catches_panics,
+            ..Passage::default()
+        };
         let timer = this.timer.take();
         let go = || match settled {
             Err(refusal) => Walked::Answered(Box::new(segment.shared.refuse(&refusal))),
-            Ok(found) => match segment.shared.enter(found, &resolver, &mut passage) {
+            Ok(found) => match segment.shared.enter(found, &resolver, &mut request, &mut passage) {
                 Step::Answer(response) => Walked::Answered(response),
-                _ => walk(&segment, &mut passage, next),
+                _ => walk(&segment, &mut request, &mut passage, next),
             },
         };
         let walked = if *this.catches_panics {
@@ -332,7 +374,7 @@ where
         } else {
             go()
         };
-        let mut future = go_in(&segment, &mut service, passage, walked);
+        let mut future = go_in(&segment, &mut service, request, passage, walked);
         // Time spent waiting for the store counts.
         future.timer = timer;
         self.set(future);
@@ -359,21 +401,22 @@ where
         if timer.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        let response = segment.shared.deadline_passed(after);
+        let mut response = segment.shared.deadline_passed(after);
         {
             let _entered = this.slot.enter();
             this.state.set(State::Done);
         }
-        Poll::Ready(Ok(finish(response, this.slot, this.vary.take())))
+        finish(&mut response, this.slot, this.vary.take());
+        Poll::Ready(Ok(response))
     }
 }
 
 /// Ends the scope with the response, or hands it to the body.
 ///
 /// Data that is all there has no code left to run: its length is known. Wrapping it would cost an allocation.
-fn finish(mut response: Response<Body>, slot: &mut Slot, vary: Option<Arc<HeaderValue>>) -> Response<Body> {
+fn finish(response: &mut Response<Body>, slot: &mut Slot, vary: Option<Arc<HeaderValue>>) {
     if !slot.is_open() {
-        return response;
+        return;
     }
     if let Some(vary) = vary {
         response
@@ -388,10 +431,10 @@ fn finish(mut response: Response<Body>, slot: &mut Slot, vary: Option<Arc<Header
     let buffered = response.body().size_hint().exact().is_some();
     if buffered && !slot.has_values() {
         slot.close();
-        return response;
+        return;
     }
-    let slot = slot.take();
-    response.map(|body| Body::new(ScopedBody::new(body, slot)))
+    let body = std::mem::take(response.body_mut());
+    *response.body_mut() = Body::new(ScopedBody::new(body, slot.take()));
 }
 
 impl<S> fmt::Debug for ResponseFuture<S>

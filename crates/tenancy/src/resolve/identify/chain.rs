@@ -92,11 +92,11 @@ impl Chain {
     }
 
     /// The identifiers in order, each with its position and its name.
-    pub fn identifiers(&self) -> impl ExactSizeIterator<Item = (usize, &Arc<str>, &dyn Identify)> {
+    pub fn identifiers(&self) -> impl Iterator<Item = (u8, &Arc<str>, &dyn Identify)> {
         self.identifiers
             .iter()
-            .enumerate()
-            .map(|(position, (name, identifier))| (position, name, &**identifier))
+            .zip(0..)
+            .map(|((name, identifier), position)| (position, name, &**identifier))
     }
 
     /// What `Vary` has to say of answers, so that no cache hands one tenant's answer to another. `None` where the
@@ -114,12 +114,13 @@ impl Chain {
         (!names.is_empty()).then(|| HeaderValue::from_str(&names.join(", ")).ok())?
     }
 
-    /// The name of the only identifier and its shortcut, if it looks at the host alone.
+    /// The shortcut of the only identifier, if it looks at the host alone.
     #[inline]
-    pub(in crate::resolve) fn shortcut(&self) -> Option<(&Arc<str>, &HostShortcut)> {
-        match (&*self.identifiers, &self.shortcut) {
-            ([(name, _)], Some(shortcut)) => Some((name, shortcut)),
-            _ => None,
+    pub(in crate::resolve) fn shortcut(&self) -> Option<&HostShortcut> {
+        if self.identifiers.len() == 1 {
+            self.shortcut.as_ref()
+        } else {
+            None
         }
     }
 
@@ -167,7 +168,7 @@ mod tests {
             .unwrap()
             .with(Header::named("x-tenant").unwrap())
             .unwrap();
-        let seen: Vec<(usize, &str)> = chain.identifiers().map(|(at, name, _)| (at, &**name)).collect();
+        let seen: Vec<(u8, &str)> = chain.identifiers().map(|(at, name, _)| (at, &**name)).collect();
         assert_eq!(seen, [(0, "domain"), (1, "header x-tenant")]);
         assert_eq!(chain.policy(), ConflictPolicy::FirstPresent);
         assert!(chain.single().is_none());
