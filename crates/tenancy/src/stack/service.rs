@@ -102,9 +102,8 @@ struct Question {
 
 /// Takes the request from stage `at` as far as it goes without waiting.
 fn walk(segment: &Segment, request: &mut Request<Body>, passage: &mut Passage, from: usize) -> Walked {
-    let mut next = from;
-    for phase in segment.phases.get(from..).unwrap_or_default() {
-        next += 1;
+    let phases = segment.phases.get(from..).unwrap_or_default();
+    for (phase, next) in phases.iter().zip(from + 1..) {
         match phase.run(&segment.shared, request, passage) {
             Step::Next => {}
             Step::Catch => return inside_catch(segment, || walk(segment, request, passage, next)),
