@@ -3,18 +3,75 @@
 use std::{
     env,
     io::{BufRead, BufReader, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
 
-use clap::ValueEnum;
 use tenancy::core::{Clock, SystemClock};
 
-use crate::{Failure, process::Process, request::BROWSER_HEADERS, serve::Served};
+use crate::{Failure, process::Process, request::BROWSER_HEADERS};
 
-/// A process of this program that serves, ended when this is dropped.
+/// What is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// The example server, as its users start it.
+    Example,
+    /// Its routes without the stack.
+    WithoutStack,
+}
+
+/// Where the programs that serve are.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    example: PathBuf,
+    without_stack: PathBuf,
+}
+
+impl Programs {
+    /// Builds them as the README says to, in release mode.
+    pub(crate) fn build() -> Result<Self, Failure> {
+        eprintln!("served    building the example server");
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let output = Command::new(cargo)
+            .args([
+                "build",
+                "--release",
+                "--locked",
+                "--quiet",
+                "--package",
+                "example-server",
+                "--bins",
+            ])
+            .args(["--message-format", "json-render-diagnostics"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stderr(Stdio::inherit())
+            .output()?;
+        if !output.status.success() {
+            return Err("the example server can not be built".into());
+        }
+        let messages = String::from_utf8(output.stdout)?;
+        let find = |name| executable(&messages, name).ok_or("cargo did not say where the example server is");
+        Ok(Self {
+            example: find("example-server")?,
+            without_stack: find("without-stack")?,
+        })
+    }
+}
+
+/// The path of a program in what cargo says of its artifacts, one JSON object a line.
+/// <https://doc.rust-lang.org/cargo/reference/external-tools.html#artifact-messages>
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find(|message| message["target"]["name"] == name && message["executable"].is_string())
+        .and_then(|message| message["executable"].as_str().map(PathBuf::from))
+}
+
+/// A server of one worker thread in a process of its own, ended when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
@@ -22,19 +79,33 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(served: Served) -> Result<Self, Failure> {
-        let name = served.to_possible_value().ok_or("nothing to serve")?;
-        let mut child = Command::new(env::current_exe()?)
-            .args(["serve", name.get_name()])
-            // Its end is the server's end.
-            .stdin(Stdio::piped())
+    /// Starts one over a data directory of its own, which must not be there yet.
+    pub(crate) fn start(programs: &Programs, served: Served, data: &Path) -> Result<Self, Failure> {
+        let (program, options): (_, &[&str]) = match served {
+            Served::Example => (&programs.example, &["--listen", "127.0.0.1:0"]),
+            Served::WithoutStack => (&programs.without_stack, &[]),
+        };
+        // It ends with this process, however that ends.
+        let mut child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .arg(program)
+            .arg("--data-dir")
+            .arg(data)
+            .args(options)
+            .env("TOKIO_WORKER_THREADS", "1")
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()?;
-        let mut port = String::new();
-        let output = child.stdout.take().ok_or("the server has no output")?;
-        BufReader::new(output).read_line(&mut port)?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.trim().parse()?));
-        Ok(Self { child, address })
+        match listening_address(&mut child) {
+            Ok(address) => Ok(Self { child, address }),
+            Err(error) => {
+                // It may have ended already.
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error)
+            }
+        }
     }
 
     pub(crate) fn process(&self) -> Process {
@@ -52,6 +123,21 @@ impl Server {
     }
 }
 
+/// What it prints when it is ready.
+fn listening_address(child: &mut Child) -> Result<SocketAddr, Failure> {
+    let output = child.stdout.take().ok_or("the server has no output")?;
+    let mut lines = BufReader::new(output).lines();
+    let address = loop {
+        let line = lines.next().ok_or("the server ended before it was ready")??;
+        if let Some(address) = line.strip_prefix("listening on http://") {
+            break address.parse()?;
+        }
+    };
+    // It goes on to say what to try, and must be able to.
+    thread::spawn(move || lines.for_each(drop));
+    Ok(address)
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // It ends with this process in any case; all that can fail here is that it has ended already.
@@ -67,9 +153,9 @@ pub(crate) struct Connection {
     buffer: Vec<u8>,
 }
 
-/// The bytes of a browser's GET of `/`.
+/// The bytes of a browser's GET of `/about`.
 pub(crate) fn request_bytes(host: &str) -> Vec<u8> {
-    let mut text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n");
+    let mut text = format!("GET /about HTTP/1.1\r\nHost: {host}\r\n");
     for (name, value) in BROWSER_HEADERS {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -194,6 +280,21 @@ mod tests {
     }
 
     #[test]
+    fn a_program_is_found_in_what_cargo_says() {
+        let messages = concat!(
+            r#"{"reason":"compiler-artifact","target":{"name":"example-server","kind":["lib"]},"executable":null}"#,
+            "\n",
+            r#"{"reason":"compiler-artifact","target":{"name":"example-server","kind":["bin"]},"executable":"/t/example-server"}"#,
+            "\nnot JSON\n",
+        );
+        assert_eq!(
+            executable(messages, "example-server"),
+            Some("/t/example-server".into())
+        );
+        assert_eq!(executable(messages, "without-stack"), None);
+    }
+
+    #[test]
     fn only_200_counts_as_an_answer() {
         assert!(is_complete(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").is_err());
         assert!(is_complete(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
@@ -202,7 +303,7 @@ mod tests {
     #[test]
     fn the_request_is_what_is_counted_elsewhere() {
         let text = String::from_utf8(request_bytes("acme.localhost:8000")).unwrap();
-        assert!(text.starts_with("GET / HTTP/1.1\r\nHost: acme.localhost:8000\r\n"));
+        assert!(text.starts_with("GET /about HTTP/1.1\r\nHost: acme.localhost:8000\r\n"));
         assert!(text.ends_with("\r\n\r\n"));
         assert_eq!(text.lines().count(), 2 + BROWSER_HEADERS.len() + 1);
     }

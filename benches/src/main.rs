@@ -21,8 +21,8 @@
 //! **Memory** is the growth of `VmRSS` in a fresh process, over a store that makes its tenants up while they are
 //! listed and holds none.
 //!
-//! **Load** is paired: the same router with and without the stack, each a process of one thread behind `axum::serve`,
-//! in turn and in changing order. Reported are the median of the pairs' ratios and its interval by bootstrap, and
+//! **Load** is paired: the example server, and the same routes served the same way without the stack, both built in
+//! release mode, each a process of one worker thread, in turn and in changing order. Reported are the median of the pairs' ratios and its interval by bootstrap, and
 //! beside it the same for two processes without the stack: what differs there is noise. CPU time is the scheduler's
 //! own (`/proc/<pid>/task/*/schedstat`), kernel included. On a machine that does other work, neither time shows a few
 //! per cent: read the interval, and rather the instructions. Response times are the best of three runs, for other work
@@ -42,7 +42,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
-use crate::{report::Report, rows::Extent, serve::Served};
+use crate::{report::Report, rows::Extent};
 
 mod callgrind;
 mod load;
@@ -52,7 +52,6 @@ mod request;
 mod rows;
 mod scale;
 mod scenario;
-mod serve;
 mod statistics;
 mod stores;
 
@@ -99,8 +98,6 @@ enum Command {
     },
     #[command(hide = true)]
     HangUps { clients: usize },
-    #[command(hide = true)]
-    Serve { what: Served },
 }
 
 fn main() -> ExitCode {
@@ -125,7 +122,6 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Memory { tenants, domains } => scale::memory(tenants, domains)?,
         Command::Flood { hosts, finds_only } => scale::flood(hosts, finds_only)?,
         Command::HangUps { clients } => scale::hang_ups(clients)?,
-        Command::Serve { what } => serve::serve(what)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -140,7 +136,7 @@ fn measure(extent: Extent, folder: &Path) -> Result<ExitCode, Failure> {
     let mut report = Report::default();
     rows::requests::measure(&mut report, folder)?;
     rows::scale::measure(&mut report, extent)?;
-    rows::served::measure(&mut report, extent)?;
+    rows::served::measure(&mut report, extent, folder)?;
 
     println!("{}", report.table());
     let path = folder.join("report.json");

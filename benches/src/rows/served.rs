@@ -1,11 +1,12 @@
-//! The stack behind real sockets: paired runs against the router alone, and response times.
+//! The example server behind real sockets: paired runs against its routes without the stack, and response times.
+
+use std::{fs, path::Path};
 
 use super::Extent;
 use crate::{
     Failure,
-    load::{Connection, Round, Server, latencies, request_bytes, round},
+    load::{Connection, Programs, Round, Served, Server, latencies, request_bytes, round},
     report::{Report, Row, number},
-    serve::Served,
     statistics::{Estimate, bootstrap_median, median, percentile},
 };
 
@@ -13,9 +14,21 @@ const CONNECTIONS: usize = 8;
 const EACH: usize = 250;
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
-pub(crate) fn measure(report: &mut Report, extent: Extent) -> Result<(), Failure> {
-    paired(report, if extent == Extent::Full { 400 } else { 60 })?;
-    targets(report, extent)
+pub(crate) fn measure(report: &mut Report, extent: Extent, folder: &Path) -> Result<(), Failure> {
+    let data = folder.join("served");
+    // Of a run that was cut short.
+    if data.exists() {
+        fs::remove_dir_all(&data)?;
+    }
+    let programs = Programs::build()?;
+    paired(
+        report,
+        if extent == Extent::Full { 400 } else { 60 },
+        &programs,
+        &data,
+    )?;
+    targets(report, extent, &programs, &data)?;
+    Ok(fs::remove_dir_all(&data)?)
 }
 
 /// A server with its connections.
@@ -26,8 +39,8 @@ struct Side {
 }
 
 impl Side {
-    fn start(served: Served) -> Result<Self, Failure> {
-        let server = Server::start(served)?;
+    fn start(programs: &Programs, served: Served, data: &Path) -> Result<Self, Failure> {
+        let server = Server::start(programs, served, data)?;
         let connections = (0..CONNECTIONS)
             .map(|_| server.connect())
             .collect::<Result<_, _>>()?;
@@ -44,12 +57,12 @@ impl Side {
 }
 
 /// Rounds of the three servers in turn, in an order that changes, so that what drifts meets all alike.
-fn paired(report: &mut Report, pairs: usize) -> Result<(), Failure> {
+fn paired(report: &mut Report, pairs: usize, programs: &Programs, data: &Path) -> Result<(), Failure> {
     let request = request_bytes("acme.localhost");
     let mut sides = [
-        Side::start(Served::Bare)?,
-        Side::start(Served::Stack)?,
-        Side::start(Served::Bare)?,
+        Side::start(programs, Served::WithoutStack, &data.join("without"))?,
+        Side::start(programs, Served::Example, &data.join("with"))?,
+        Side::start(programs, Served::WithoutStack, &data.join("without-again"))?,
     ];
     for side in &mut sides {
         side.round(&request)?;
@@ -70,7 +83,7 @@ fn paired(report: &mut Report, pairs: usize) -> Result<(), Failure> {
     }
     let [bare, stack, again] = sides.map(|side| side.rounds);
     let wall = |round: &Round| round.wall.as_secs_f64();
-    let section = "served, paired with the router alone";
+    let section = "the example server, paired with its routes without the stack";
     let cpu = compare(&stack, &bare, Round::cpu_per_request);
     let same = compare(&again, &bare, Round::cpu_per_request);
     report.add(
@@ -113,16 +126,16 @@ fn microseconds(name: &str, rounds: &[Round]) -> Row {
 }
 
 /// What the server must do whatever the machine: the targets of the project this one grew from.
-fn targets(report: &mut Report, extent: Extent) -> Result<(), Failure> {
+fn targets(report: &mut Report, extent: Extent, programs: &Programs, data: &Path) -> Result<(), Failure> {
     let count = if extent == Extent::Full { 50_000 } else { 10_000 };
-    let mut side = Side::start(Served::Stack)?;
+    let mut side = Side::start(programs, Served::Example, &data.join("targets"))?;
     let acme = request_bytes("acme.localhost");
     let globex = request_bytes("globex.localhost");
     let connection = side.connections.first_mut().ok_or("no connection")?;
     latencies(connection, &[&acme, &globex], 2_000)?;
     let one = best_response_times(connection, &[&acme], count)?;
     let two = best_response_times(connection, &[&acme, &globex], count)?;
-    let section = "served, targets";
+    let section = "the example server, targets";
     let best = format!("best of {REPEATED} runs of {}", number(count as f64));
     report.add(
         section,

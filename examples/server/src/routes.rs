@@ -25,6 +25,11 @@ pub fn app(tenancy: &Tenancy, notes: Notes) -> TenancyApp {
         .build()
 }
 
+/// The routes of tenants by themselves. Those that need to know the tenant answer 500; `/about` answers as for acme.
+pub fn without_stack(notes: Notes) -> Router {
+    tenant_routes(notes).route("/about", get(|| async { about_page(Some("acme")) }))
+}
+
 fn tenant_routes(notes: Notes) -> Router {
     Router::new()
         .route("/", get(home))
@@ -93,10 +98,14 @@ async fn landing_page(_: Central) -> Html<&'static str> {
 }
 
 async fn about(tenant: Option<Tenant>) -> Json<Value> {
+    about_page(tenant.as_ref().map(|tenant| tenant.id().as_str()))
+}
+
+fn about_page(tenant: Option<&str>) -> Json<Value> {
     Json(json!({
         "software": "the example server of tenancy",
         "version": env!("CARGO_PKG_VERSION"),
-        "tenant": tenant.map(|tenant| tenant.id().to_string()),
+        "tenant": tenant,
     }))
 }
 

@@ -1,0 +1,34 @@
+//! The example's routes without tenancy, for `tenancy-bench`, which measures what the stack adds to them.
+//!
+//! Only `/about` answers as in the example server: it is the route whose handler needs no tenant. Listens on a free port
+//! and prints it.
+
+use std::{
+    error::Error,
+    io::{self, Write},
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use clap::Parser;
+use example_server::{notes::Notes, routes};
+use tokio::net::TcpListener;
+
+#[derive(Parser)]
+struct Options {
+    /// Where the notes are kept
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    std::fs::create_dir_all(&options.data_dir)?;
+    let notes = Notes::open(&options.data_dir.join("notes.sqlite")).await?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?)?;
+    let app = routes::without_stack(notes).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, app).await?;
+    Ok(())
+}
