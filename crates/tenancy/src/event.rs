@@ -50,6 +50,16 @@ pub enum Event {
         /// Why.
         reason: RejectionReason,
     },
+    /// A stage that only observes would have refused a request; see [`rollout`](crate::rollout).
+    WouldRefuse {
+        /// Why.
+        reason: RejectionReason,
+    },
+    /// The application's own way of finding the tenant led to another one; see [`rollout`](crate::rollout).
+    LegacyDisagrees {
+        /// The tenant that the stack found, if any.
+        tenant: Option<Tenant>,
+    },
     /// Code of this tenant begins to run: a request, a `run`, a carried task.
     ScopeEntered {
         /// The tenant.

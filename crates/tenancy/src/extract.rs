@@ -91,7 +91,14 @@ impl IntoResponse for ExtractRejection {
 fn resolution<'a>(parts: &'a Parts, extractor: &'static str) -> Result<&'a Resolution, ExtractRejection> {
     note_route(&parts.extensions);
     let resolution = parts.extensions.get::<Resolution>();
-    resolution.ok_or_else(|| ExtractRejection::missing_layer(extractor))
+    let resolution = resolution.ok_or_else(|| ExtractRejection::missing_layer(extractor))?;
+    match resolution.would_refuse() {
+        None => Ok(resolution),
+        // A stage that only observes let the request through. What asks for the tenant stays closed.
+        Some(rejection) => Err(ExtractRejection {
+            rejection: rejection.clone(),
+        }),
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Tenant {

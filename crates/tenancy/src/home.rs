@@ -11,6 +11,7 @@ use tenancy_core::Clock;
 use crate::{
     event::{Event, TenancyListener},
     gate::BypassSettings,
+    rollout::Rollout,
 };
 
 pub(crate) struct Home {
@@ -19,6 +20,7 @@ pub(crate) struct Home {
     pub(crate) bypass: BypassSettings,
     /// Of the chain, by position: a resolution says which one with a byte.
     pub(crate) identifiers: Box<[Arc<str>]>,
+    pub(crate) rollout: Rollout,
 }
 
 impl Home {

@@ -61,6 +61,7 @@ mod home;
 mod limit;
 pub mod rejection;
 pub mod resolve;
+pub mod rollout;
 pub mod routes;
 pub mod scope;
 pub mod stack;

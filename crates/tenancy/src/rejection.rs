@@ -35,6 +35,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use axum::body::Body;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
+use crate::resolve::Refusal;
+
 /// Why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -72,6 +74,25 @@ pub enum RejectionReason {
 }
 
 impl RejectionReason {
+    /// All reasons.
+    pub(crate) const ALL: [Self; 15] = [
+        Self::BadHost,
+        Self::InvalidIdentifier,
+        Self::IdentifiersDisagree,
+        Self::UnknownTenant,
+        Self::DeletedTenant,
+        Self::SuspendedTenant,
+        Self::PendingTenant,
+        Self::StoreUnavailable,
+        Self::OverBudget,
+        Self::ConnectRefused,
+        Self::PeerUnknown,
+        Self::BodyTooLarge,
+        Self::DeadlinePassed,
+        Self::Panicked,
+        Self::MisbuiltStack,
+    ];
+
     /// A short name for logs and metrics, such as `unknown_tenant`. The set is fixed and small.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -150,6 +171,16 @@ impl Rejection {
         rejection
     }
 
+    /// What would have been a rejection. The log says so, under the same reference.
+    pub(crate) fn observed(reason: RejectionReason, detail: &dyn fmt::Display) -> Self {
+        let rejection = Self::quiet(reason);
+        let reference = rejection.reference();
+        tracing::info!(
+            target: "tenancy::rejection", reference, reason = reason.as_str(), %detail, "request would be refused"
+        );
+        rejection
+    }
+
     fn quiet(reason: RejectionReason) -> Self {
         let retry_after = match reason {
             RejectionReason::StoreUnavailable | RejectionReason::OverBudget => Some(Duration::from_secs(1)),
@@ -164,13 +195,10 @@ impl Rejection {
         }
     }
 
-    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
-        self.status = status;
-        self
-    }
-
-    pub(crate) fn with_retry_after(mut self, retry_after: Duration) -> Self {
-        self.retry_after = Some(retry_after);
+    /// With what the refusal says otherwise than its reason does.
+    pub(crate) fn with(mut self, refusal: &Refusal) -> Self {
+        self.status = refusal.status.unwrap_or(self.status);
+        self.retry_after = refusal.retry_after.or(self.retry_after);
         self
     }
 
@@ -263,6 +291,18 @@ mod tests {
         assert!(!mask(RejectionReason::UnknownTenant).contains("acme"));
         assert!(mask(RejectionReason::UnknownTenant).contains("no-store"));
         assert!(mask(RejectionReason::StoreUnavailable).contains("retry-after"));
+    }
+
+    #[test]
+    fn reasons_stand_at_their_own_number_and_have_names_of_their_own() {
+        let names: std::collections::HashSet<&str> = RejectionReason::ALL
+            .iter()
+            .map(|reason| reason.as_str())
+            .collect();
+        assert_eq!(names.len(), RejectionReason::ALL.len());
+        for (at, reason) in RejectionReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, at);
+        }
     }
 
     #[test]

@@ -77,6 +77,7 @@ use axum::{
     routing::future::RouteFuture,
 };
 use http::{Request, Response};
+use tower::ServiceExt as _;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -84,7 +85,7 @@ use crate::{
     rejection::{Rejection, RejectionReason, respond},
     resolve::Resolution,
     scope::with_current,
-    stack::{Tenancy, TenancyFuture, TenancyService},
+    stack::{Stage, Tenancy, TenancyFuture, TenancyService},
 };
 
 /// Routers on their way into the stack. Made by [`Tenancy::routes`].
@@ -132,6 +133,22 @@ impl Routes {
     pub fn universal(mut self, router: Router) -> Self {
         self.universal = self.universal.merge(router);
         self
+    }
+
+    /// One router of tenants. Central requests have none, but while the resolve stage only observes, they get it too.
+    pub(crate) fn all_tenant(self, router: Router) -> TenancyApp {
+        let rollout = self.tenancy.rollout().clone();
+        let observed = router.clone();
+        let central = move |request: Request<Body>| {
+            let router = if rollout.observes(Stage::Resolve) {
+                observed.clone()
+            } else {
+                Router::new()
+            };
+            router.oneshot(request)
+        };
+        let central = Router::new().fallback_service(tower::service_fn(central));
+        self.tenant(router).central(central).build()
     }
 
     /// Merges the routers and puts the stack around them.

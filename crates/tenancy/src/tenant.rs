@@ -200,6 +200,13 @@ impl Tenant {
         &self.block.home
     }
 
+    /// Compares with the id by which the application finds the tenant today: counts, and logs a disagreement. Returns
+    /// whether they agree. See [`rollout`](crate::rollout).
+    pub fn compare(&self, legacy_id: impl AsRef<str>) -> bool {
+        let rollout = &self.home().rollout;
+        rollout.compare_tenants(Some(self), Some(legacy_id.as_ref()))
+    }
+
     /// The tenant's id.
     pub fn id(&self) -> &TenantId {
         &self.block.id
@@ -339,8 +346,10 @@ pub(crate) mod tests {
     use crate::gate::BypassSettings;
 
     pub(crate) fn home() -> Arc<Home> {
+        let clock: Arc<dyn tenancy_core::Clock> = Arc::new(SystemClock::new());
         Arc::new(Home {
-            clock: Arc::new(SystemClock::new()),
+            rollout: crate::rollout::Rollout::new([], Arc::clone(&clock), None),
+            clock,
             listener: None,
             bypass: BypassSettings::default(),
             identifiers: Box::default(),

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, ops::Range, sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::OriginalUri};
-use http::{Extensions, HeaderValue, Method, Request, Uri, header};
+use http::{Extensions, HeaderValue, Method, Request, StatusCode, Uri, header};
 use tenancy_core::{Host, Identification, Identified, Identify, KeyKind, RequestHead, TenantKey};
 
 use super::{
@@ -11,7 +11,12 @@ use super::{
     identify::{Chain, ConflictPolicy, name_without_port},
     lookup::{CouldNotTell, Lookup, Now, Source},
 };
-use crate::{Tenant, rejection::RejectionReason};
+use crate::{
+    Tenant,
+    home::Home,
+    rejection::{Rejection, RejectionReason},
+    stack::Stage,
+};
 
 pub(crate) struct Resolver {
     pub(crate) lookup: Arc<Lookup>,
@@ -75,6 +80,8 @@ pub(crate) fn room_for_extensions() -> Extensions {
 #[derive(Clone, Debug)]
 pub struct Resolution {
     side: Side,
+    /// What a stage that only observes would have answered.
+    would_refuse: Option<Box<Rejection>>,
 }
 
 #[derive(Clone, Debug)]
@@ -87,14 +94,46 @@ enum Side {
         source: Source,
     },
     Central,
+    /// Only where the resolve stage observes.
+    Nobody,
 }
 
 impl Resolution {
+    fn of(side: Side) -> Self {
+        Self {
+            side,
+            would_refuse: None,
+        }
+    }
+
+    /// Of a request that was let through though nobody was found.
+    pub(crate) fn nobody(would_refuse: Rejection) -> Self {
+        Self {
+            side: Side::Nobody,
+            would_refuse: Some(Box::new(would_refuse)),
+        }
+    }
+
+    pub(crate) fn set_would_refuse(&mut self, rejection: Rejection) {
+        self.would_refuse = Some(Box::new(rejection));
+    }
+
+    /// What a stage that only observes would have answered; extractors answer with it. See
+    /// [`rollout`](crate::rollout).
+    pub fn would_refuse(&self) -> Option<&Rejection> {
+        self.would_refuse.as_deref()
+    }
+
+    /// Whether neither a tenant nor a central host was found.
+    pub(crate) fn is_nobody(&self) -> bool {
+        matches!(self.side, Side::Nobody)
+    }
+
     /// The tenant; `None` for central requests.
     pub fn tenant(&self) -> Option<&Tenant> {
         match &self.side {
             Side::Tenant { tenant, .. } => Some(tenant),
-            Side::Central => None,
+            Side::Central | Side::Nobody => None,
         }
     }
 
@@ -109,7 +148,7 @@ impl Resolution {
             Side::Tenant {
                 tenant, identifier, ..
             } => tenant.home().identifier_name(*identifier),
-            Side::Central => None,
+            Side::Central | Side::Nobody => None,
         }
     }
 
@@ -117,7 +156,7 @@ impl Resolution {
     pub fn key_kind(&self) -> Option<KeyKind> {
         match &self.side {
             Side::Tenant { key_kind, .. } => Some(*key_kind),
-            Side::Central => None,
+            Side::Central | Side::Nobody => None,
         }
     }
 
@@ -125,7 +164,7 @@ impl Resolution {
     pub fn source(&self) -> Option<Source> {
         match &self.side {
             Side::Tenant { source, .. } => Some(*source),
-            Side::Central => None,
+            Side::Central | Side::Nobody => None,
         }
     }
 }
@@ -143,12 +182,31 @@ struct Edits {
     remove_forwarding: bool,
 }
 
-/// Why a request was not resolved.
+impl Edits {
+    #[inline]
+    fn any(&self) -> bool {
+        self.remove_forwarding || self.strip.is_some()
+    }
+
+    fn make(self, request: &mut Request<Body>, resolver: &Resolver) -> Result<(), Refusal> {
+        if self.remove_forwarding {
+            authority::remove_unbelieved(request.headers_mut(), resolver.proxies.is_some());
+        }
+        match self.strip {
+            Some(bytes) => strip_path(request, bytes),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a request is refused.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) reason: RejectionReason,
     pub(crate) detail: Cow<'static, str>,
     pub(crate) retry_after: Option<Duration>,
+    /// Unless it is the reason's own.
+    pub(crate) status: Option<StatusCode>,
 }
 
 impl Refusal {
@@ -157,6 +215,7 @@ impl Refusal {
             reason,
             detail: detail.into(),
             retry_after: None,
+            status: None,
         }
     }
 
@@ -184,6 +243,7 @@ impl From<CouldNotTell> for Refusal {
             },
             detail: error.to_string().into(),
             retry_after: Some(error.retry_after),
+            status: None,
         }
     }
 }
@@ -226,14 +286,12 @@ impl Candidate {
     }
 
     fn into_resolution(self) -> Resolution {
-        Resolution {
-            side: Side::Tenant {
-                tenant: self.tenant,
-                identifier: self.identifier,
-                key_kind: self.key_kind,
-                source: self.source,
-            },
-        }
+        Resolution::of(Side::Tenant {
+            tenant: self.tenant,
+            identifier: self.identifier,
+            key_kind: self.key_kind,
+            source: self.source,
+        })
     }
 }
 
@@ -310,14 +368,12 @@ impl Resolver {
         let (key_kind, value) = shortcut.key(name)?;
         let tenant = self.lookup.find_raw(key_kind, value)?;
         Some(Found {
-            resolution: Resolution {
-                side: Side::Tenant {
-                    tenant,
-                    identifier: 0,
-                    key_kind,
-                    source: Source::Snapshot,
-                },
-            },
+            resolution: Resolution::of(Side::Tenant {
+                tenant,
+                identifier: 0,
+                key_kind,
+                source: Source::Snapshot,
+            }),
             edits: Edits {
                 strip: None,
                 remove_forwarding: authority::any_speaks_for_a_proxy(headers),
@@ -343,7 +399,7 @@ impl Resolver {
                 edits,
             }),
             Ok(Identity::Nobody) if central => Outcome::Found(Found {
-                resolution: Resolution { side: Side::Central },
+                resolution: Resolution::of(Side::Central),
                 edits,
             }),
             Ok(Identity::Nobody) => Outcome::Refused(Refusal::new(
@@ -548,12 +604,14 @@ fn agree(decided: Option<Candidate>, candidate: Candidate) -> Result<Candidate, 
 
 impl Found {
     /// Leaves in the request what the inner service may see, and the resolution.
-    pub(crate) fn apply(self, request: &mut Request<Body>, resolver: &Resolver) -> Result<(), Refusal> {
-        if self.edits.remove_forwarding {
-            authority::remove_unbelieved(request.headers_mut(), resolver.proxies.is_some());
-        }
-        if let Some(bytes) = self.edits.strip {
-            strip_path(request, bytes)?;
+    pub(crate) fn apply(
+        self,
+        request: &mut Request<Body>,
+        resolver: &Resolver,
+        home: &Home,
+    ) -> Result<(), Refusal> {
+        if self.edits.any() && !home.rollout.observes(Stage::Resolve) {
+            self.edits.make(request, resolver)?;
         }
         let extensions = request.extensions_mut();
         if extensions.is_empty() {

@@ -20,6 +20,7 @@ use crate::{
     home::Home,
     rejection::{Rejection, RejectionResponder},
     resolve::{CentralHosts, Chain, Lookup, ResolveSettings, Resolver, TrustedProxies, room_for_extensions},
+    rollout::Rollout,
     store::ErasedStore,
 };
 
@@ -42,6 +43,7 @@ pub struct TenancyBuilder {
     clock: Option<Arc<dyn Clock>>,
     always_https: bool,
     track_routes: bool,
+    observing: Vec<Stage>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,6 +80,7 @@ impl TenancyBuilder {
             clock: None,
             always_https: false,
             track_routes: false,
+            observing: Vec::new(),
         }
     }
 
@@ -227,6 +230,20 @@ impl TenancyBuilder {
         self
     }
 
+    /// Makes every stage count and log what it would refuse, and refuse nothing: the first step into an application that
+    /// runs. See [`rollout`](crate::rollout). Default: every stage refuses.
+    #[must_use]
+    pub fn observe(self) -> Self {
+        self.observe_stages(Stage::ALL)
+    }
+
+    /// As [`observe`](Self::observe), for some stages.
+    #[must_use]
+    pub fn observe_stages(mut self, stages: impl IntoIterator<Item = Stage>) -> Self {
+        self.observing.extend(stages);
+        self
+    }
+
     /// Builds the stack. Starts to follow the store if a tokio runtime is there; else the first request does.
     ///
     /// # Errors
@@ -267,8 +284,10 @@ impl TenancyBuilder {
     }
 
     fn assemble(self, central_hosts: Vec<Box<str>>) -> Tenancy {
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let home = Arc::new(Home {
-            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            rollout: Rollout::new(self.observing, Arc::clone(&clock), self.listener.clone()),
+            clock,
             listener: self.listener,
             bypass: self.bypass,
             identifiers: self

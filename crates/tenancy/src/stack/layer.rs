@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tenancy_core::SystemClock;
+use tenancy_core::{Clock, SystemClock};
 use tower_layer::Layer;
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     gate::{BypassSettings, GlobalMaintenance},
     home::Home,
+    rollout::Rollout,
 };
 
 /// One stage as a tower layer that works alone, around any service of requests, in a `ServiceBuilder`.
@@ -50,8 +51,10 @@ impl StageLayer {
     }
 
     fn alone(phase: Phase) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let home = Home {
-            clock: Arc::new(SystemClock::new()),
+            rollout: Rollout::new([], Arc::clone(&clock), None),
+            clock,
             listener: None,
             bypass: BypassSettings::default(),
             identifiers: Box::default(),

@@ -1,6 +1,7 @@
 //! What each stage does to a request that passes.
 
 use std::{
+    borrow::Cow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
@@ -13,6 +14,7 @@ use axum::{
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::Limited;
 
+use super::order::Stage;
 use crate::{
     event::Event,
     gate::{GatePolicy, GlobalMaintenance, MaintenanceDecision, MaintenanceRequest, Subject},
@@ -71,6 +73,7 @@ pub(crate) enum Step {
     /// The catch begins: the stages after this one run inside of it.
     Catch,
     Answer(Box<Response<Body>>),
+    Refuse(Box<Refusal>),
     Ask(Arc<Resolver>, Box<Pending>),
 }
 
@@ -78,18 +81,44 @@ impl Step {
     fn answer(response: Response<Body>) -> Self {
         Self::Answer(Box::new(response))
     }
+
+    fn refuse(reason: RejectionReason, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::Refuse(Box::new(Refusal::new(reason, detail)))
+    }
 }
 
 impl SegmentShared {
-    pub(crate) fn refuse(&self, refusal: &Refusal) -> Response<Body> {
-        self.home.emit(|| Event::ResolutionFailed {
-            reason: refusal.reason,
-        });
-        let mut rejection = Rejection::new(refusal.reason, &refusal.detail);
-        if let Some(retry_after) = refusal.retry_after {
-            rejection = rejection.with_retry_after(retry_after);
+    /// What becomes of a refusal: an answer, or, where the stage only observes, nothing but a note.
+    pub(crate) fn refuse(
+        &self,
+        refusal: &Refusal,
+        stage: Stage,
+        request: &mut Request<Body>,
+    ) -> Option<Box<Response<Body>>> {
+        if stage == Stage::Resolve {
+            self.home.emit(|| Event::ResolutionFailed {
+                reason: refusal.reason,
+            });
         }
-        self.respond(rejection)
+        if self.home.rollout.observes(stage) {
+            self.observe(refusal, request);
+            return None;
+        }
+        let rejection = Rejection::new(refusal.reason, &refusal.detail);
+        Some(Box::new(self.respond(rejection.with(refusal))))
+    }
+
+    /// The first refusal is kept: it is what the client would have got.
+    fn observe(&self, refusal: &Refusal, request: &mut Request<Body>) {
+        self.home.rollout.count(refusal.reason);
+        let rejection = Rejection::observed(refusal.reason, &refusal.detail).with(refusal);
+        match request.extensions_mut().get_mut::<Resolution>() {
+            Some(resolution) if resolution.would_refuse().is_some() => {}
+            Some(resolution) => resolution.set_would_refuse(rejection),
+            None => {
+                request.extensions_mut().insert(Resolution::nobody(rejection));
+            }
+        }
     }
 
     pub(crate) fn respond(&self, rejection: Rejection) -> Response<Body> {
@@ -126,8 +155,8 @@ impl SegmentShared {
             }
             None => Scope::Central,
         };
-        if let Err(refusal) = found.apply(request, resolver) {
-            return Step::answer(self.refuse(&refusal));
+        if let Err(refusal) = found.apply(request, resolver, &self.home) {
+            return Step::Refuse(Box::new(refusal));
         }
         passage.slot = Slot::new(scope, Some(&self.home));
         if let Some(vary) = &resolver.vary {
@@ -138,6 +167,20 @@ impl SegmentShared {
 }
 
 impl Phase {
+    /// Whose refusals these are. `None` for what is no stage of the order.
+    pub(crate) fn stage(&self) -> Option<Stage> {
+        Some(match self {
+            Self::PanicCatch => Stage::PanicCatch,
+            Self::Maintenance(_) => Stage::Maintenance,
+            Self::Resolve(_) => Stage::Resolve,
+            Self::Gate(_) => Stage::Gate,
+            Self::BodyLimit(_) => Stage::BodyLimit,
+            Self::Deadline(_) => Stage::Deadline,
+            Self::CacheScope => Stage::CacheScope,
+            Self::Reopen { .. } => return None,
+        })
+    }
+
     /// Does what can be done without waiting.
     pub(crate) fn run(
         &self,
@@ -146,6 +189,7 @@ impl Phase {
         passage: &mut Passage,
     ) -> Step {
         match self {
+            Self::PanicCatch if shared.home.rollout.observes(Stage::PanicCatch) => Step::Next,
             Self::PanicCatch => {
                 passage.catches_panics = true;
                 Step::Catch
@@ -153,7 +197,7 @@ impl Phase {
             Self::Maintenance(switch) => run_maintenance(switch, shared, request),
             Self::Resolve(resolver) => match resolver.resolve(request) {
                 Outcome::Found(found) => shared.enter(found, resolver, request, passage),
-                Outcome::Refused(refusal) => Step::answer(shared.refuse(&refusal)),
+                Outcome::Refused(refusal) => Step::Refuse(Box::new(refusal)),
                 Outcome::Ask(pending) => Step::Ask(Arc::clone(resolver), Box::new(pending)),
             },
             Self::Gate(policy) => run_gate(*policy, shared, request, passage),
@@ -162,7 +206,7 @@ impl Phase {
                 passage.deadline = Some(*after);
                 Step::Next
             }
-            Self::CacheScope => run_cache_scope(shared, passage),
+            Self::CacheScope => run_cache_scope(request, passage),
             Self::Reopen { cache_scope } => {
                 reopen(*cache_scope, shared, request, passage);
                 Step::Next
@@ -173,6 +217,10 @@ impl Phase {
 
 fn run_maintenance(switch: &GlobalMaintenance, shared: &SegmentShared, request: &Request<Body>) -> Step {
     if !switch.is_enabled() {
+        return Step::Next;
+    }
+    if shared.home.rollout.observes(Stage::Maintenance) {
+        shared.home.rollout.count_held_by_maintenance();
         return Step::Next;
     }
     let authority = authority_of(request, shared.proxies.as_ref());
@@ -208,7 +256,7 @@ fn run_gate(policy: GatePolicy, shared: &SegmentShared, request: &Request<Body>,
     let tenant = match found {
         Some(Some(tenant)) => tenant,
         Some(None) => return Step::Next,
-        None => return misbuilt(shared, "the gate stage needs the resolve stage outside of it"),
+        None => return misbuilt("the gate stage needs the resolve stage outside of it"),
     };
     let state = tenant.gate_state();
     if state == GateState::Open {
@@ -219,6 +267,10 @@ fn run_gate(policy: GatePolicy, shared: &SegmentShared, request: &Request<Body>,
             // Switched off between the two looks.
             return Step::Next;
         };
+        if shared.home.rollout.observes(Stage::Gate) {
+            shared.home.rollout.count_held_by_maintenance();
+            return Step::Next;
+        }
         let subject = Subject::Tenant {
             id: tenant.id(),
             incarnation: tenant.incarnation(),
@@ -234,20 +286,25 @@ fn run_gate(policy: GatePolicy, shared: &SegmentShared, request: &Request<Body>,
         None => Step::Next,
         Some((reason, status)) => {
             let detail = format!("tenant {tenant} is {}", state.as_str());
-            Step::answer(shared.respond(Rejection::new(reason, &detail).with_status(status)))
+            Step::Refuse(Box::new(Refusal {
+                status: Some(status),
+                ..Refusal::new(reason, detail)
+            }))
         }
     }
 }
 
-fn run_cache_scope(shared: &SegmentShared, passage: &mut Passage) -> Step {
-    if open_cache_scope(passage) {
+fn run_cache_scope(request: &Request<Body>, passage: &mut Passage) -> Step {
+    if open_cache_scope(passage) || is_nobody(request) {
         Step::Next
     } else {
-        misbuilt(
-            shared,
-            "the cache_scope stage needs the resolve stage outside of it",
-        )
+        misbuilt("the cache_scope stage needs the resolve stage outside of it")
     }
+}
+
+fn is_nobody(request: &Request<Body>) -> bool {
+    let resolution = request.extensions().get::<Resolution>();
+    resolution.is_some_and(Resolution::is_nobody)
 }
 
 fn open_cache_scope(passage: &mut Passage) -> bool {
@@ -259,8 +316,8 @@ fn open_cache_scope(passage: &mut Passage) -> bool {
     with_current(|current| current.map(|current| current.cache_scope = true)).is_some()
 }
 
-fn misbuilt(shared: &SegmentShared, detail: &'static str) -> Step {
-    Step::answer(shared.respond(Rejection::new(RejectionReason::MisbuiltStack, &detail)))
+fn misbuilt(detail: &'static str) -> Step {
+    Step::refuse(RejectionReason::MisbuiltStack, detail)
 }
 
 /// Refuses by `Content-Length` at once, and by count what comes without one.
@@ -274,7 +331,10 @@ fn run_body_limit(limit: u64, shared: &SegmentShared, request: &mut Request<Body
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.unwrap_or(0).max(hint.lower()) > limit {
         let detail = format!("the body is larger than {limit} bytes");
-        return Step::answer(shared.respond(Rejection::new(RejectionReason::BodyTooLarge, &detail)));
+        return Step::refuse(RejectionReason::BodyTooLarge, detail);
+    }
+    if shared.home.rollout.observes(Stage::BodyLimit) {
+        return Step::Next;
     }
     if hint.upper().is_none_or(|most| most > limit) {
         let body = std::mem::take(request.body_mut());
@@ -290,6 +350,9 @@ fn reopen(cache_scope: bool, shared: &SegmentShared, request: &Request<Body>, pa
     let Some(resolution) = request.extensions().get::<Resolution>() else {
         return;
     };
+    if resolution.is_nobody() {
+        return;
+    }
     let scope = resolution
         .tenant()
         .map_or(Scope::Central, |tenant| Scope::Tenant(tenant.clone()));

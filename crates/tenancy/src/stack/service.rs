@@ -18,9 +18,14 @@ use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower_service::Service;
 
-use super::phase::{Passage, Segment, Step};
+use super::{
+    order::Stage,
+    phase::{Passage, Segment, Step},
+};
 use crate::{
+    rejection::RejectionReason,
     resolve::{Found, Pending, Refusal, Resolver},
+    rollout::LONGEST_WAIT,
     scope::{ScopedBody, Slot},
 };
 
@@ -108,6 +113,12 @@ fn walk(segment: &Segment, request: &mut Request<Body>, passage: &mut Passage, f
             Step::Next => {}
             Step::Catch => return inside_catch(segment, || walk(segment, request, passage, next)),
             Step::Answer(response) => return Walked::Answered(response),
+            Step::Refuse(refusal) => {
+                let stage = phase.stage().unwrap_or(Stage::Resolve);
+                if let Some(response) = segment.shared.refuse(&refusal, stage, request) {
+                    return Walked::Answered(response);
+                }
+            }
             Step::Ask(resolver, pending) => {
                 return Walked::Asks(Box::new(Question {
                     resolver,
@@ -195,7 +206,7 @@ where
         Walked::Asks(question) => ResponseFuture {
             state: State::Waiting {
                 waiting: Some(Box::new(Waiting {
-                    asking: Box::pin(Arc::clone(&question.resolver).settle(*question.pending)),
+                    asking: ask(segment, &question.resolver, *question.pending),
                     resolver: question.resolver,
                     next: question.next,
                     request,
@@ -210,6 +221,21 @@ where
             segment: Some(Arc::clone(segment)),
         },
     }
+}
+
+fn ask(segment: &Segment, resolver: &Arc<Resolver>, pending: Pending) -> Asking {
+    let asking = Arc::clone(resolver).settle(pending);
+    if segment.shared.home.rollout.observes(Stage::Resolve) {
+        // The application is not to wait for a store that it can do without.
+        return Box::pin(async move {
+            let in_time = tokio::time::timeout(LONGEST_WAIT, asking).await;
+            in_time.unwrap_or_else(|_| {
+                let detail = "the store did not answer within the time that an observed request waits";
+                Err(Refusal::new(RejectionReason::StoreUnavailable, detail))
+            })
+        });
+    }
+    Box::pin(asking)
 }
 
 /// The service that was found ready; a clone that was not asked takes its place.
@@ -263,9 +289,11 @@ pin_project! {
     }
 }
 
+type Asking = Pin<Box<dyn Future<Output = Result<Found, Refusal>> + Send>>;
+
 /// A request that waits for the store, with all that is needed to go on.
 struct Waiting<S> {
-    asking: Pin<Box<dyn Future<Output = Result<Found, Refusal>> + Send>>,
+    asking: Asking,
     resolver: Arc<Resolver>,
     next: usize,
     request: Request<Body>,
@@ -361,12 +389,20 @@ where
             ..Passage::default()
         };
         let timer = this.timer.take();
-        let go = || match settled {
-            Err(refusal) => Walked::Answered(Box::new(segment.shared.refuse(&refusal))),
-            Ok(found) => match segment.shared.enter(found, &resolver, &mut request, &mut passage) {
-                Step::Answer(response) => Walked::Answered(response),
-                _ => walk(&segment, &mut request, &mut passage, next),
-            },
+        let go = || {
+            let refused = match settled {
+                Err(refusal) => Some(Box::new(refusal)),
+                Ok(found) => match segment.shared.enter(found, &resolver, &mut request, &mut passage) {
+                    Step::Refuse(refusal) => Some(refusal),
+                    _ => None,
+                },
+            };
+            let answer =
+                refused.and_then(|refusal| segment.shared.refuse(&refusal, Stage::Resolve, &mut request));
+            match answer {
+                Some(response) => Walked::Answered(response),
+                None => walk(&segment, &mut request, &mut passage, next),
+            }
         };
         let walked = if *this.catches_panics {
             inside_catch(&segment, go)
@@ -398,6 +434,11 @@ where
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
         if timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        if segment.shared.home.rollout.observes(Stage::Deadline) {
+            segment.shared.home.rollout.count(RejectionReason::DeadlinePassed);
+            *this.deadline = None;
             return Poll::Pending;
         }
         let mut response = segment.shared.deadline_passed(after);

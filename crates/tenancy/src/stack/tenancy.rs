@@ -22,6 +22,7 @@ use crate::{
     Tenant,
     gate::{GatePolicy, GlobalMaintenance},
     resolve::{Chain, Explanation, FirstLook, Resolver, Trust},
+    rollout::Rollout,
     routes::{Routes, TenancyApp},
     tenant::GateState,
 };
@@ -108,7 +109,7 @@ impl Tenancy {
     ///
     /// The router must have its state already (`with_state`). The result is a service that `axum::serve` takes.
     pub fn wrap(&self, router: Router) -> TenancyApp {
-        self.routes().tenant(router).build()
+        self.routes().all_tenant(router)
     }
 
     /// Puts the stack around separate routers for tenants, for central hosts and for both.
@@ -132,6 +133,11 @@ impl Tenancy {
     /// The switch of the maintenance stage.
     pub fn maintenance(&self) -> &GlobalMaintenance {
         &self.inner.parts.maintenance
+    }
+
+    /// Which stages only observe, what they have seen, and the switches.
+    pub fn rollout(&self) -> &Rollout {
+        &self.inner.parts.shared.home.rollout
     }
 
     /// Waits until the list of tenants is complete. Returns at once for stores that can not be watched.

@@ -13,6 +13,7 @@ mod gates;
 mod hosts;
 mod lookups;
 mod proofs;
+mod rollouts;
 mod routers;
 mod scopes;
 mod stacks;
