@@ -5,9 +5,12 @@
 //! * `Option<Tenant>` is for universal routes: `None` on central hosts only. A resolution that failed never gets as far.
 //! * [`Central`] on a tenant's request answers 404.
 //!
-//! None of them awaits or allocates.
+//! What they refuse is answered as the stages answer, by the application's own
+//! [`on_rejection`](crate::stack::TenancyBuilder::on_rejection) too, but for requests that no stack resolved.
+//!
+//! None of them awaits; they allocate only to refuse.
 
-use std::{convert::Infallible, fmt};
+use std::{convert::Infallible, fmt, sync::Arc};
 
 use axum::{
     body::Body,
@@ -18,6 +21,7 @@ use http::request::Parts;
 
 use crate::{
     Tenant,
+    home::Home,
     rejection::{Rejection, RejectionReason, respond},
     resolve::Resolution,
     routes::note_route,
@@ -41,6 +45,8 @@ impl fmt::Debug for Central {
 #[derive(Debug)]
 pub struct ExtractRejection {
     rejection: Rejection,
+    /// Whose answers they are; of a request that no stack resolved, nobody's.
+    home: Option<Arc<Home>>,
 }
 
 impl ExtractRejection {
@@ -56,20 +62,27 @@ impl ExtractRejection {
         );
         Self {
             rejection: Rejection::new(RejectionReason::MisbuiltStack, &detail),
+            home: None,
         }
     }
 
-    pub(crate) fn missing_stage(stage: &'static str) -> Self {
+    pub(crate) fn missing_stage(stage: &'static str, home: &Arc<Home>) -> Self {
         let detail =
             format!("the {stage} stage has not run for this request; it is disabled, or stands elsewhere");
-        Self {
-            rejection: Rejection::new(RejectionReason::MisbuiltStack, &detail),
-        }
+        Self::of(home, Rejection::new(RejectionReason::MisbuiltStack, &detail))
     }
 
-    fn wrong_side(detail: &'static str) -> Self {
+    fn wrong_side(resolution: &Resolution, detail: &'static str) -> Self {
+        Self::of(
+            resolution.home(),
+            Rejection::new(RejectionReason::UnknownTenant, &detail),
+        )
+    }
+
+    fn of(home: &Arc<Home>, rejection: Rejection) -> Self {
         Self {
-            rejection: Rejection::new(RejectionReason::UnknownTenant, &detail),
+            rejection,
+            home: Some(Arc::clone(home)),
         }
     }
 }
@@ -84,7 +97,8 @@ impl std::error::Error for ExtractRejection {}
 
 impl IntoResponse for ExtractRejection {
     fn into_response(self) -> Response<Body> {
-        respond(self.rejection, None)
+        let responder = self.home.as_ref().and_then(|home| home.responder.as_deref());
+        respond(self.rejection, responder)
     }
 }
 
@@ -95,9 +109,7 @@ fn resolution<'a>(parts: &'a Parts, extractor: &'static str) -> Result<&'a Resol
     match resolution.would_refuse() {
         None => Ok(resolution),
         // A stage that only observes let the request through. What asks for the tenant stays closed.
-        Some(rejection) => Err(ExtractRejection {
-            rejection: rejection.clone(),
-        }),
+        Some(rejection) => Err(ExtractRejection::of(resolution.home(), rejection.clone())),
     }
 }
 
@@ -105,10 +117,10 @@ impl<S: Sync> FromRequestParts<S> for Tenant {
     type Rejection = ExtractRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
-        let tenant = resolution(parts, "Tenant")?.tenant().cloned();
-        tenant.ok_or_else(|| {
-            ExtractRejection::wrong_side("a route that needs a tenant was asked for on a central host")
-        })
+        let resolution = resolution(parts, "Tenant")?;
+        let detail = "a route that needs a tenant was asked for on a central host";
+        let tenant = resolution.tenant().cloned();
+        tenant.ok_or_else(|| ExtractRejection::wrong_side(resolution, detail))
     }
 }
 
@@ -124,14 +136,14 @@ impl<S: Sync> FromRequestParts<S> for Central {
     type Rejection = ExtractRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ExtractRejection> {
-        if resolution(parts, "Central")?.is_central() {
+        let resolution = resolution(parts, "Central")?;
+        if resolution.is_central() {
             Ok(Self {
                 _only_by_extraction: (),
             })
         } else {
-            Err(ExtractRejection::wrong_side(
-                "a central route was asked for on a tenant's host",
-            ))
+            let detail = "a central route was asked for on a tenant's host";
+            Err(ExtractRejection::wrong_side(resolution, detail))
         }
     }
 }

@@ -11,6 +11,7 @@ use tenancy_core::Clock;
 use crate::{
     event::{Event, TenancyListener},
     gate::BypassSettings,
+    rejection::RejectionResponder,
     rollout::Rollout,
 };
 
@@ -21,6 +22,7 @@ pub(crate) struct Home {
     /// Of the chain, by position: a resolution says which one with a byte.
     pub(crate) identifiers: Box<[Arc<str>]>,
     pub(crate) rollout: Rollout,
+    pub(crate) responder: Option<Arc<RejectionResponder>>,
 }
 
 impl Home {

@@ -353,6 +353,7 @@ pub(crate) mod tests {
             listener: None,
             bypass: BypassSettings::default(),
             identifiers: Box::default(),
+            responder: None,
         })
     }
 

@@ -81,7 +81,7 @@ impl<S: Sync> FromRequestParts<S> for CacheScope {
         if open {
             Ok(Self { tenant })
         } else {
-            Err(ExtractRejection::missing_stage("cache_scope"))
+            Err(ExtractRejection::missing_stage("cache_scope", tenant.home()))
         }
     }
 }

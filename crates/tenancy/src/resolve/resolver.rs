@@ -93,9 +93,13 @@ enum Side {
         key_kind: KeyKind,
         source: Source,
     },
-    Central,
+    Central {
+        home: Arc<Home>,
+    },
     /// Only where the resolve stage observes.
-    Nobody,
+    Nobody {
+        home: Arc<Home>,
+    },
 }
 
 impl Resolution {
@@ -107,9 +111,9 @@ impl Resolution {
     }
 
     /// Of a request that was let through though nobody was found.
-    pub(crate) fn nobody(would_refuse: Rejection) -> Self {
+    pub(crate) fn nobody(home: Arc<Home>, would_refuse: Rejection) -> Self {
         Self {
-            side: Side::Nobody,
+            side: Side::Nobody { home },
             would_refuse: Some(Box::new(would_refuse)),
         }
     }
@@ -124,22 +128,29 @@ impl Resolution {
         self.would_refuse.as_deref()
     }
 
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        match &self.side {
+            Side::Tenant { tenant, .. } => tenant.home(),
+            Side::Central { home } | Side::Nobody { home } => home,
+        }
+    }
+
     /// Whether neither a tenant nor a central host was found.
     pub(crate) fn is_nobody(&self) -> bool {
-        matches!(self.side, Side::Nobody)
+        matches!(self.side, Side::Nobody { .. })
     }
 
     /// The tenant; `None` for central requests.
     pub fn tenant(&self) -> Option<&Tenant> {
         match &self.side {
             Side::Tenant { tenant, .. } => Some(tenant),
-            Side::Central | Side::Nobody => None,
+            Side::Central { .. } | Side::Nobody { .. } => None,
         }
     }
 
     /// Whether the request is for no tenant, on a host that was configured as central.
     pub fn is_central(&self) -> bool {
-        matches!(self.side, Side::Central)
+        matches!(self.side, Side::Central { .. })
     }
 
     /// The name of the identifier that decided, such as `subdomain of example.com`; `None` for central requests.
@@ -148,7 +159,7 @@ impl Resolution {
             Side::Tenant {
                 tenant, identifier, ..
             } => tenant.home().identifier_name(*identifier),
-            Side::Central | Side::Nobody => None,
+            Side::Central { .. } | Side::Nobody { .. } => None,
         }
     }
 
@@ -156,7 +167,7 @@ impl Resolution {
     pub fn key_kind(&self) -> Option<KeyKind> {
         match &self.side {
             Side::Tenant { key_kind, .. } => Some(*key_kind),
-            Side::Central | Side::Nobody => None,
+            Side::Central { .. } | Side::Nobody { .. } => None,
         }
     }
 
@@ -164,7 +175,7 @@ impl Resolution {
     pub fn source(&self) -> Option<Source> {
         match &self.side {
             Side::Tenant { source, .. } => Some(*source),
-            Side::Central | Side::Nobody => None,
+            Side::Central { .. } | Side::Nobody { .. } => None,
         }
     }
 }
@@ -399,7 +410,9 @@ impl Resolver {
                 edits,
             }),
             Ok(Identity::Nobody) if central => Outcome::Found(Found {
-                resolution: Resolution::of(Side::Central),
+                resolution: Resolution::of(Side::Central {
+                    home: Arc::clone(&self.lookup.home),
+                }),
                 edits,
             }),
             Ok(Identity::Nobody) => Outcome::Refused(Refusal::new(

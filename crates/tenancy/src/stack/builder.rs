@@ -286,6 +286,7 @@ impl TenancyBuilder {
     fn assemble(self, central_hosts: Vec<Box<str>>) -> Tenancy {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let home = Arc::new(Home {
+            responder: self.responder,
             rollout: Rollout::new(self.observing, Arc::clone(&clock), self.listener.clone()),
             clock,
             listener: self.listener,
@@ -307,7 +308,6 @@ impl TenancyBuilder {
         });
         let shared = Arc::new(SegmentShared {
             home: Arc::clone(&home),
-            responder: self.responder,
             proxies: resolver.proxies.clone(),
             always_https: self.always_https,
         });

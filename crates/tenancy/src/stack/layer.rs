@@ -58,10 +58,10 @@ impl StageLayer {
             listener: None,
             bypass: BypassSettings::default(),
             identifiers: Box::default(),
+            responder: None,
         };
         let shared = SegmentShared {
             home: Arc::new(home),
-            responder: None,
             proxies: None,
             always_https: false,
         };

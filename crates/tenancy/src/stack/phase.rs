@@ -19,7 +19,7 @@ use crate::{
     event::Event,
     gate::{GatePolicy, GlobalMaintenance, MaintenanceDecision, MaintenanceRequest, Subject},
     home::Home,
-    rejection::{Rejection, RejectionReason, RejectionResponder, respond},
+    rejection::{Rejection, RejectionReason, respond},
     resolve::{
         Authority, Found, Outcome, Pending, Refusal, Resolution, Resolver, TrustedProxies, authority_of,
     },
@@ -51,7 +51,6 @@ pub(crate) struct Segment {
 
 pub(crate) struct SegmentShared {
     pub(crate) home: Arc<Home>,
-    pub(crate) responder: Option<Arc<RejectionResponder>>,
     pub(crate) proxies: Option<TrustedProxies>,
     /// Whether every client is known to speak TLS, whatever the request says.
     pub(crate) always_https: bool,
@@ -116,13 +115,15 @@ impl SegmentShared {
             Some(resolution) if resolution.would_refuse().is_some() => {}
             Some(resolution) => resolution.set_would_refuse(rejection),
             None => {
-                request.extensions_mut().insert(Resolution::nobody(rejection));
+                request
+                    .extensions_mut()
+                    .insert(Resolution::nobody(Arc::clone(&self.home), rejection));
             }
         }
     }
 
     pub(crate) fn respond(&self, rejection: Rejection) -> Response<Body> {
-        respond(rejection, self.responder.as_deref())
+        respond(rejection, self.home.responder.as_deref())
     }
 
     pub(crate) fn panicked(&self, panic: &(dyn std::any::Any + Send)) -> Response<Body> {

@@ -7,14 +7,16 @@ use axum::{
     body::Body,
     extract::{MatchedPath, OriginalUri, Path, State},
     http::{Method, Request, StatusCode, Uri},
+    response::IntoResponse,
     routing::{get, post},
 };
 use tenancy::{
     Central, MemoryStore, Tenancy, Tenant,
     cache::CacheScope,
-    rejection::{Rejection, RejectionReason},
+    rejection::{REFERENCE_HEADER, Rejection, RejectionReason},
     resolve::{Header, PathSegment, Resolution, Subdomain},
     routes::TenancyApp,
+    stack::Stage,
 };
 use tower::ServiceExt;
 
@@ -517,4 +519,34 @@ async fn requests_of_other_body_types_are_taken_too() {
         .unwrap();
     let response = app.oneshot(request).await.unwrap();
     assert_eq!(text(response).await, "shop of acme");
+}
+
+#[tokio::test]
+async fn what_extractors_refuse_is_answered_in_the_applications_own_words() {
+    let tenancy = Tenancy::builder(
+        Subdomain::of("example.com").unwrap(),
+        MemoryStore::of(["acme"]).unwrap(),
+    )
+    .central_hosts(["example.com"])
+    .disable(Stage::CacheScope)
+    .on_rejection(|rejection: &Rejection| (rejection.status(), "our own words").into_response())
+    .build()
+    .unwrap();
+    tenancy.ready().await;
+    let router = Router::new()
+        .route("/tenant", get(async |_: Tenant| ""))
+        .route("/central", get(async |_: Central| ""))
+        .route("/cache", get(async |_: CacheScope| ""));
+    let app = tenancy.routes().universal(router).build();
+    for (host, path, status) in [
+        ("example.com", "/tenant", 404),
+        ("acme.example.com", "/central", 404),
+        ("acme.example.com", "/cache", 500),
+        ("example.com", "/cache", 404),
+    ] {
+        let response = send(&app, of_host(host, path)).await;
+        assert_eq!(response.status(), status, "{host}{path}");
+        assert!(response.headers().contains_key(REFERENCE_HEADER));
+        assert_eq!(text(response).await, "our own words", "{host}{path}");
+    }
 }
