@@ -105,6 +105,11 @@ pub(crate) fn run(name: &str, times: usize) -> Result<(), Failure> {
             let order = Order::new(stages)?;
             load.drive(&stack(&runtime, |builder| builder.order(order))?.layer(bare()))
         }
+        "observe" => load.drive(&stack(&runtime, TenancyBuilder::observe)?.wrap(bare())),
+        "layer-observe" => {
+            let order = Order::from_names(argument.split(','))?;
+            load.drive(&stack(&runtime, |builder| builder.order(order).observe())?.layer(bare()))
+        }
         "order-from-names" => {
             let order = Order::from_names(argument.split(','))?;
             load.drive(&stack(&runtime, |builder| builder.order(order))?.wrap(bare()))

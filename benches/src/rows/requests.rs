@@ -66,6 +66,8 @@ fn scenarios() -> Vec<String> {
             "layer-between",
             "router-layer",
             "track-routes",
+            "observe",
+            "layer-observe:resolve,gate",
             "listener",
             "unknown-host",
             "bad-host",
@@ -208,6 +210,23 @@ fn add_budgets(report: &mut Report, costs: &Costs) {
         budgeted(
             "whole default stack by routes(), over bare axum",
             costs.over("routes", "bare"),
+            (2_900.0, 5.0),
+        ),
+    );
+    report.add(
+        section,
+        budgeted(
+            "resolve, gate and scope observing, over bare axum",
+            costs.over("layer-observe:resolve,gate", "bare"),
+            (1_800.0, 2.0),
+        )
+        .map(|row| row.note("around one router, by `layer`")),
+    );
+    report.add(
+        section,
+        budgeted(
+            "whole default stack observing, over bare axum",
+            costs.over("observe", "bare"),
             (2_900.0, 5.0),
         ),
     );
@@ -364,7 +383,7 @@ mod tests {
     fn a_scenario_that_was_not_run_fails_its_budgets() {
         let mut report = Report::default();
         add_rows(&mut report, &Costs(HashMap::new()));
-        assert_eq!(report.failed().count(), 2 * 4 + 2 + TENANTS.len() - 1);
+        assert_eq!(report.failed().count(), 2 * 6 + 2 + TENANTS.len() - 1);
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub struct StackSettings {
     pub trust_proxies: Vec<String>,
     /// The stages, outside in. Default: all, in the default order.
     pub order: Vec<String>,
+    /// Stages that count and log what they would refuse, and refuse nothing. Default: none.
+    pub observe: Vec<String>,
     /// The largest request body, in bytes. Default: 2,097,152.
     pub body_limit_bytes: u64,
     /// How long an answer may take to begin, in milliseconds. Default: 30,000.
@@ -75,6 +77,7 @@ impl Default for StackSettings {
             central_hosts: None,
             trust_proxies: Vec::new(),
             order: Stage::ALL.iter().map(ToString::to_string).collect(),
+            observe: Vec::new(),
             body_limit_bytes: 2 * 1024 * 1024,
             deadline_ms: 30_000,
             hide_suspended: false,

@@ -6,7 +6,7 @@ use tenancy::{
     core::{Host, TenantStore},
     gate::GatePolicy,
     resolve::{DomainOrSubdomain, ResolveSettings, TrustedProxies},
-    stack::{Order, TenancyBuilder},
+    stack::{Order, Stage, TenancyBuilder},
 };
 use tracing_subscriber::EnvFilter;
 
@@ -29,6 +29,10 @@ impl Settings {
             none.then(|| "at least one is needed".to_owned()),
         );
         refuse("tenancy.order", stack.parsed_order().err());
+        for stage in &stack.observe {
+            let unknown = stage.parse::<Stage>().err();
+            refuse("tenancy.observe", unknown.map(|error| error.to_string()));
+        }
         for proxy in &stack.trust_proxies {
             let invalid = TrustedProxies::new([proxy.as_str()]).err();
             refuse("tenancy.trust_proxies", invalid.map(|error| error.to_string()));
@@ -63,6 +67,7 @@ impl Settings {
         }
         let mut builder = tenancy::Tenancy::builder(stack.identifier()?, store)
             .order(stack.parsed_order()?)
+            .observe_stages(stack.observed_stages()?)
             .central_hosts(
                 stack
                     .central_hosts
@@ -98,6 +103,13 @@ impl StackSettings {
 
     fn parsed_order(&self) -> Result<Order, String> {
         Order::from_names(self.order.iter().map(String::as_str)).map_err(|error| error.to_string())
+    }
+
+    fn observed_stages(&self) -> Result<Vec<Stage>, String> {
+        let stages = self.observe.iter().map(|name| name.parse::<Stage>());
+        stages
+            .collect::<Result<_, _>>()
+            .map_err(|error| error.to_string())
     }
 
     fn proxies(&self) -> Result<Option<TrustedProxies>, String> {

@@ -134,6 +134,7 @@ mod environment {
             ("TENANCY__TENANCY__BASE_DOMAINS", "a.example, b.example,"),
             ("TENANCY__TENANCY__CENTRAL_HOSTS", "www.a.example"),
             ("TENANCY__TENANCY__TRUST_PROXIES", "10.0.0.0/8,::1"),
+            ("TENANCY__TENANCY__OBSERVE", "resolve,gate"),
             ("TENANCY__CATALOGUE__DATA_DIR", "12"),
             ("TENANCY__LOG__FILTER", "info,tenancy=debug"),
             ("TENANCY__LOG__FORMAT", "json"),
@@ -145,6 +146,7 @@ mod environment {
         assert_eq!(loaded.tenancy.base_domains, ["a.example", "b.example"]);
         assert_eq!(loaded.tenancy.central_hosts.unwrap(), ["www.a.example"]);
         assert_eq!(loaded.tenancy.trust_proxies, ["10.0.0.0/8", "::1"]);
+        assert_eq!(loaded.tenancy.observe, ["resolve", "gate"]);
         assert_eq!(
             loaded.catalogue.data_dir,
             Path::new("12"),
@@ -283,6 +285,12 @@ mod lines {
                 2,
                 "tenancy.order",
                 "resolv",
+            ),
+            (
+                "[tenancy]\nobserve = [\"resolve\", \"everything\"]",
+                2,
+                "tenancy.observe",
+                "everything",
             ),
             (
                 "[tenancy]\norder = [\"cache_scope\", \"resolve\"]",
