@@ -13,13 +13,9 @@ use crate::Failure;
 /// What callgrind is told to count: this function and all that it calls. See [`crate::request::counted_request`].
 const COUNTED: &str = "*counted_request*";
 
-/// Which of its copying functions glibc takes depends on the processor, and so would what is counted: some 5 % of a
-/// request. These are switched off, so that every x86-64 machine takes the same, the slowest. Other C libraries and
-/// processors ignore it. <https://sourceware.org/glibc/manual/latest/html_node/Hardware-Capability-Tunables.html>
-const SAME_ON_ALL_MACHINES: (&str, &str) = (
-    "GLIBC_TUNABLES",
-    "glibc.cpu.hwcaps=-AVX,-AVX2,-AVX512F,-AVX512VL,-AVX512BW,-ERMS,-FSRM,-AVX_Fast_Unaligned_Load",
-);
+/// The allocator's lists of free blocks are long enough for what [`crate::request::fill_allocator`] puts there. Other C
+/// libraries ignore it. <https://sourceware.org/glibc/manual/latest/html_node/Memory-Allocation-Tunables.html>
+const LONG_FREE_LISTS: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=100");
 
 /// Instructions, by function. Names are numbers of the profile's own table.
 #[derive(Debug, Default)]
@@ -140,7 +136,7 @@ pub(crate) fn run(arguments: &[String], late: bool, folder: &Path) -> Result<(Pr
         .args(["--tool=callgrind", "--quiet", "--collect-atstart=no"])
         .arg(format!("--toggle-collect={COUNTED}"))
         .arg(format!("--callgrind-out-file={}", file.display()))
-        .env(SAME_ON_ALL_MACHINES.0, SAME_ON_ALL_MACHINES.1);
+        .env(LONG_FREE_LISTS.0, LONG_FREE_LISTS.1);
     if late {
         command.arg("--instr-atstart=no");
     }

@@ -12,6 +12,8 @@
 //! it is sent: the allocator is then in the steady state of a server. A request goes through a clone of the service
 //! and `oneshot`, as in `axum::serve`; it is polled by hand, without a runtime, and its body is read to the end. What
 //! is reported is the mean of 2,000 requests, and differences of two scenarios, never a figure with the loop in it.
+//! The allocator is given free blocks before: see [`request::fill_allocator`]. Which copying functions glibc takes depends
+//! on the processor; one without AVX counts some 5 % more.
 //! One build gives one figure; another build of almost the same source can differ by some hundred instructions on either
 //! side, for what the optimizer inlines. Compare `explain` before looking for the cause of less.
 //!

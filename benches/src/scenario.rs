@@ -30,7 +30,7 @@ use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, tim
 
 use crate::{
     ALLOCATOR, Failure,
-    request::{BrowserRequest, counted_request, send},
+    request::{BrowserRequest, counted_request, fill_allocator, send},
     stores::GeneratedStore,
 };
 
@@ -259,6 +259,7 @@ impl Load {
         for _ in 0..WARM_UP {
             self.check(send(next()?))?;
         }
+        fill_allocator();
         wait_for_go()?;
         let mut count = 0;
         for _ in 0..self.times {

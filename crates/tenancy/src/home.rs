@@ -34,14 +34,17 @@ impl Home {
     ///
     /// A panic of the listener ends here: scopes tell of their end while they are dropped, during another panic
     /// too, and a panic that left a drop then would end the process.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn emit(&self, event: impl FnOnce() -> Event) {
         if let Some(listener) = &self.listener {
-            let event = event();
-            if catch_unwind(AssertUnwindSafe(|| listener.on_event(&event))).is_err() {
-                tracing::error!(?event, "the listener panicked");
-            }
+            tell(&**listener, &event());
         }
+    }
+}
+
+fn tell(listener: &dyn TenancyListener, event: &Event) {
+    if catch_unwind(AssertUnwindSafe(|| listener.on_event(event))).is_err() {
+        tracing::error!(?event, "the listener panicked");
     }
 }
 

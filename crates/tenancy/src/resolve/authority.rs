@@ -110,7 +110,7 @@ static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host"
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Whether any header is there that speaks for a proxy. One pass over the names.
-#[inline]
+#[inline(always)]
 pub(super) fn any_speaks_for_a_proxy(headers: &HeaderMap) -> bool {
     let mut any = false;
     for name in headers.keys() {

@@ -84,7 +84,7 @@ impl Directory {
     /// As [`find`](Self::find), for the raw bytes of a slug or a domain.
     ///
     /// Most slugs are the id of their tenant: these stand in the table of ids alone, which saves an entry for each.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_raw(&self, kind: KeyKind, value: &[u8]) -> Option<Tenant> {
         if kind == KeyKind::Slug {
             let by_id = |tenant: &Tenant| tenant.block().id_is_slug().then(|| tenant.clone());

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ops::Range, sync::Arc, time::Duration};
 
-use axum::{body::Body, extract::OriginalUri};
+use axum::extract::OriginalUri;
 use http::{Extensions, HeaderValue, Method, Request, StatusCode, Uri, header};
 use tenancy_core::{Host, Identification, Identified, Identify, KeyKind, RequestHead, TenantKey};
 
@@ -189,7 +189,8 @@ pub(crate) struct Found {
 /// What the inner service must not see.
 #[derive(Clone, Default)]
 struct Edits {
-    strip: Option<Range<usize>>,
+    /// Boxed, for few requests have it and every request is moved with it.
+    strip: Option<Box<Range<usize>>>,
     remove_forwarding: bool,
 }
 
@@ -199,12 +200,12 @@ impl Edits {
         self.remove_forwarding || self.strip.is_some()
     }
 
-    fn make(self, request: &mut Request<Body>, resolver: &Resolver) -> Result<(), Refusal> {
+    fn make<B>(self, request: &mut Request<B>, resolver: &Resolver) -> Result<(), Refusal> {
         if self.remove_forwarding {
             authority::remove_unbelieved(request.headers_mut(), resolver.proxies.is_some());
         }
         match self.strip {
-            Some(bytes) => strip_path(request, bytes),
+            Some(bytes) => strip_path(request, *bytes),
             None => Ok(()),
         }
     }
@@ -353,8 +354,8 @@ impl Resolver {
     /// The way of most requests: a plain HTTP/1 request whose `Host` is, byte for byte, that of a known tenant.
     ///
     /// It only ever finds what the checked way finds: whatever is unusual about the request, it leaves to that.
-    #[inline]
-    fn resolve_by_raw_host<B>(&self, request: &Request<B>) -> Option<Found> {
+    #[inline(always)]
+    pub(crate) fn resolve_by_raw_host<B>(&self, request: &Request<B>) -> Option<Found> {
         let shortcut = self.chain.shortcut()?;
         let (uri, headers) = (request.uri(), request.headers());
         let is_plain = uri.authority().is_none()
@@ -392,7 +393,7 @@ impl Resolver {
         })
     }
 
-    fn resolve_checked<B>(&self, request: &Request<B>) -> Outcome {
+    pub(crate) fn resolve_checked<B>(&self, request: &Request<B>) -> Outcome {
         let scan = HeaderScan::of(request.headers());
         let authority = match self.authority(request, &scan) {
             Ok(authority) => authority,
@@ -439,7 +440,10 @@ impl Resolver {
             let Some(identified) = sight(identifier.identify(head), name)? else {
                 continue;
             };
-            edits.strip = edits.strip.take().or(identified.stripped_path());
+            edits.strip = edits
+                .strip
+                .take()
+                .or_else(|| identified.stripped_path().map(Box::new));
             let first_present = self.chain.policy() == ConflictPolicy::FirstPresent;
             match self.look_up(identified, position)? {
                 Ok(candidate) => decided = Some(agree(decided.take(), candidate)?),
@@ -469,7 +473,7 @@ impl Resolver {
         let Some(identified) = sight(identifier.identify(head), name)? else {
             return Ok(Identity::Nobody);
         };
-        edits.strip = identified.stripped_path();
+        edits.strip = identified.stripped_path().map(Box::new);
         Ok(match self.look_up(identified, 0)? {
             Ok(candidate) => Identity::Tenant(candidate),
             Err(key) => Identity::Unclear(Box::new(Pending::new(None, 0, key))),
@@ -555,7 +559,10 @@ impl Pending {
             match sight(identifier.identify(head), name) {
                 Ok(None) => {}
                 Ok(Some(identified)) => {
-                    edits.strip = edits.strip.take().or(identified.stripped_path());
+                    edits.strip = edits
+                        .strip
+                        .take()
+                        .or_else(|| identified.stripped_path().map(Box::new));
                     self.questions.push(Question {
                         identifier: position,
                         key: identified.into_key().into_owned(),
@@ -617,9 +624,9 @@ fn agree(decided: Option<Candidate>, candidate: Candidate) -> Result<Candidate, 
 
 impl Found {
     /// Leaves in the request what the inner service may see, and the resolution.
-    pub(crate) fn apply(
+    pub(crate) fn apply<B>(
         self,
-        request: &mut Request<Body>,
+        request: &mut Request<B>,
         resolver: &Resolver,
         home: &Home,
     ) -> Result<(), Refusal> {
@@ -636,7 +643,7 @@ impl Found {
 }
 
 /// Takes the tenant's part out of the path. The whole target stays available as axum's `OriginalUri`.
-fn strip_path(request: &mut Request<Body>, bytes: Range<usize>) -> Result<(), Refusal> {
+fn strip_path<B>(request: &mut Request<B>, bytes: Range<usize>) -> Result<(), Refusal> {
     let misbuilt = || {
         Refusal::new(
             RejectionReason::MisbuiltStack,

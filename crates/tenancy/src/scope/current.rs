@@ -155,13 +155,14 @@ impl Slot {
     }
 
     /// Ends the scope: what was registered is cleaned up, inside the scope, last first.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn close(&mut self) {
         if self.current.is_some() {
             self.end();
         }
     }
 
+    #[inline(always)]
     fn end(&mut self) {
         if self.has_values() {
             self.clean_up();

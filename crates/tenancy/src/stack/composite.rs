@@ -1,6 +1,7 @@
 //! The whole stack around one service.
 
 use std::{
+    any::TypeId,
     convert::Infallible,
     fmt,
     pin::Pin,
@@ -9,7 +10,7 @@ use std::{
 };
 
 use axum::{
-    BoxError,
+    BoxError, Router,
     body::{Body, Bytes, HttpBody},
     response::IntoResponse,
 };
@@ -23,6 +24,7 @@ use super::{
     phase::Segment,
     service::{ResponseFuture, StageService},
 };
+use crate::routes::Sides;
 
 /// What a layer between two stages wraps: the rest of the stack, as one type.
 pub type BoxedService = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
@@ -75,8 +77,14 @@ where
 {
     pub(crate) fn build(pieces: &[Piece], empty: &Arc<Segment>, service: S) -> Self {
         if let [Piece::Stages(segment)] = pieces {
+            let segment = Arc::clone(segment);
+            let stages = if is_router::<S>() {
+                StageService::around_router(segment, service)
+            } else {
+                StageService::new(segment, service)
+            };
             return Self {
-                form: Form::Whole(StageService::new(Arc::clone(segment), service)),
+                form: Form::Whole(stages),
             };
         }
         let (outermost, rest) = match pieces {
@@ -92,6 +100,11 @@ where
             form: Form::Split(StageService::new(Arc::clone(outermost), inner)),
         }
     }
+}
+
+fn is_router<S: 'static>() -> bool {
+    let service = TypeId::of::<S>();
+    service == TypeId::of::<Router>() || service == TypeId::of::<Sides>()
 }
 
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for TenancyService<S>

@@ -14,6 +14,7 @@ use axum::{
     body::{Body, Bytes, HttpBody},
 };
 use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Limited;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 use tower_service::Service;
@@ -37,11 +38,26 @@ use crate::{
 pub struct StageService<S> {
     segment: Arc<Segment>,
     inner: S,
+    /// Whether the scope is to be open while the inner service is called, not only while its future is polled.
+    enters_calls: bool,
 }
 
 impl<S> StageService<S> {
     pub(crate) fn new(segment: Arc<Segment>, inner: S) -> Self {
-        Self { segment, inner }
+        Self {
+            segment,
+            inner,
+            enters_calls: true,
+        }
+    }
+
+    /// For axum's routers, which call handlers and their layers no earlier than they are polled.
+    pub(crate) fn around_router(segment: Arc<Segment>, inner: S) -> Self {
+        Self {
+            segment,
+            inner,
+            enters_calls: false,
+        }
     }
 
     /// The inner service.
@@ -74,21 +90,43 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> ResponseFuture<S> {
-        begin(&self.segment, &mut self.inner, request.map(Body::new))
+    /// The request stays where it is until the inner service gets it: it is large, and each move copies it.
+    fn call(&mut self, mut request: Request<ReqBody>) -> ResponseFuture<S> {
+        let mut passage = Passage::default();
+        match walk(&self.segment, &mut request, &mut passage, 0) {
+            Walked::Through if !passage.catches_panics => {
+                let limit = passage.body_limit;
+                let entered = self.enters_calls.then(|| passage.slot.enter());
+                let future = self.inner.call(request.map(|body| limited(body, limit)));
+                drop(entered);
+                ResponseFuture {
+                    state: State::Inner { future },
+                    slot: passage.slot,
+                    segment: passage.deadline.is_some().then(|| Arc::clone(&self.segment)),
+                    deadline: passage.deadline,
+                    catches_panics: false,
+                    vary: passage.vary,
+                    timer: None,
+                }
+            }
+            walked => {
+                let limit = passage.body_limit;
+                let request = request.map(|body| limited(body, limit));
+                go_in(&self.segment, &mut self.inner, request, passage, walked)
+            }
+        }
     }
 }
 
-/// The request is a variable of its own all the way, never a field: so it is handed on where it lies, not copied.
-/// Inlined, it would be copied once more.
-#[inline(never)]
-fn begin<S, ResBody>(segment: &Arc<Segment>, service: &mut S, mut request: Request<Body>) -> ResponseFuture<S>
+fn limited<B>(body: B, limit: Option<usize>) -> Body
 where
-    S: Service<Request<Body>, Response = Response<ResBody>> + Clone,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
 {
-    let mut passage = Passage::default();
-    let walked = walk(segment, &mut request, &mut passage, 0);
-    go_in(segment, service, request, passage, walked)
+    match limit {
+        None => Body::new(body),
+        Some(limit) => Body::new(Limited::new(body, limit)),
+    }
 }
 
 /// How far a request has come.
@@ -106,7 +144,12 @@ struct Question {
 }
 
 /// Takes the request from stage `at` as far as it goes without waiting.
-fn walk(segment: &Segment, request: &mut Request<Body>, passage: &mut Passage, from: usize) -> Walked {
+fn walk<B: HttpBody>(
+    segment: &Segment,
+    request: &mut Request<B>,
+    passage: &mut Passage,
+    from: usize,
+) -> Walked {
     let phases = segment.phases.get(from..).unwrap_or_default();
     for (phase, next) in phases.iter().zip(from + 1..) {
         match phase.run(&segment.shared, request, passage) {
@@ -138,7 +181,6 @@ fn inside_catch(segment: &Segment, go: impl FnOnce() -> Walked) -> Walked {
 }
 
 /// Calls the inner service, or not.
-#[inline]
 fn go_in<S, ResBody>(
     segment: &Arc<Segment>,
     service: &mut S,
@@ -154,6 +196,7 @@ where
         deadline,
         catches_panics,
         vary,
+        ..
     } = passage;
     // Each arm makes the future where it stays: what it holds of the request is large.
     let timer = None;
@@ -316,44 +359,40 @@ where
         }
         let this = self.as_mut().project();
         let mut state = this.state;
-        let answer = {
-            let _entered = this.slot.enter();
-            let answer = match state.as_mut().project() {
-                StateProjection::Inner { future } if *this.catches_panics => {
-                    // A future that panicked is dropped right below and never polled again.
-                    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-                        Ok(polled) => polled.map(|answer| answer.map(|response| response.map(Body::new))),
-                        Err(panic) => match this.segment {
-                            Some(segment) => Poll::Ready(Ok(segment.shared.panicked(&*panic))),
-                            None => resume_unwind(panic),
-                        },
-                    }
+        let entered = this.slot.enter();
+        // Made where it is returned from: a response is large too.
+        let mut answer = match state.as_mut().project() {
+            StateProjection::Inner { future } if *this.catches_panics => {
+                // A future that panicked is dropped right below and never polled again.
+                match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+                    Ok(polled) => polled.map(|answer| answer.map(|response| response.map(Body::new))),
+                    Err(panic) => match this.segment {
+                        Some(segment) => Poll::Ready(Ok(segment.shared.panicked(&*panic))),
+                        None => resume_unwind(panic),
+                    },
                 }
-                StateProjection::Inner { future } => future
-                    .poll(cx)
-                    .map(|answer| answer.map(|response| response.map(Body::new))),
-                StateProjection::Answer { response } => match response.take() {
-                    Some(response) => Poll::Ready(Ok(*response)),
-                    None => Poll::Pending,
-                },
-                // Polled again after its end, by mistake: never wakes.
-                StateProjection::Waiting { .. } | StateProjection::Done => Poll::Pending,
-            };
-            if answer.is_ready() {
-                // In the scope, as every drop of the request's parts.
-                state.set(State::Done);
             }
-            answer
+            StateProjection::Inner { future } => future
+                .poll(cx)
+                .map(|answer| answer.map(|response| response.map(Body::new))),
+            StateProjection::Answer { response } => match response.take() {
+                Some(response) => Poll::Ready(Ok(*response)),
+                None => Poll::Pending,
+            },
+            // Polled again after its end, by mistake: never wakes.
+            StateProjection::Waiting { .. } | StateProjection::Done => Poll::Pending,
         };
-        match answer {
-            Poll::Ready(mut answer) => {
-                if let Ok(response) = &mut answer {
-                    finish(response, this.slot, this.vary.take());
-                }
-                Poll::Ready(answer)
-            }
-            Poll::Pending => self.poll_deadline(cx),
+        if answer.is_pending() {
+            drop(entered);
+            return self.poll_deadline(cx);
         }
+        // In the scope, as every drop of the request's parts.
+        state.set(State::Done);
+        drop(entered);
+        if let Poll::Ready(Ok(response)) = &mut answer {
+            finish(response, this.slot, this.vary.take());
+        }
+        answer
     }
 }
 
@@ -409,6 +448,8 @@ where
         } else {
             go()
         };
+        let limit = passage.body_limit;
+        let request = request.map(|body| limited(body, limit));
         let mut future = go_in(&segment, &mut service, request, passage, walked);
         // Time spent waiting for the store counts.
         future.timer = timer;
@@ -454,6 +495,7 @@ where
 /// Ends the scope with the response, or hands it to the body.
 ///
 /// Data that is all there has no code left to run: its length is known. Wrapping it would cost an allocation.
+#[inline(always)]
 fn finish(response: &mut Response<Body>, slot: &mut Slot, vary: Option<Arc<HeaderValue>>) {
     if !slot.is_open() {
         return;

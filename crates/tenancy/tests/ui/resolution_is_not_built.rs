@@ -7,5 +7,5 @@ fn anything<T>() -> T {
 }
 
 fn main() {
-    let _ = Resolution { side: anything() };
+    let _ = Resolution { side: anything(), would_refuse: anything() };
 }

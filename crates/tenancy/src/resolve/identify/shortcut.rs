@@ -36,7 +36,7 @@ impl HostShortcut {
     }
 
     /// The key for the raw bytes of a `Host` line.
-    #[inline]
+    #[inline(always)]
     pub(in crate::resolve) fn key<'a>(&self, name: &'a [u8]) -> Option<(KeyKind, &'a [u8])> {
         match self.bases.as_ref().and_then(|bases| bases.before(name)) {
             Some(label) => Some((KeyKind::Slug, label)),
@@ -51,7 +51,7 @@ pub(super) fn shortcut_of<I: Identify>(identifier: &I) -> Option<HostShortcut> {
 }
 
 /// The name in a `Host` line with a port of at most four digits, or none. Others take the checked way.
-#[inline]
+#[inline(always)]
 pub(in crate::resolve) fn name_without_port(raw: &[u8]) -> Option<&[u8]> {
     let mut at = raw.len();
     while at > 0 && raw[at - 1].is_ascii_digit() {

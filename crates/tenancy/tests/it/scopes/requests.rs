@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex},
     task::{Context, Poll},
     time::Duration,
 };
@@ -20,13 +20,15 @@ use http_body::{Frame, SizeHint};
 use tenancy::{
     MemoryStore, Tenancy,
     routes::TenancyApp,
-    scope::{current, on_exit, put},
+    scope::{current, current_tenant, on_exit, put},
+    stack::{Order, Stage},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::mpsc,
 };
+use tower::{ServiceBuilder, ServiceExt, util::MapRequestLayer};
 
 use super::{Notes, Recorder, builder, caught, dropped_after, here, subdomains, sweep, yields};
 use crate::support::{self, faulty::FaultyStore, send};
@@ -204,7 +206,7 @@ async fn a_panic_of_the_handler_is_500_and_the_request_is_cleaned_up() {
 async fn a_panic_that_nobody_catches_leaves_no_scope_behind() {
     let notes = Notes::default();
     let tenancy = builder()
-        .disable(tenancy::stack::Stage::PanicCatch)
+        .disable(Stage::PanicCatch)
         .build()
         .unwrap();
     let app = app_of(&tenancy, &notes);
@@ -439,4 +441,49 @@ async fn requests_of_many_tenants_at_once_each_see_their_own_in_handler_and_body
         }
     });
     futures_util::future::join_all(asked).await;
+}
+
+/// The stack relies on it: a router is called outside of the scope and polled inside.
+#[tokio::test]
+async fn layers_inside_of_a_router_are_called_in_the_scope() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = |name: &'static str| {
+        let seen = Arc::clone(&seen);
+        MapRequestLayer::new(move |request: Request<Body>| {
+            let tenant = current_tenant().map(|tenant| tenant.id().to_string());
+            seen.lock().unwrap().push((name, tenant));
+            request
+        })
+    };
+    let nested = Router::new().route("/deep", get(|| async { "" }).layer(note("method")));
+    let fallback = ServiceBuilder::new()
+        .layer(note("fallback"))
+        .service(tower::service_fn(|_: Request<Body>| async {
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        }));
+    let router = Router::new()
+        .nest("/nested", nested.route_layer(note("route")))
+        .fallback_service(fallback)
+        .layer(note("router"));
+    let tenancy = super::tenancy();
+    tenancy.ready().await;
+    let order = Order::new([Stage::Resolve, Stage::Gate]).unwrap();
+    let short = builder().order(order).build().unwrap();
+    short.ready().await;
+    for app in [tenancy.wrap(router.clone()), short.wrap(router.clone())] {
+        for path in ["/nested/deep", "/nowhere"] {
+            send(&app, support::get("acme.app.test", path)).await;
+        }
+    }
+    let alone = short.layer(router);
+    alone
+        .oneshot(support::get("acme.app.test", "/nested/deep"))
+        .await
+        .unwrap();
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 2 * (3 + 2) + 3);
+    assert!(
+        seen.iter().all(|(_, tenant)| tenant.as_deref() == Some("acme")),
+        "{seen:?}"
+    );
 }
