@@ -11,7 +11,7 @@ use super::{
     identify::{Chain, ConflictPolicy, name_without_port},
     lookup::{CouldNotTell, Lookup, Now, Source},
 };
-use crate::{Tenant, rejection::RejectionReason};
+use crate::{Tenant, rejection::RejectionReason, scope::Scope};
 
 pub(crate) struct Resolver {
     pub(crate) lookup: Arc<Lookup>,
@@ -89,7 +89,22 @@ enum Side {
     Central,
 }
 
+/// The position of no identifier: a chain has 16 at most.
+const NO_IDENTIFIER: u8 = u8::MAX;
+
 impl Resolution {
+    /// What a layer says of every request. Who says it of a tenant has that tenant.
+    pub(crate) fn given(tenant: Option<Tenant>) -> Self {
+        Self {
+            side: tenant.map_or(Side::Central, |tenant| Side::Tenant {
+                tenant,
+                identifier: NO_IDENTIFIER,
+                key_kind: KeyKind::Id,
+                source: Source::Given,
+            }),
+        }
+    }
+
     /// The tenant; `None` for central requests.
     pub fn tenant(&self) -> Option<&Tenant> {
         match &self.side {
@@ -98,12 +113,18 @@ impl Resolution {
         }
     }
 
+    pub(crate) fn scope(&self) -> Scope {
+        self.tenant()
+            .map_or(Scope::Central, |tenant| Scope::Tenant(tenant.clone()))
+    }
+
     /// Whether the request is for no tenant, on a host that was configured as central.
     pub fn is_central(&self) -> bool {
         matches!(self.side, Side::Central)
     }
 
-    /// The name of the identifier that decided, such as `subdomain of example.com`; `None` for central requests.
+    /// The name of the identifier that decided, such as `subdomain of example.com`; `None` for central requests,
+    /// and where none decided ([`Source::Given`]).
     pub fn identifier(&self) -> Option<&str> {
         match &self.side {
             Side::Tenant {

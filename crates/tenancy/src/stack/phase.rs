@@ -30,6 +30,8 @@ pub(crate) enum Phase {
     PanicCatch,
     Maintenance(GlobalMaintenance),
     Resolve(Arc<Resolver>),
+    /// In the place of `Resolve`, where a layer knows whose every request is.
+    Given(Resolution),
     Gate(GatePolicy),
     BodyLimit(u64),
     Deadline(Duration),
@@ -156,6 +158,7 @@ impl Phase {
                 Outcome::Refused(refusal) => Step::answer(shared.refuse(&refusal)),
                 Outcome::Ask(pending) => Step::Ask(Arc::clone(resolver), Box::new(pending)),
             },
+            Self::Given(resolution) => run_given(resolution, shared, request, passage),
             Self::Gate(policy) => run_gate(*policy, shared, request, passage),
             Self::BodyLimit(limit) => run_body_limit(*limit, shared, request),
             Self::Deadline(after) => {
@@ -197,6 +200,28 @@ fn maintenance_request<'a>(
         now: shared.home.clock.unix_time(),
         secure: shared.always_https || authority.is_some_and(|authority| authority.secure),
     }
+}
+
+fn run_given(
+    given: &Resolution,
+    shared: &SegmentShared,
+    request: &mut Request<Body>,
+    passage: &mut Passage,
+) -> Step {
+    let is_anothers = |found: &Resolution| found.tenant() != given.tenant();
+    if request.extensions().get().is_some_and(is_anothers) {
+        let detail =
+            "a layer says whose every request is, and one further out has found this one to be another's";
+        return misbuilt(shared, detail);
+    }
+    if let Some(tenant) = given.tenant() {
+        shared.home.emit(|| Event::TenantResolved {
+            tenant: tenant.clone(),
+        });
+    }
+    passage.slot = Slot::new(given.scope(), Some(&shared.home));
+    request.extensions_mut().insert(given.clone());
+    Step::Next
 }
 
 fn run_gate(policy: GatePolicy, shared: &SegmentShared, request: &Request<Body>, passage: &Passage) -> Step {
@@ -290,9 +315,7 @@ fn reopen(cache_scope: bool, shared: &SegmentShared, request: &Request<Body>, pa
     let Some(resolution) = request.extensions().get::<Resolution>() else {
         return;
     };
-    let scope = resolution
-        .tenant()
-        .map_or(Scope::Central, |tenant| Scope::Tenant(tenant.clone()));
+    let scope = resolution.scope();
     if crate::scope::current().as_ref() != Some(&scope) {
         passage.slot = Slot::new(scope, Some(&shared.home));
     }
