@@ -7,6 +7,7 @@
 )]
 
 mod app;
+mod conformance;
 mod factory;
 mod recorder;
 
