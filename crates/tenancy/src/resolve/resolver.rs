@@ -8,6 +8,7 @@ use tenancy_core::{Host, Identification, Identified, Identify, KeyKind, RequestH
 
 use super::{
     authority::{self, Authority, HeaderScan, Target, TrustedProxies},
+    dev_tenant::{DevTenant, is_address},
     identify::{Chain, ConflictPolicy, name_without_port},
     lookup::{CouldNotTell, Lookup, Now, Source},
 };
@@ -20,6 +21,7 @@ pub(crate) struct Resolver {
     pub(crate) vary: Option<Arc<HeaderValue>>,
     pub(crate) central_hosts: CentralHosts,
     pub(crate) proxies: Option<TrustedProxies>,
+    pub(crate) dev_tenant: Option<DevTenant>,
     /// See [`room_for_extensions`].
     pub(crate) room: Extensions,
 }
@@ -367,12 +369,66 @@ impl Resolver {
                 resolution: Resolution { side: Side::Central },
                 edits,
             }),
-            Ok(Identity::Nobody) => Outcome::Refused(Refusal::new(
-                RejectionReason::UnknownTenant,
-                "no identifier is present and the host is not central",
-            )),
+            Ok(Identity::Nobody) => {
+                let detail = "no identifier is present and the host is not central";
+                let refusal = Refusal::new(RejectionReason::UnknownTenant, detail);
+                self.dev_tenant_or(refusal, request, &scan, &authority)
+            }
             Ok(Identity::Unclear(unclear)) => Outcome::Ask(Pending { edits, ..*unclear }),
-            Err(refusal) => Outcome::Refused(refusal),
+            Err(refusal) => self.dev_tenant_or(refusal, request, &scan, &authority),
+        }
+    }
+
+    #[cold]
+    fn dev_tenant_or<B>(
+        &self,
+        refusal: Refusal,
+        request: &Request<B>,
+        scan: &HeaderScan<'_>,
+        authority: &Authority<'_>,
+    ) -> Outcome {
+        let Some(Ok(dev)) = self.dev_tenant(request, scan, authority) else {
+            return Outcome::Refused(refusal);
+        };
+        match self.look_up(Identified::new(dev.key()), dev.identifier) {
+            Ok(Ok(candidate)) => Outcome::Found(Found {
+                resolution: candidate.into_resolution(),
+                edits: Edits::default(),
+            }),
+            Ok(Err(key)) => Outcome::Ask(Pending::new(None, dev.identifier, key)),
+            Err(unknown) => Outcome::Refused(unknown),
+        }
+    }
+
+    /// The dev tenant, or why the request is not its; `None` if there is none.
+    pub(super) fn dev_tenant<B>(
+        &self,
+        request: &Request<B>,
+        scan: &HeaderScan<'_>,
+        authority: &Authority<'_>,
+    ) -> Option<Result<&DevTenant, &'static str>> {
+        let dev = self.dev_tenant.as_ref()?;
+        let judged = if self.is_central(&authority.host) {
+            Err("the host is central")
+        } else if !self.names_nobody(request, &authority.host) {
+            Err("the request names a tenant, or tries to")
+        } else {
+            DevTenant::admit(request, scan, authority)
+        };
+        Some(judged.map(|()| dev))
+    }
+
+    /// Whether no identifier is present. To some, an address as the host is present and can name no tenant: here it
+    /// names none.
+    fn names_nobody<B>(&self, request: &Request<B>, host: &Host<'_>) -> bool {
+        let identify = |head: RequestHead<'_>| self.identify(&head, &mut Edits::default());
+        let head = RequestHead::of(request);
+        match identify(head.with_host(host)) {
+            Ok(Identity::Nobody) => true,
+            Err(refusal) if refusal.reason == RejectionReason::UnknownTenant && is_address(host) => {
+                matches!(identify(head), Ok(Identity::Nobody))
+            }
+            _ => false,
         }
     }
 
