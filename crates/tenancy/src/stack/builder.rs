@@ -486,5 +486,6 @@ mod tests {
             cfg!(debug_assertions),
             "building asks for the build that it is in"
         );
+        assert!(builder().dev_tenant_even_in_release("acme").build().is_ok());
     }
 }

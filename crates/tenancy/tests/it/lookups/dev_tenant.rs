@@ -37,7 +37,7 @@ async fn builder() -> TenancyBuilder {
         .unwrap()
         .with(Header::named("x-tenant").unwrap())
         .unwrap();
-    Tenancy::builder(chain, store().await).dev_tenant("acme")
+    Tenancy::builder(chain, store().await).dev_tenant_even_in_release("acme")
 }
 
 fn request(peer: &str, host: &str, headers: &[(&str, &str)]) -> Request<Body> {
@@ -162,7 +162,7 @@ async fn only_requests_of_this_machine_that_name_nobody_get_it() {
 async fn hosts_of_elsewhere_do_not_get_it_where_no_identifier_minds_them() {
     let by_subdomain = Subdomain::of("app.test").unwrap();
     let tenancy = Tenancy::builder(by_subdomain, store().await)
-        .dev_tenant("acme")
+        .dev_tenant_even_in_release("acme")
         .build()
         .unwrap();
     // A page whose name was made to lead to this machine.
@@ -214,7 +214,7 @@ async fn whoever_a_trusted_proxy_speaks_for_does_not_get_it() {
 #[tokio::test]
 async fn whole_hosts_as_domains_leave_addresses_to_it_and_nothing_else() {
     let tenancy = Tenancy::builder(Domain::new(), store().await)
-        .dev_tenant("acme")
+        .dev_tenant_even_in_release("acme")
         .build()
         .unwrap();
     assert_eq!(outcome(&tenancy, request(HERE, "127.0.0.1:8000", &[])).await, DEV);
@@ -238,14 +238,14 @@ async fn it_is_looked_up_like_any_other() {
     let asked = FaultyStore::new(store().await).finding_only();
     let by = || DomainOrSubdomain::of("localhost").unwrap();
     let tenancy = Tenancy::builder(by(), asked.clone())
-        .dev_tenant("acme")
+        .dev_tenant_even_in_release("acme")
         .build()
         .unwrap();
     assert_eq!(outcome(&tenancy, request(HERE, "127.0.0.1", &[])).await, DEV);
     assert_eq!(asked.finds(), 1);
 
     let missing = Tenancy::builder(by(), store().await)
-        .dev_tenant("initech")
+        .dev_tenant_even_in_release("initech")
         .build()
         .unwrap();
     let seen = outcome(&missing, request(HERE, "127.0.0.1", &[])).await;
@@ -253,7 +253,10 @@ async fn it_is_looked_up_like_any_other() {
 
     let away = FaultyStore::new(store().await).finding_only();
     away.fail(true);
-    let away = Tenancy::builder(by(), away).dev_tenant("acme").build().unwrap();
+    let away = Tenancy::builder(by(), away)
+        .dev_tenant_even_in_release("acme")
+        .build()
+        .unwrap();
     let seen = outcome(&away, request(HERE, "127.0.0.1", &[])).await;
     assert!(seen.starts_with("503"), "{seen}");
 }
@@ -276,7 +279,11 @@ async fn building_warns_once_and_refuses_what_is_no_id() {
         "{log}"
     );
 
-    let error = builder().await.dev_tenant("Not One").build().unwrap_err();
+    let error = builder()
+        .await
+        .dev_tenant_even_in_release("Not One")
+        .build()
+        .unwrap_err();
     assert!(
         matches!(error.mistakes(), [ConfigMistake::DevTenant { .. }]),
         "{error}"
