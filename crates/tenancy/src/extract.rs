@@ -27,7 +27,8 @@ use crate::{
     routes::note_route,
 };
 
-/// The proof that a request is central: for no tenant, on a host that is configured as central.
+/// The proof that a request is central: for no tenant, on a host that is configured as central, or behind
+/// [`StageLayer::for_central`](crate::stack::StageLayer::for_central).
 ///
 /// Can be had by extraction only.
 #[derive(Clone, Copy, PartialEq, Eq)]

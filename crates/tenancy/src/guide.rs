@@ -2,6 +2,7 @@
 //!
 //! | guide | answers |
 //! |---|---|
+//! | [Local development](local_development) | tenants on localhost, a tenant for requests that name none, CORS |
 //! | [Identify a tenant](identify_a_tenant) | which tenant a request is for, and what a client gets if that can not be told |
 //! | [Order of stages](order_of_stages) | what happens to a request before your router, and how to change it |
 //! | [Routes](routes) | which routes tenants see, which nobody's hosts see, and for whom code runs |
@@ -11,6 +12,10 @@
 /// From a request to its tenant: identifiers, host rules, stores.
 #[doc = include_str!("../docs/identify-a-tenant.md")]
 pub mod identify_a_tenant {}
+
+/// Tenants on your own machine: names under localhost, a dev tenant, front-ends on other ports, CORS.
+#[doc = include_str!("../docs/local-development.md")]
+pub mod local_development {}
 
 /// What a request passes before your router, why in this order, and how to change it.
 #[doc = include_str!("../docs/order-of-stages.md")]

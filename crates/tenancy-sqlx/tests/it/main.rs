@@ -10,6 +10,7 @@
 mod bulk;
 mod cancel;
 mod changes;
+mod conformance;
 mod file;
 mod manage;
 mod model;

@@ -8,6 +8,7 @@ use tenancy_core::{Identification, TenantId};
 
 use super::{
     authority::HeaderScan,
+    dev_tenant::DevTenant,
     lookup::Now,
     resolver::{Outcome, Refusal, Resolver, head_for_identifiers},
 };
@@ -156,6 +157,16 @@ fn look_at_request<B>(resolver: &Arc<Resolver>, request: &Request<B>, step: &mut
             _ => "present, but it can name no tenant".to_owned(),
         };
         step(name, finding);
+    }
+    if let Some(judged) = resolver.dev_tenant(request, &scan, &authority) {
+        let finding = match judged {
+            Ok(dev) => format!(
+                "{}, for the peer is on this machine and names no tenant",
+                dev.key()
+            ),
+            Err(why) => format!("not used: {why}"),
+        };
+        step(DevTenant::NAME, finding);
     }
 }
 

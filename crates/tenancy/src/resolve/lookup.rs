@@ -37,16 +37,19 @@ pub enum Source {
     Store,
     /// What was known before the store went away.
     Stale,
+    /// Nobody asked: a [layer](crate::stack::StageLayer::for_tenant) says it of every request.
+    Given,
 }
 
 impl Source {
-    /// `snapshot`, `cache`, `store` or `stale`.
+    /// `snapshot`, `cache`, `store`, `stale` or `given`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Snapshot => "snapshot",
             Self::Cache => "cache",
             Self::Store => "store",
             Self::Stale => "stale",
+            Self::Given => "given",
         }
     }
 }

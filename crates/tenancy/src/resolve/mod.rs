@@ -5,7 +5,8 @@
 //! * Identifiers read the request's head and yield a key ([`Domain`], [`Subdomain`], [`DomainOrSubdomain`],
 //!   [`PathSegment`], [`Header`], [`Query`], [`Cookie`], [`Origin`], any closure), in a [`Chain`] if there are more.
 //! * The key leads to a tenant: at once where it is known, through one call of the store where it is not.
-//! * No tenant: 404. Could not tell: 503 with `Retry-After`. A tenant is never guessed.
+//! * No tenant: 404. Could not tell: 503 with `Retry-After`. A tenant is never guessed; on your own machine see
+//!   [`dev_tenant`](crate::stack::TenancyBuilder::dev_tenant).
 //!
 //! **Caveats.** Header, query and cookie identifiers read what any client can write: use them behind something that
 //! checks that this client may act in that tenant. A forwarded host counts only from [`TrustedProxies`].
@@ -56,6 +57,7 @@
 //! ```
 
 mod authority;
+mod dev_tenant;
 mod directory;
 mod explain;
 mod follow;
@@ -68,6 +70,7 @@ mod table;
 
 pub(crate) use authority::Authority;
 pub use authority::{InvalidProxy, TrustedProxies};
+pub(crate) use dev_tenant::DevTenant;
 pub(crate) use explain::FirstLook;
 pub use explain::{Explanation, ExplanationStep};
 pub use identify::{

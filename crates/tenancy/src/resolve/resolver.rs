@@ -8,6 +8,7 @@ use tenancy_core::{Host, Identification, Identified, Identify, KeyKind, RequestH
 
 use super::{
     authority::{self, Authority, HeaderScan, Target, TrustedProxies},
+    dev_tenant::{DevTenant, is_address},
     identify::{Chain, ConflictPolicy, name_without_port},
     lookup::{CouldNotTell, Lookup, Now, Source},
 };
@@ -15,6 +16,7 @@ use crate::{
     Tenant,
     home::Home,
     rejection::{Rejection, RejectionReason},
+    scope::Scope,
     stack::Stage,
 };
 
@@ -25,6 +27,7 @@ pub(crate) struct Resolver {
     pub(crate) vary: Option<Arc<HeaderValue>>,
     pub(crate) central_hosts: CentralHosts,
     pub(crate) proxies: Option<TrustedProxies>,
+    pub(crate) dev_tenant: Option<DevTenant>,
     /// See [`room_for_extensions`].
     pub(crate) room: Extensions,
 }
@@ -102,6 +105,9 @@ enum Side {
     },
 }
 
+/// The position of no identifier: a chain has 16 at most.
+const NO_IDENTIFIER: u8 = u8::MAX;
+
 impl Resolution {
     fn of(side: Side) -> Self {
         Self {
@@ -140,6 +146,21 @@ impl Resolution {
         matches!(self.side, Side::Nobody { .. })
     }
 
+    /// What a layer says of every request. Who says it of a tenant has that tenant.
+    pub(crate) fn given(tenant: Option<Tenant>, home: &Arc<Home>) -> Self {
+        Self::of(match tenant {
+            Some(tenant) => Side::Tenant {
+                tenant,
+                identifier: NO_IDENTIFIER,
+                key_kind: KeyKind::Id,
+                source: Source::Given,
+            },
+            None => Side::Central {
+                home: Arc::clone(home),
+            },
+        })
+    }
+
     /// The tenant; `None` for central requests.
     pub fn tenant(&self) -> Option<&Tenant> {
         match &self.side {
@@ -148,12 +169,18 @@ impl Resolution {
         }
     }
 
+    pub(crate) fn scope(&self) -> Scope {
+        self.tenant()
+            .map_or(Scope::Central, |tenant| Scope::Tenant(tenant.clone()))
+    }
+
     /// Whether the request is for no tenant, on a host that was configured as central.
     pub fn is_central(&self) -> bool {
         matches!(self.side, Side::Central { .. })
     }
 
-    /// The name of the identifier that decided, such as `subdomain of example.com`; `None` for central requests.
+    /// The name of the identifier that decided, such as `subdomain of example.com`; `None` for central requests,
+    /// and where none decided ([`Source::Given`]).
     pub fn identifier(&self) -> Option<&str> {
         match &self.side {
             Side::Tenant {
@@ -416,12 +443,66 @@ impl Resolver {
                 }),
                 edits,
             }),
-            Ok(Identity::Nobody) => Outcome::Refused(Refusal::new(
-                RejectionReason::UnknownTenant,
-                "no identifier is present and the host is not central",
-            )),
+            Ok(Identity::Nobody) => {
+                let detail = "no identifier is present and the host is not central";
+                let refusal = Refusal::new(RejectionReason::UnknownTenant, detail);
+                self.dev_tenant_or(refusal, request, &scan, &authority)
+            }
             Ok(Identity::Unclear(unclear)) => Outcome::Ask(Pending { edits, ..*unclear }),
-            Err(refusal) => Outcome::Refused(refusal),
+            Err(refusal) => self.dev_tenant_or(refusal, request, &scan, &authority),
+        }
+    }
+
+    #[cold]
+    fn dev_tenant_or<B>(
+        &self,
+        refusal: Refusal,
+        request: &Request<B>,
+        scan: &HeaderScan<'_>,
+        authority: &Authority<'_>,
+    ) -> Outcome {
+        let Some(Ok(dev)) = self.dev_tenant(request, scan, authority) else {
+            return Outcome::Refused(refusal);
+        };
+        match self.look_up(Identified::new(dev.key()), dev.identifier) {
+            Ok(Ok(candidate)) => Outcome::Found(Found {
+                resolution: candidate.into_resolution(),
+                edits: Edits::default(),
+            }),
+            Ok(Err(key)) => Outcome::Ask(Pending::new(None, dev.identifier, key)),
+            Err(unknown) => Outcome::Refused(unknown),
+        }
+    }
+
+    /// The dev tenant, or why the request is not its; `None` if there is none.
+    pub(super) fn dev_tenant<B>(
+        &self,
+        request: &Request<B>,
+        scan: &HeaderScan<'_>,
+        authority: &Authority<'_>,
+    ) -> Option<Result<&DevTenant, &'static str>> {
+        let dev = self.dev_tenant.as_ref()?;
+        let judged = if self.is_central(&authority.host) {
+            Err("the host is central")
+        } else if !self.names_nobody(request, &authority.host) {
+            Err("the request names a tenant, or tries to")
+        } else {
+            DevTenant::admit(request, scan, authority)
+        };
+        Some(judged.map(|()| dev))
+    }
+
+    /// Whether no identifier is present. To some, an address as the host is present and can name no tenant: here it
+    /// names none.
+    fn names_nobody<B>(&self, request: &Request<B>, host: &Host<'_>) -> bool {
+        let identify = |head: RequestHead<'_>| self.identify(&head, &mut Edits::default());
+        let head = RequestHead::of(request);
+        match identify(head.with_host(host)) {
+            Ok(Identity::Nobody) => true,
+            Err(refusal) if refusal.reason == RejectionReason::UnknownTenant && is_address(host) => {
+                matches!(identify(head), Ok(Identity::Nobody))
+            }
+            _ => false,
         }
     }
 

@@ -4,13 +4,14 @@ use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
 use axum::{body::Body, response::IntoResponse};
 use http::{Request, Response};
-use tenancy_core::{Clock, Host, SystemClock, TenantStore};
+use tenancy_core::{Clock, Host, SystemClock, TenantId, TenantStore};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
     composite::{BoxedService, Piece, UserLayer, erase_layer},
-    order::{Order, OrderMistake, Stage},
+    mistake::{ConfigError, ConfigMistake},
+    order::{Order, Stage},
     phase::{Phase, Segment, SegmentShared},
     tenancy::{OrderInForce, Tenancy, TenancyParts},
 };
@@ -19,7 +20,10 @@ use crate::{
     gate::{BypassSettings, GatePolicy, GlobalMaintenance},
     home::Home,
     rejection::{Rejection, RejectionResponder},
-    resolve::{CentralHosts, Chain, Lookup, ResolveSettings, Resolver, TrustedProxies, room_for_extensions},
+    resolve::{
+        CentralHosts, Chain, DevTenant, Lookup, ResolveSettings, Resolver, TrustedProxies,
+        room_for_extensions,
+    },
     rollout::Rollout,
     store::ErasedStore,
 };
@@ -44,6 +48,12 @@ pub struct TenancyBuilder {
     always_https: bool,
     track_routes: bool,
     observing: Vec<Stage>,
+    dev_tenant: Option<DevTenantSetting>,
+}
+
+struct DevTenantSetting {
+    id: String,
+    even_in_release: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,6 +91,7 @@ impl TenancyBuilder {
             always_https: false,
             track_routes: false,
             observing: Vec::new(),
+            dev_tenant: None,
         }
     }
 
@@ -244,6 +255,40 @@ impl TenancyBuilder {
         self
     }
 
+    /// For local development: requests of this machine that name no tenant are the tenant's with this id, so that
+    /// <http://127.0.0.1:8000> shows something. Default: none; they are 404.
+    ///
+    /// All of this must hold, else the request is treated as if there were no dev tenant:
+    ///
+    /// * No identifier is present, not even an invalid one, and the host is not central.
+    /// * The peer's address is known and a loopback address: serve with
+    ///   `into_make_service_with_connect_info::<SocketAddr>()`.
+    /// * The host is `localhost` or a loopback address. A page of elsewhere whose name was made to lead to this
+    ///   machine has another.
+    /// * No header says that the request was forwarded: what comes through a proxy or a tunnel on this machine is not
+    ///   of this machine.
+    ///
+    /// Building logs a warning, and is refused where `tenancy` was compiled without debug assertions, as in release
+    /// builds; see [`dev_tenant_even_in_release`](Self::dev_tenant_even_in_release).
+    #[must_use]
+    pub fn dev_tenant(mut self, id: impl Into<String>) -> Self {
+        self.dev_tenant = Some(DevTenantSetting {
+            id: id.into(),
+            even_in_release: false,
+        });
+        self
+    }
+
+    /// As [`dev_tenant`](Self::dev_tenant), in release builds too: for those who develop with them. Never for what others can reach.
+    #[must_use]
+    pub fn dev_tenant_even_in_release(mut self, id: impl Into<String>) -> Self {
+        self.dev_tenant = Some(DevTenantSetting {
+            id: id.into(),
+            even_in_release: true,
+        });
+        self
+    }
+
     /// Builds the stack. Starts to follow the store if a tokio runtime is there; else the first request does.
     ///
     /// # Errors
@@ -271,31 +316,63 @@ impl TenancyBuilder {
         if self.chain.identifiers().next().is_none() {
             mistakes.push(ConfigMistake::NoIdentifier);
         }
+        let dev_tenant = match self.checked_dev_tenant(cfg!(debug_assertions)) {
+            Ok(dev_tenant) => dev_tenant,
+            Err(mistake) => {
+                mistakes.push(mistake);
+                None
+            }
+        };
         if mistakes.is_empty() {
-            Ok(self.assemble(central_hosts))
+            Ok(self.assemble(central_hosts, dev_tenant))
         } else {
-            Err(ConfigError { mistakes })
+            Err(ConfigError::new(mistakes))
         }
     }
 
     /// Builds a stack of which nothing was set that could be wrong.
     pub(crate) fn build_default(self) -> Tenancy {
-        self.assemble(Vec::new())
+        self.assemble(Vec::new(), None)
     }
 
-    fn assemble(self, central_hosts: Vec<Box<str>>) -> Tenancy {
+    fn checked_dev_tenant(&self, is_debug_build: bool) -> Result<Option<TenantId>, ConfigMistake> {
+        let Some(DevTenantSetting { id, even_in_release }) = &self.dev_tenant else {
+            return Ok(None);
+        };
+        if !is_debug_build && !even_in_release {
+            return Err(ConfigMistake::DevTenantInRelease);
+        }
+        let checked = TenantId::new(id).map(Some);
+        checked.map_err(|invalid| ConfigMistake::DevTenant {
+            id: invalid.name().to_owned(),
+            reason: invalid.reason(),
+        })
+    }
+
+    fn assemble(self, central_hosts: Vec<Box<str>>, dev_tenant: Option<TenantId>) -> Tenancy {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let mut identifiers: Vec<Arc<str>> = self
+            .chain
+            .identifiers()
+            .map(|(_, name, _)| Arc::clone(name))
+            .collect();
+        let dev_tenant = dev_tenant.map(|id| {
+            tracing::warn!(
+                tenant = %id,
+                "requests of this machine that name no tenant are served as this one's: for development only"
+            );
+            // A chain has 16 at most.
+            let position = u8::try_from(identifiers.len()).unwrap_or(u8::MAX);
+            identifiers.push(DevTenant::NAME.into());
+            DevTenant::new(id, position)
+        });
         let home = Arc::new(Home {
             responder: self.responder,
             rollout: Rollout::new(self.observing, Arc::clone(&clock), self.listener.clone()),
             clock,
             listener: self.listener,
             bypass: self.bypass,
-            identifiers: self
-                .chain
-                .identifiers()
-                .map(|(_, name, _)| Arc::clone(name))
-                .collect(),
+            identifiers: identifiers.into(),
         });
         let lookup = Arc::new(Lookup::new(Arc::clone(&home), self.store, self.resolve));
         let resolver = Arc::new(Resolver {
@@ -304,6 +381,7 @@ impl TenancyBuilder {
             chain: self.chain,
             central_hosts: CentralHosts::new(central_hosts),
             proxies: self.proxies,
+            dev_tenant,
             room: room_for_extensions(),
         });
         let shared = Arc::new(SegmentShared {
@@ -391,67 +469,42 @@ fn flush(phases: &mut Vec<Phase>, parts: &TenancyParts, pieces: &mut Vec<Piece>)
     }
 }
 
-/// One thing that is wrong with a stack's settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConfigMistake {
-    /// The order of stages makes no sense.
-    Order(OrderMistake),
-    /// A layer is to stand beside a stage that is not in the order.
-    LayerWithoutStage {
-        /// The stage.
-        stage: Stage,
-    },
-    /// A central host is no host.
-    CentralHost {
-        /// The host, cut to 64 characters.
-        host: String,
-        /// Why.
-        reason: &'static str,
-    },
-    /// The deadline is zero: every request would fail.
-    ZeroDeadline,
-    /// The chain has no identifier: every request would be without tenant.
-    NoIdentifier,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MemoryStore, resolve::Subdomain};
 
-impl fmt::Display for ConfigMistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Order(mistake) => mistake.fmt(f),
-            Self::LayerWithoutStage { stage } => {
-                write!(f, "a layer is to stand beside {stage}, which is not in the order")
-            }
-            Self::CentralHost { host, reason } => write!(f, "central host {host:?} is not valid: {reason}"),
-            Self::ZeroDeadline => f.write_str("the deadline is zero; disable the deadline stage instead"),
-            Self::NoIdentifier => {
-                f.write_str("the chain has no identifier, so no request would have a tenant")
-            }
+    fn builder() -> TenancyBuilder {
+        Tenancy::builder(Subdomain::of("app.test").unwrap(), MemoryStore::new())
+    }
+
+    #[test]
+    fn a_release_build_has_a_dev_tenant_only_if_it_is_named_as_such() {
+        let id = |checked: Result<Option<TenantId>, ConfigMistake>| checked.map(|id| id.unwrap().to_string());
+        for (builder, in_debug, in_release) in [
+            (
+                builder().dev_tenant("acme"),
+                Ok("acme"),
+                Err(ConfigMistake::DevTenantInRelease),
+            ),
+            (
+                builder().dev_tenant_even_in_release("acme"),
+                Ok("acme"),
+                Ok("acme"),
+            ),
+        ] {
+            assert_eq!(id(builder.checked_dev_tenant(true)), in_debug.map(str::to_owned));
+            assert_eq!(
+                id(builder.checked_dev_tenant(false)),
+                in_release.map(str::to_owned)
+            );
         }
+        assert_eq!(builder().checked_dev_tenant(false), Ok(None));
+        assert_eq!(
+            builder().dev_tenant("acme").build().is_ok(),
+            cfg!(debug_assertions),
+            "building asks for the build that it is in"
+        );
+        assert!(builder().dev_tenant_even_in_release("acme").build().is_ok());
     }
 }
-
-/// A stack's settings are impossible.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    mistakes: Vec<ConfigMistake>,
-}
-
-impl ConfigError {
-    /// Everything that is wrong.
-    pub fn mistakes(&self) -> &[ConfigMistake] {
-        &self.mistakes
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the tenancy stack is not built right")?;
-        for mistake in &self.mistakes {
-            write!(f, "\n  - {mistake}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConfigError {}

@@ -10,7 +10,8 @@ use super::{
     service::StageService,
 };
 use crate::{
-    gate::{BypassSettings, GlobalMaintenance},
+    Tenant,
+    gate::{BypassSettings, GatePolicy, GlobalMaintenance},
     home::Home,
     rollout::Rollout,
 };
@@ -60,12 +61,47 @@ impl StageLayer {
             identifiers: Box::default(),
             responder: None,
         };
+        Self::at_home(phase, Arc::new(home))
+    }
+
+    fn at_home(phase: Phase, home: Arc<Home>) -> Self {
         let shared = SegmentShared {
-            home: Arc::new(home),
+            home,
             proxies: None,
             always_https: false,
         };
         Self::new(phase, Arc::new(shared))
+    }
+
+    /// Makes every request this tenant's, whatever it says and whatever its host: for tests, and for a listener that
+    /// is one tenant's alone. It stands in the place of the resolve stage, and judges neither host nor status: put
+    /// [`gate`](Self::gate) inside of it.
+    ///
+    /// Whoever has a [`Tenant`] has the proof already; this passes it on. A request that a layer further out has found
+    /// to be another tenant's, or nobody's, is answered with 500.
+    pub fn for_tenant(tenant: &Tenant) -> Self {
+        let given = Phase::Given(Some(tenant.clone()));
+        Self::at_home(given, Arc::clone(tenant.home()))
+    }
+
+    /// Makes every request central, whatever its host: for tests, and for a listener that serves administration
+    /// alone. It stands in the place of the resolve stage.
+    ///
+    /// A request that a layer further out has found to be a tenant's is answered with 500.
+    pub fn for_central() -> Self {
+        Self::alone(Phase::Given(None))
+    }
+
+    /// Refuses requests for tenants that are not served. Needs the resolve stage, or [`for_tenant`](Self::for_tenant),
+    /// outside of it; answers with 500 else.
+    pub fn gate(policy: GatePolicy) -> Self {
+        Self::alone(Phase::Gate(policy))
+    }
+
+    /// Opens the tenant's part of the cache. Needs the resolve stage, or [`for_tenant`](Self::for_tenant), outside of
+    /// it; answers with 500 else.
+    pub fn cache_scope() -> Self {
+        Self::alone(Phase::CacheScope)
     }
 
     /// Turns a panic of the inner service into 500. What the panic said is in the log only.

@@ -60,14 +60,16 @@
 mod builder;
 mod composite;
 mod layer;
+mod mistake;
 mod order;
 mod phase;
 mod service;
 mod tenancy;
 
-pub use builder::{ConfigError, ConfigMistake, TenancyBuilder};
+pub use builder::TenancyBuilder;
 pub use composite::{BoxedService, TenancyFuture, TenancyService};
 pub use layer::StageLayer;
+pub use mistake::{ConfigError, ConfigMistake};
 pub use order::{Order, OrderError, OrderMistake, Stage};
 pub use service::{ResponseFuture, StageService};
 pub use tenancy::{CatalogueState, EnterError, OrderInForce, Tenancy, TenancyStatus};

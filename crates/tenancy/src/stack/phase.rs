@@ -15,6 +15,7 @@ use http::{HeaderValue, Method, Request, Response, header};
 
 use super::order::Stage;
 use crate::{
+    Tenant,
     event::Event,
     gate::{GatePolicy, GlobalMaintenance, MaintenanceDecision, MaintenanceRequest, Subject},
     home::Home,
@@ -31,6 +32,8 @@ pub(crate) enum Phase {
     PanicCatch,
     Maintenance(GlobalMaintenance),
     Resolve(Arc<Resolver>),
+    /// In the place of `Resolve`, where a layer knows whose every request is.
+    Given(Option<Tenant>),
     Gate(GatePolicy),
     BodyLimit(u64),
     Deadline(Duration),
@@ -175,7 +178,7 @@ impl Phase {
         Some(match self {
             Self::PanicCatch => Stage::PanicCatch,
             Self::Maintenance(_) => Stage::Maintenance,
-            Self::Resolve(_) => Stage::Resolve,
+            Self::Resolve(_) | Self::Given(_) => Stage::Resolve,
             Self::Gate(_) => Stage::Gate,
             Self::BodyLimit(_) => Stage::BodyLimit,
             Self::Deadline(_) => Stage::Deadline,
@@ -209,6 +212,7 @@ impl Phase {
                     Outcome::Ask(pending) => Step::Ask(Arc::clone(resolver), Box::new(pending)),
                 }
             }
+            Self::Given(tenant) => run_given(tenant.as_ref(), shared, request, passage),
             Self::Gate(policy) => run_gate(*policy, shared, request, passage),
             Self::BodyLimit(limit) => run_body_limit(*limit, shared, request, passage),
             Self::Deadline(after) => {
@@ -254,6 +258,30 @@ fn maintenance_request<'a, B>(
         now: shared.home.clock.unix_time(),
         secure: shared.always_https || authority.is_some_and(|authority| authority.secure),
     }
+}
+
+fn run_given<B>(
+    given: Option<&Tenant>,
+    shared: &SegmentShared,
+    request: &mut Request<B>,
+    passage: &mut Passage,
+) -> Step {
+    let is_anothers = |found: &Resolution| found.tenant() != given || found.is_nobody();
+    if request.extensions().get().is_some_and(is_anothers) {
+        let detail =
+            "a layer says whose every request is, and one further out has found this one to be another's";
+        // Never only observed: nobody could say any more whose request it is.
+        return Step::answer(shared.respond(Rejection::new(RejectionReason::MisbuiltStack, &detail)));
+    }
+    if let Some(tenant) = given {
+        shared.home.emit(|| Event::TenantResolved {
+            tenant: tenant.clone(),
+        });
+    }
+    let resolution = Resolution::given(given.cloned(), &shared.home);
+    passage.slot = Slot::new(resolution.scope(), Some(&shared.home));
+    request.extensions_mut().insert(resolution);
+    Step::Next
 }
 
 fn run_gate<B>(policy: GatePolicy, shared: &SegmentShared, request: &Request<B>, passage: &Passage) -> Step {
@@ -365,9 +393,7 @@ fn reopen<B>(cache_scope: bool, shared: &SegmentShared, request: &Request<B>, pa
     if resolution.is_nobody() {
         return;
     }
-    let scope = resolution
-        .tenant()
-        .map_or(Scope::Central, |tenant| Scope::Tenant(tenant.clone()));
+    let scope = resolution.scope();
     if crate::scope::current().as_ref() != Some(&scope) {
         passage.slot = Slot::new(scope, Some(&shared.home));
     }

@@ -3,6 +3,7 @@
 mod absent;
 mod budget;
 mod chains;
+mod dev_tenant;
 mod explained;
 mod flights;
 mod followed;

@@ -20,7 +20,7 @@ use axum::{
 use tenancy::{
     Central, MemoryStore, Tenancy, Tenant,
     cache::CacheScope,
-    gate::GlobalMaintenance,
+    gate::{GatePolicy, GlobalMaintenance},
     resolve::{Resolution, Subdomain},
     routes::{Routes, TenancyApp},
     scope,
@@ -329,6 +329,9 @@ fn single_stages() -> Vec<StageLayer> {
         StageLayer::body_limit(1024),
         StageLayer::deadline(Duration::from_secs(30)),
         StageLayer::maintenance(GlobalMaintenance::new()),
+        StageLayer::for_central(),
+        StageLayer::gate(GatePolicy::default()),
+        StageLayer::cache_scope(),
     ];
     with_settings.into_iter().chain(alone).collect()
 }

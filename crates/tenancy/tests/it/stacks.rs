@@ -2,6 +2,7 @@
 
 mod alone;
 mod catching;
+mod cors;
 mod deadlines;
 mod limits;
 mod moved;

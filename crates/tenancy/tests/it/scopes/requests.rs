@@ -28,7 +28,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
 };
-use tower::{ServiceBuilder, ServiceExt, util::MapRequestLayer};
+use tower::{Layer, ServiceBuilder, ServiceExt, util::MapRequestLayer};
 
 use super::{Notes, Recorder, builder, caught, dropped_after, here, subdomains, sweep, yields};
 use crate::support::{self, faulty::FaultyStore, send};
@@ -205,10 +205,7 @@ async fn a_panic_of_the_handler_is_500_and_the_request_is_cleaned_up() {
 #[tokio::test]
 async fn a_panic_that_nobody_catches_leaves_no_scope_behind() {
     let notes = Notes::default();
-    let tenancy = builder()
-        .disable(Stage::PanicCatch)
-        .build()
-        .unwrap();
+    let tenancy = builder().disable(Stage::PanicCatch).build().unwrap();
     let app = app_of(&tenancy, &notes);
     let answer = caught(send(&app, support::get("acme.app.test", "/panics"))).await;
     assert_eq!(answer.map(|_| ()), Err("as told".to_owned()));

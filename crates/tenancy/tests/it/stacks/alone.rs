@@ -7,7 +7,7 @@ use tenancy::{
     MemoryStore, Tenancy, Tenant,
     cache::CacheScope,
     core::{Maintenance, TenantStatus},
-    gate::GlobalMaintenance,
+    gate::{GatePolicy, GlobalMaintenance},
     scope::on_exit,
     stack::{Stage, StageLayer},
 };
@@ -173,4 +173,49 @@ async fn stages_stand_around_any_service_also_one_that_is_no_router() {
     switch.enable(&Maintenance::default()).unwrap();
     let response = service.oneshot(Request::new(Body::empty())).await.unwrap();
     assert_eq!(response.status(), 503);
+}
+
+#[tokio::test]
+async fn a_layer_that_says_whose_every_request_is_stands_in_for_the_resolve_stage() {
+    let recorder = Recorder::default();
+    let tenancy = Tenancy::builder(subdomains(), MemoryStore::of(["acme", "globex"]).unwrap())
+        .listener(recorder.clone())
+        .build()
+        .unwrap();
+    let acme = tenancy.enter(&id("acme")).await.unwrap();
+    let globex = tenancy.enter(&id("globex")).await.unwrap();
+    recorder.take();
+    let notes = Notes::default();
+    let service = |whose: StageLayer| {
+        ServiceBuilder::new()
+            .layer(whose)
+            .layer(StageLayer::gate(GatePolicy::default()))
+            .layer(StageLayer::cache_scope())
+            .service(handlers(&notes))
+    };
+    let request = |path| support::get("globex.app.test", path);
+
+    let for_acme = service(StageLayer::for_tenant(&acme));
+    let answer = for_acme.clone().oneshot(request("/")).await.unwrap();
+    assert_eq!(support::text(answer).await, "acme");
+    assert_eq!(notes.take(), ["handler for acme", "cleaned up for acme"]);
+    assert_eq!(
+        recorder.take_short(),
+        ["resolved acme", "entered acme", "left acme"]
+    );
+
+    let for_nobody = service(StageLayer::for_central());
+    assert_eq!(for_nobody.oneshot(request("/")).await.unwrap().status(), 404);
+    assert!(recorder.take_short().is_empty());
+
+    // Neither may say that what was found to be another's is its own.
+    let same = StageLayer::for_tenant(&acme).layer(for_acme.clone());
+    assert_eq!(same.oneshot(request("/plain")).await.unwrap().status(), 200);
+    for further_out in [StageLayer::for_tenant(&globex), StageLayer::for_central()] {
+        let answer = further_out
+            .layer(for_acme.clone())
+            .oneshot(request("/plain"))
+            .await;
+        assert_eq!(answer.unwrap().status(), 500);
+    }
 }

@@ -1,0 +1,28 @@
+//! One binary for all integration tests of the crate.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests fail their test by panicking"
+)]
+
+mod app;
+mod conformance;
+mod factory;
+mod recorder;
+
+use axum::{
+    body::Body,
+    http::{Request, Response},
+};
+
+fn get(path: &str) -> Request<Body> {
+    Request::get(path).body(Body::empty()).unwrap()
+}
+
+async fn text(response: Response<Body>) -> String {
+    let bytes = axum::body::to_bytes(response.into_body(), usize::MAX)
+        .await
+        .unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}

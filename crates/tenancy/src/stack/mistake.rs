@@ -1,0 +1,88 @@
+//! What can be wrong with a stack's settings.
+
+use std::fmt;
+
+use super::order::{OrderMistake, Stage};
+
+/// One thing that is wrong with a stack's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigMistake {
+    /// The order of stages makes no sense.
+    Order(OrderMistake),
+    /// A layer is to stand beside a stage that is not in the order.
+    LayerWithoutStage {
+        /// The stage.
+        stage: Stage,
+    },
+    /// A central host is no host.
+    CentralHost {
+        /// The host, cut to 64 characters.
+        host: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The deadline is zero: every request would fail.
+    ZeroDeadline,
+    /// The chain has no identifier: every request would be without tenant.
+    NoIdentifier,
+    /// A dev tenant in a release build, which others may be able to reach.
+    DevTenantInRelease,
+    /// The dev tenant's id is none.
+    DevTenant {
+        /// The id, cut to 64 characters.
+        id: String,
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+impl fmt::Display for ConfigMistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Order(mistake) => mistake.fmt(f),
+            Self::LayerWithoutStage { stage } => {
+                write!(f, "a layer is to stand beside {stage}, which is not in the order")
+            }
+            Self::CentralHost { host, reason } => write!(f, "central host {host:?} is not valid: {reason}"),
+            Self::ZeroDeadline => f.write_str("the deadline is zero; disable the deadline stage instead"),
+            Self::NoIdentifier => {
+                f.write_str("the chain has no identifier, so no request would have a tenant")
+            }
+            Self::DevTenantInRelease => f.write_str(
+                "a dev tenant is for debug builds; name it with dev_tenant_even_in_release if nobody else can reach \
+                 this one",
+            ),
+            Self::DevTenant { id, reason } => write!(f, "dev tenant {id:?} is not valid: {reason}"),
+        }
+    }
+}
+
+/// A stack's settings are impossible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    mistakes: Vec<ConfigMistake>,
+}
+
+impl ConfigError {
+    pub(super) fn new(mistakes: Vec<ConfigMistake>) -> Self {
+        Self { mistakes }
+    }
+
+    /// Everything that is wrong.
+    pub fn mistakes(&self) -> &[ConfigMistake] {
+        &self.mistakes
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the tenancy stack is not built right")?;
+        for mistake in &self.mistakes {
+            write!(f, "\n  - {mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
