@@ -50,6 +50,13 @@ pub enum Event {
         /// Why.
         reason: RejectionReason,
     },
+    /// A credential was refused because it is not for this request's tenant, or there is none where one is demanded.
+    CredentialRefused {
+        /// The tenant of the request; `None` for central requests.
+        tenant: Option<Tenant>,
+        /// Why.
+        reason: RejectionReason,
+    },
     /// Code of this tenant begins to run: a request, a `run`, a carried task.
     ScopeEntered {
         /// The tenant.

@@ -35,6 +35,7 @@
 //! | [`scope`] | the current tenant, and what ends with a request |
 //! | [`extract`] | `Tenant`, `Option<Tenant>`, `Central`, `Resolution` |
 //! | [`rejection`] | what refused requests get, and why |
+//! | [`credential`] | a session or token of one tenant is refused by all others |
 //! | [`cache`] | names for a shared cache that no other tenant can have |
 //! | [`event`] | what happens, told to a listener |
 //! | [`empty`] | empty form fields as nothing |
@@ -50,6 +51,7 @@
 //! * `http1`, `http2` (both on): what `axum::serve` speaks. Without `http2`, WebSockets over HTTP/2 are refused.
 
 pub mod cache;
+pub mod credential;
 pub mod empty;
 pub mod event;
 pub mod extract;
@@ -66,6 +68,7 @@ pub mod scope;
 pub mod stack;
 mod store;
 mod tenant;
+mod tenant_ref;
 
 pub use tenancy_core as core;
 
@@ -74,6 +77,7 @@ pub use crate::{
     stack::Tenancy,
     store::{MemoryStore, MemoryStoreError},
     tenant::{SettingsError, Tenant},
+    tenant_ref::TenantRef,
 };
 
 /// For this workspace's benches only: parts of the hot path by themselves. No stability is promised.

@@ -53,6 +53,12 @@ pub enum RejectionReason {
     SuspendedTenant,
     /// The tenant is not set up yet. 503.
     PendingTenant,
+    /// The credential is for another tenant, or its tenant can not be read. 403.
+    WrongTenant,
+    /// The credential is for no tenant, on a route that demands one of this tenant. 403.
+    UnboundCredential,
+    /// There is no credential, on a route that demands one. 401.
+    NoCredential,
     /// The store could not tell. 503.
     StoreUnavailable,
     /// Too many look-ups of unknown keys at the moment. 503.
@@ -82,6 +88,9 @@ impl RejectionReason {
             Self::DeletedTenant => "deleted_tenant",
             Self::SuspendedTenant => "suspended_tenant",
             Self::PendingTenant => "pending_tenant",
+            Self::WrongTenant => "wrong_tenant",
+            Self::UnboundCredential => "unbound_credential",
+            Self::NoCredential => "no_credential",
             Self::StoreUnavailable => "store_unavailable",
             Self::OverBudget => "over_budget",
             Self::ConnectRefused => "connect_refused",
@@ -98,7 +107,8 @@ impl RejectionReason {
         match self {
             Self::BadHost | Self::InvalidIdentifier | Self::IdentifiersDisagree => StatusCode::BAD_REQUEST,
             Self::UnknownTenant | Self::DeletedTenant => StatusCode::NOT_FOUND,
-            Self::SuspendedTenant => StatusCode::FORBIDDEN,
+            Self::SuspendedTenant | Self::WrongTenant | Self::UnboundCredential => StatusCode::FORBIDDEN,
+            Self::NoCredential => StatusCode::UNAUTHORIZED,
             Self::PendingTenant | Self::StoreUnavailable | Self::OverBudget => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

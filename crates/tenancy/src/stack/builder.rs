@@ -42,6 +42,7 @@ pub struct TenancyBuilder {
     clock: Option<Arc<dyn Clock>>,
     always_https: bool,
     track_routes: bool,
+    auth_stands_outside: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,6 +79,7 @@ impl TenancyBuilder {
             clock: None,
             always_https: false,
             track_routes: false,
+            auth_stands_outside: false,
         }
     }
 
@@ -227,6 +229,15 @@ impl TenancyBuilder {
         self
     }
 
+    /// Says that your authentication wraps the whole stack, so that identifiers that read what it leaves in the
+    /// request, such as [`Claim`](crate::resolve::Claim), are allowed without a layer of yours before the resolve stage.
+    /// Not checked: where it is not so, no request has a claim.
+    #[must_use]
+    pub fn auth_stands_outside(mut self) -> Self {
+        self.auth_stands_outside = true;
+        self
+    }
+
     /// Builds the stack. Starts to follow the store if a tokio runtime is there; else the first request does.
     ///
     /// # Errors
@@ -254,6 +265,15 @@ impl TenancyBuilder {
         if self.chain.identifiers().next().is_none() {
             mistakes.push(ConfigMistake::NoIdentifier);
         }
+        if !self.may_read_claims() {
+            mistakes.extend(
+                self.chain
+                    .readers_of_extensions()
+                    .map(|name| ConfigMistake::ClaimBeforeAuth {
+                        identifier: name.to_owned(),
+                    }),
+            );
+        }
         if mistakes.is_empty() {
             Ok(self.assemble(central_hosts))
         } else {
@@ -262,8 +282,22 @@ impl TenancyBuilder {
     }
 
     /// Builds a stack of which nothing was set that could be wrong.
-    pub(crate) fn build_default(self) -> Tenancy {
+    pub(crate) fn build_default(mut self) -> Tenancy {
+        self.chain.refuse_claims();
         self.assemble(Vec::new())
+    }
+
+    /// Whether a layer can have left something in the request by the time the resolve stage looks.
+    fn may_read_claims(&self) -> bool {
+        let place_of = |stage| self.order.stages().position(|present| present == stage);
+        let Some(resolve) = place_of(Stage::Resolve) else {
+            return true;
+        };
+        let stands_before = |place: &Place| match *place {
+            Place::Before(stage) => place_of(stage).is_some_and(|at| at <= resolve),
+            Place::After(stage) => place_of(stage).is_some_and(|at| at < resolve),
+        };
+        self.auth_stands_outside || self.user_layers.iter().any(|(place, _)| stands_before(place))
     }
 
     fn assemble(self, central_hosts: Vec<Box<str>>) -> Tenancy {
@@ -394,6 +428,11 @@ pub enum ConfigMistake {
     ZeroDeadline,
     /// The chain has no identifier: every request would be without tenant.
     NoIdentifier,
+    /// An identifier reads what authentication leaves in the request, and no layer stands before the resolve stage.
+    ClaimBeforeAuth {
+        /// Its name.
+        identifier: String,
+    },
 }
 
 impl fmt::Display for ConfigMistake {
@@ -408,6 +447,11 @@ impl fmt::Display for ConfigMistake {
             Self::NoIdentifier => {
                 f.write_str("the chain has no identifier, so no request would have a tenant")
             }
+            Self::ClaimBeforeAuth { identifier } => write!(
+                f,
+                "{identifier} reads what authentication leaves, but none stands before the resolve stage: insert it there, \
+                 say that it stands outside of the stack, or compare the claim later with a BindCredential layer"
+            ),
         }
     }
 }

@@ -69,5 +69,6 @@ pub use builder::{ConfigError, ConfigMistake, TenancyBuilder};
 pub use composite::{BoxedService, TenancyFuture, TenancyService};
 pub use layer::StageLayer;
 pub use order::{Order, OrderError, OrderMistake, Stage};
+pub(crate) use phase::SegmentShared;
 pub use service::{ResponseFuture, StageService};
 pub use tenancy::{CatalogueState, EnterError, OrderInForce, Tenancy, TenancyStatus};

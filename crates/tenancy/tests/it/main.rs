@@ -9,6 +9,7 @@
 mod support;
 
 mod budgets;
+mod credentials;
 mod gates;
 mod hosts;
 mod lookups;
