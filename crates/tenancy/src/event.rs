@@ -32,9 +32,11 @@
 //! # }
 //! ```
 
+use std::sync::Arc;
+
 use tenancy_core::TenantId;
 
-use crate::{Tenant, rejection::RejectionReason};
+use crate::{Tenant, handoff::HandoffAudit, rejection::RejectionReason};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -56,6 +58,11 @@ pub enum Event {
         tenant: Option<Tenant>,
         /// Why.
         reason: RejectionReason,
+    },
+    /// A single-use token was given out, redeemed or refused.
+    Handoff {
+        /// Who, for whom, what for.
+        audit: Arc<HandoffAudit>,
     },
     /// Code of this tenant begins to run: a request, a `run`, a carried task.
     ScopeEntered {

@@ -36,6 +36,7 @@
 //! | [`extract`] | `Tenant`, `Option<Tenant>`, `Central`, `Resolution` |
 //! | [`rejection`] | what refused requests get, and why |
 //! | [`credential`] | a session or token of one tenant is refused by all others |
+//! | [`handoff`] | single-use tokens: impersonation, single sign-on over one host |
 //! | [`cache`] | names for a shared cache that no other tenant can have |
 //! | [`event`] | what happens, told to a listener |
 //! | [`empty`] | empty form fields as nothing |
@@ -59,6 +60,8 @@ pub mod gate;
 // Text alone: an application compiles none of it.
 #[cfg(any(doc, doctest))]
 pub mod guide;
+pub mod handoff;
+mod hex;
 mod home;
 mod limit;
 pub mod rejection;

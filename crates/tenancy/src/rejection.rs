@@ -57,6 +57,8 @@ pub enum RejectionReason {
     WrongTenant,
     /// The credential is for no tenant, on a route that demands one of this tenant. 403.
     UnboundCredential,
+    /// A single-use token was forged, used before, expired, or is for something else. 403.
+    HandoffRefused,
     /// There is no credential, on a route that demands one. 401.
     NoCredential,
     /// The store could not tell. 503.
@@ -90,6 +92,7 @@ impl RejectionReason {
             Self::PendingTenant => "pending_tenant",
             Self::WrongTenant => "wrong_tenant",
             Self::UnboundCredential => "unbound_credential",
+            Self::HandoffRefused => "handoff_refused",
             Self::NoCredential => "no_credential",
             Self::StoreUnavailable => "store_unavailable",
             Self::OverBudget => "over_budget",
@@ -107,7 +110,9 @@ impl RejectionReason {
         match self {
             Self::BadHost | Self::InvalidIdentifier | Self::IdentifiersDisagree => StatusCode::BAD_REQUEST,
             Self::UnknownTenant | Self::DeletedTenant => StatusCode::NOT_FOUND,
-            Self::SuspendedTenant | Self::WrongTenant | Self::UnboundCredential => StatusCode::FORBIDDEN,
+            Self::SuspendedTenant | Self::WrongTenant | Self::UnboundCredential | Self::HandoffRefused => {
+                StatusCode::FORBIDDEN
+            }
             Self::NoCredential => StatusCode::UNAUTHORIZED,
             Self::PendingTenant | Self::StoreUnavailable | Self::OverBudget => {
                 StatusCode::SERVICE_UNAVAILABLE

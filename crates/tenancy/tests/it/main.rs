@@ -11,6 +11,7 @@ mod support;
 mod budgets;
 mod credentials;
 mod gates;
+mod handoffs;
 mod hosts;
 mod lookups;
 mod proofs;
