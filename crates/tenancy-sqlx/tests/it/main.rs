@@ -11,6 +11,8 @@ mod bulk;
 mod cancel;
 mod changes;
 mod file;
+#[cfg(feature = "handoff")]
+mod handoffs;
 mod manage;
 mod model;
 mod pages;
