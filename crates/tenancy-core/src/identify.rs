@@ -192,6 +192,9 @@ pub enum Reads {
     Target,
     /// This header.
     Header(HeaderName),
+    /// What layers further out have left in the request's extensions, such as a verified credential. Means nothing
+    /// where such a layer runs later, so that a stack may refuse the identifier.
+    Extensions,
     /// Not known.
     Anything,
 }

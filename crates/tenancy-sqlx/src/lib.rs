@@ -8,7 +8,8 @@
 //! A change is one transaction with one change number. Numbers commit in order, the log of changes outlives a
 //! purge, and an id that was used once is never given again.
 //!
-//! Features: `sqlite` (default) compiles SQLite and the [`store`] module.
+//! Features: `sqlite` (default) compiles SQLite and the [`store`] module; `handoff` keeps the single-use tokens of
+//! `tenancy::handoff` in the same file, and depends on `tenancy`.
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")]

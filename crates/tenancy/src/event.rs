@@ -32,9 +32,11 @@
 //! # }
 //! ```
 
+use std::sync::Arc;
+
 use tenancy_core::TenantId;
 
-use crate::{Tenant, rejection::RejectionReason};
+use crate::{Tenant, handoff::HandoffAudit, rejection::RejectionReason};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -59,6 +61,18 @@ pub enum Event {
     LegacyDisagrees {
         /// The tenant that the stack found, if any.
         tenant: Option<Tenant>,
+    },
+    /// A credential was refused because it is not for this request's tenant, or there is none where one is demanded.
+    CredentialRefused {
+        /// The tenant of the request; `None` for central requests.
+        tenant: Option<Tenant>,
+        /// Why.
+        reason: RejectionReason,
+    },
+    /// A single-use token was given out, redeemed or refused.
+    Handoff {
+        /// Who, for whom, what for.
+        audit: Arc<HandoffAudit>,
     },
     /// Code of this tenant begins to run: a request, a `run`, a carried task.
     ScopeEntered {

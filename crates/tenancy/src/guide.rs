@@ -5,9 +5,14 @@
 //! | [Local development](local_development) | tenants on localhost, a tenant for requests that name none, CORS |
 //! | [Identify a tenant](identify_a_tenant) | which tenant a request is for, and what a client gets if that can not be told |
 //! | [Order of stages](order_of_stages) | what happens to a request before your router, and how to change it |
+//! | [Auth, sessions and SSO](auth_sessions_sso) | how sessions and tokens of one tenant are kept from all others; impersonation; one callback host |
 //! | [Routes](routes) | which routes tenants see, which nobody's hosts see, and for whom code runs |
 //!
 //! Their examples are compiled and run with the tests of this crate.
+
+/// Credentials bound to tenants, cookies, impersonation, and single sign-on over one host.
+#[doc = include_str!("../docs/auth-sessions-sso.md")]
+pub mod auth_sessions_sso {}
 
 /// From a request to its tenant: identifiers, host rules, stores.
 #[doc = include_str!("../docs/identify-a-tenant.md")]

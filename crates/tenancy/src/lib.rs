@@ -35,6 +35,8 @@
 //! | [`scope`] | the current tenant, and what ends with a request |
 //! | [`extract`] | `Tenant`, `Option<Tenant>`, `Central`, `Resolution` |
 //! | [`rejection`] | what refused requests get, and why |
+//! | [`credential`] | a session or token of one tenant is refused by all others |
+//! | [`handoff`] | single-use tokens: impersonation, single sign-on over one host |
 //! | [`cache`] | names for a shared cache that no other tenant can have |
 //! | [`event`] | what happens, told to a listener |
 //! | [`empty`] | empty form fields as nothing |
@@ -50,6 +52,7 @@
 //! * `http1`, `http2` (both on): what `axum::serve` speaks. Without `http2`, WebSockets over HTTP/2 are refused.
 
 pub mod cache;
+pub mod credential;
 pub mod empty;
 pub mod event;
 pub mod extract;
@@ -57,6 +60,8 @@ pub mod gate;
 // Text alone: an application compiles none of it.
 #[cfg(any(doc, doctest))]
 pub mod guide;
+pub mod handoff;
+mod hex;
 mod home;
 mod limit;
 pub mod rejection;
@@ -67,6 +72,7 @@ pub mod scope;
 pub mod stack;
 mod store;
 mod tenant;
+mod tenant_ref;
 
 pub use tenancy_core as core;
 
@@ -75,6 +81,7 @@ pub use crate::{
     stack::Tenancy,
     store::{MemoryStore, MemoryStoreError},
     tenant::{SettingsError, Tenant},
+    tenant_ref::TenantRef,
 };
 
 /// For this workspace's benches only: parts of the hot path by themselves. No stability is promised.

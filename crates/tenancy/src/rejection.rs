@@ -55,6 +55,14 @@ pub enum RejectionReason {
     SuspendedTenant,
     /// The tenant is not set up yet. 503.
     PendingTenant,
+    /// The credential is for another tenant, or its tenant can not be read. 403.
+    WrongTenant,
+    /// The credential is for no tenant, on a route that demands one of this tenant. 403.
+    UnboundCredential,
+    /// A single-use token was forged, used before, expired, or is for something else. 403.
+    HandoffRefused,
+    /// There is no credential, on a route that demands one. 401.
+    NoCredential,
     /// The store could not tell. 503.
     StoreUnavailable,
     /// Too many look-ups of unknown keys at the moment. 503.
@@ -75,7 +83,7 @@ pub enum RejectionReason {
 
 impl RejectionReason {
     /// All reasons.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::BadHost,
         Self::InvalidIdentifier,
         Self::IdentifiersDisagree,
@@ -83,6 +91,10 @@ impl RejectionReason {
         Self::DeletedTenant,
         Self::SuspendedTenant,
         Self::PendingTenant,
+        Self::WrongTenant,
+        Self::UnboundCredential,
+        Self::HandoffRefused,
+        Self::NoCredential,
         Self::StoreUnavailable,
         Self::OverBudget,
         Self::ConnectRefused,
@@ -103,6 +115,10 @@ impl RejectionReason {
             Self::DeletedTenant => "deleted_tenant",
             Self::SuspendedTenant => "suspended_tenant",
             Self::PendingTenant => "pending_tenant",
+            Self::WrongTenant => "wrong_tenant",
+            Self::UnboundCredential => "unbound_credential",
+            Self::HandoffRefused => "handoff_refused",
+            Self::NoCredential => "no_credential",
             Self::StoreUnavailable => "store_unavailable",
             Self::OverBudget => "over_budget",
             Self::ConnectRefused => "connect_refused",
@@ -119,7 +135,10 @@ impl RejectionReason {
         match self {
             Self::BadHost | Self::InvalidIdentifier | Self::IdentifiersDisagree => StatusCode::BAD_REQUEST,
             Self::UnknownTenant | Self::DeletedTenant => StatusCode::NOT_FOUND,
-            Self::SuspendedTenant => StatusCode::FORBIDDEN,
+            Self::SuspendedTenant | Self::WrongTenant | Self::UnboundCredential | Self::HandoffRefused => {
+                StatusCode::FORBIDDEN
+            }
+            Self::NoCredential => StatusCode::UNAUTHORIZED,
             Self::PendingTenant | Self::StoreUnavailable | Self::OverBudget => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

@@ -56,6 +56,8 @@ mod bulk;
 mod change;
 mod checks;
 mod edit;
+#[cfg(feature = "handoff")]
+mod handoff;
 mod manage;
 mod open;
 mod options;
@@ -75,6 +77,8 @@ use tokio::sync::RwLock;
 use crate::CatalogueError;
 
 pub use bulk::BulkReport;
+#[cfg(feature = "handoff")]
+pub use handoff::SqlHandoffStore;
 pub use options::SqlStoreOptions;
 pub use read::{CatalogueStatus, CreationOrder, ListFilter, LoggedChange, TenantList};
 

@@ -12,6 +12,8 @@ mod cancel;
 mod changes;
 mod conformance;
 mod file;
+#[cfg(feature = "handoff")]
+mod handoffs;
 mod manage;
 mod model;
 mod pages;

@@ -74,8 +74,8 @@ pub(crate) use dev_tenant::DevTenant;
 pub(crate) use explain::FirstLook;
 pub use explain::{Explanation, ExplanationStep};
 pub use identify::{
-    Chain, ConflictPolicy, Cookie, Domain, DomainOrSubdomain, Header, IdentifierConfigError, Named, Origin,
-    PathSegment, Query, Subdomain, named,
+    Chain, Claim, ConflictPolicy, Cookie, Domain, DomainOrSubdomain, Header, IdentifierConfigError, Named,
+    Origin, PathSegment, Query, Subdomain, named,
 };
 pub use lookup::Source;
 pub(crate) use lookup::{Lookup, Trust};

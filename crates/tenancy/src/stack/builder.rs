@@ -49,6 +49,7 @@ pub struct TenancyBuilder {
     track_routes: bool,
     observing: Vec<Stage>,
     dev_tenant: Option<DevTenantSetting>,
+    auth_stands_outside: bool,
 }
 
 struct DevTenantSetting {
@@ -92,6 +93,7 @@ impl TenancyBuilder {
             track_routes: false,
             observing: Vec::new(),
             dev_tenant: None,
+            auth_stands_outside: false,
         }
     }
 
@@ -289,6 +291,15 @@ impl TenancyBuilder {
         self
     }
 
+    /// Says that your authentication wraps the whole stack, so that identifiers that read what it leaves in the
+    /// request, such as [`Claim`](crate::resolve::Claim), are allowed without a layer of yours before the resolve stage.
+    /// Not checked: where it is not so, no request has a claim.
+    #[must_use]
+    pub fn auth_stands_outside(mut self) -> Self {
+        self.auth_stands_outside = true;
+        self
+    }
+
     /// Builds the stack. Starts to follow the store if a tokio runtime is there; else the first request does.
     ///
     /// # Errors
@@ -323,6 +334,15 @@ impl TenancyBuilder {
                 None
             }
         };
+        if !self.may_read_claims() {
+            mistakes.extend(
+                self.chain
+                    .readers_of_extensions()
+                    .map(|name| ConfigMistake::ClaimBeforeAuth {
+                        identifier: name.to_owned(),
+                    }),
+            );
+        }
         if mistakes.is_empty() {
             Ok(self.assemble(central_hosts, dev_tenant))
         } else {
@@ -331,8 +351,22 @@ impl TenancyBuilder {
     }
 
     /// Builds a stack of which nothing was set that could be wrong.
-    pub(crate) fn build_default(self) -> Tenancy {
+    pub(crate) fn build_default(mut self) -> Tenancy {
+        self.chain.refuse_claims();
         self.assemble(Vec::new(), None)
+    }
+
+    /// Whether a layer can have left something in the request by the time the resolve stage looks.
+    fn may_read_claims(&self) -> bool {
+        let place_of = |stage| self.order.stages().position(|present| present == stage);
+        let Some(resolve) = place_of(Stage::Resolve) else {
+            return true;
+        };
+        let stands_before = |place: &Place| match *place {
+            Place::Before(stage) => place_of(stage).is_some_and(|at| at <= resolve),
+            Place::After(stage) => place_of(stage).is_some_and(|at| at < resolve),
+        };
+        self.auth_stands_outside || self.user_layers.iter().any(|(place, _)| stands_before(place))
     }
 
     fn checked_dev_tenant(&self, is_debug_build: bool) -> Result<Option<TenantId>, ConfigMistake> {

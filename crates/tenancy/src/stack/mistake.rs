@@ -35,6 +35,11 @@ pub enum ConfigMistake {
         /// Why.
         reason: &'static str,
     },
+    /// An identifier reads what authentication leaves in the request, and no layer stands before the resolve stage.
+    ClaimBeforeAuth {
+        /// Its name.
+        identifier: String,
+    },
 }
 
 impl fmt::Display for ConfigMistake {
@@ -52,6 +57,11 @@ impl fmt::Display for ConfigMistake {
             Self::DevTenantInRelease => f.write_str(
                 "a dev tenant is for debug builds; name it with dev_tenant_even_in_release if nobody else can reach \
                  this one",
+            ),
+            Self::ClaimBeforeAuth { identifier } => write!(
+                f,
+                "{identifier} reads what authentication leaves, but none stands before the resolve stage: insert it there, \
+                 say that it stands outside of the stack, or compare the claim later with a BindCredential layer"
             ),
             Self::DevTenant { id, reason } => write!(f, "dev tenant {id:?} is not valid: {reason}"),
         }

@@ -71,5 +71,6 @@ pub use composite::{BoxedService, TenancyFuture, TenancyService};
 pub use layer::StageLayer;
 pub use mistake::{ConfigError, ConfigMistake};
 pub use order::{Order, OrderError, OrderMistake, Stage};
+pub(crate) use phase::SegmentShared;
 pub use service::{ResponseFuture, StageService};
 pub use tenancy::{CatalogueState, EnterError, OrderInForce, Tenancy, TenancyStatus};

@@ -19,7 +19,7 @@ use super::{
     phase::{Phase, Segment, SegmentShared},
 };
 use crate::{
-    Tenant,
+    Tenant, TenantRef,
     gate::{GatePolicy, GlobalMaintenance},
     resolve::{Chain, Explanation, FirstLook, Resolver, Trust},
     rollout::Rollout,
@@ -77,7 +77,8 @@ impl TenancyParts {
 impl Tenancy {
     /// The stack with its defaults. Starts to follow the store if a tokio runtime is there; else the first request does.
     ///
-    /// An empty [`Chain`] makes every request one without a tenant; [`builder`](Self::builder) refuses it.
+    /// An empty [`Chain`] makes every request one without a tenant, and a [`Claim`](crate::resolve::Claim) makes every request
+    /// refused; [`builder`](Self::builder) refuses to build either.
     pub fn new(identifiers: impl Into<Chain>, store: impl TenantStore) -> Self {
         Self::builder(identifiers, store).build_default()
     }
@@ -154,16 +155,33 @@ impl Tenancy {
     /// # Errors
     /// When there is no such tenant, it is not active (maintenance does not count), or the store could not tell.
     pub async fn enter(&self, id: &TenantId) -> Result<Tenant, EnterError> {
-        let found = self.inner.parts.resolver.lookup.by_id(id).await;
-        let tenant = found
-            .map_err(|error| EnterError::unavailable(id, error.to_string()))?
-            .ok_or_else(|| EnterError::unknown(id))?;
-        match tenant.gate_state() {
-            GateState::Open | GateState::Maintenance => Ok(tenant),
-            GateState::Pending | GateState::Suspended | GateState::Deleted => {
-                Err(EnterError::not_served(id, tenant.status()))
-            }
+        let tenant = self.look_up(id).await?;
+        only_served(tenant)
+    }
+
+    /// The tenant that a reference stands for: [`enter`](Self::enter) for the payload of a job, a session or a token.
+    ///
+    /// # Errors
+    /// As [`enter`](Self::enter), and when the tenant of that id is not the one that the reference was made of, but
+    /// one that was created later under the same name
+    /// ([`is_another_incarnation`](EnterError::is_another_incarnation)).
+    pub async fn enter_ref(&self, reference: &TenantRef) -> Result<Tenant, EnterError> {
+        let tenant = self.look_up(reference.id()).await?;
+        if tenant.incarnation() == reference.incarnation() {
+            only_served(tenant)
+        } else {
+            Err(EnterError::new(
+                reference.id(),
+                EnterErrorKind::AnotherIncarnation,
+            ))
         }
+    }
+
+    async fn look_up(&self, id: &TenantId) -> Result<Tenant, EnterError> {
+        let found = self.inner.parts.resolver.lookup.by_id(id).await;
+        found
+            .map_err(|error| EnterError::new(id, EnterErrorKind::Unavailable(error.to_string())))?
+            .ok_or_else(|| EnterError::new(id, EnterErrorKind::Unknown))
     }
 
     /// Forgets what is known of a tenant, for stores that do not say what changed: the next request asks the store.
@@ -200,6 +218,10 @@ impl Tenancy {
 
     pub(crate) fn resolver(&self) -> &Resolver {
         &self.inner.parts.resolver
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<SegmentShared> {
+        &self.inner.parts.shared
     }
 
     pub(crate) fn tracks_routes(&self) -> bool {
@@ -303,29 +325,23 @@ pub struct EnterError {
 enum EnterErrorKind {
     Unknown,
     NotServed(TenantStatus),
+    AnotherIncarnation,
     Unavailable(String),
 }
 
+fn only_served(tenant: Tenant) -> Result<Tenant, EnterError> {
+    match tenant.gate_state() {
+        GateState::Open | GateState::Maintenance => Ok(tenant),
+        GateState::Pending | GateState::Suspended | GateState::Deleted => {
+            let kind = EnterErrorKind::NotServed(tenant.status());
+            Err(EnterError::new(tenant.id(), kind))
+        }
+    }
+}
+
 impl EnterError {
-    fn unknown(id: &TenantId) -> Self {
-        Self {
-            id: id.clone(),
-            kind: EnterErrorKind::Unknown,
-        }
-    }
-
-    fn not_served(id: &TenantId, status: TenantStatus) -> Self {
-        Self {
-            id: id.clone(),
-            kind: EnterErrorKind::NotServed(status),
-        }
-    }
-
-    fn unavailable(id: &TenantId, detail: String) -> Self {
-        Self {
-            id: id.clone(),
-            kind: EnterErrorKind::Unavailable(detail),
-        }
+    fn new(id: &TenantId, kind: EnterErrorKind) -> Self {
+        Self { id: id.clone(), kind }
     }
 
     /// Whether there is no such tenant.
@@ -336,6 +352,11 @@ impl EnterError {
     /// Whether the tenant is there and not active.
     pub fn is_not_served(&self) -> bool {
         matches!(self.kind, EnterErrorKind::NotServed(_))
+    }
+
+    /// Whether the reference was made of an earlier tenant of this name, which is no more.
+    pub fn is_another_incarnation(&self) -> bool {
+        matches!(self.kind, EnterErrorKind::AnotherIncarnation)
     }
 
     /// Whether the store could not tell. Trying again later may help.
@@ -349,6 +370,13 @@ impl fmt::Display for EnterError {
         match &self.kind {
             EnterErrorKind::Unknown => write!(f, "there is no tenant {}", self.id),
             EnterErrorKind::NotServed(status) => write!(f, "tenant {} is {status}", self.id),
+            EnterErrorKind::AnotherIncarnation => {
+                write!(
+                    f,
+                    "what is meant is an earlier tenant {}, which is no more",
+                    self.id
+                )
+            }
             EnterErrorKind::Unavailable(detail) => {
                 write!(f, "tenant {} could not be looked up: {detail}", self.id)
             }

@@ -36,10 +36,10 @@ use crate::support::{get, send};
 
 /// A clock that the test moves and the stack reads.
 #[derive(Clone, Debug, Default)]
-struct Hand(Arc<ManualClock>);
+pub(crate) struct Hand(Arc<ManualClock>);
 
 impl Hand {
-    fn advance(&self, by: Duration) {
+    pub(crate) fn advance(&self, by: Duration) {
         self.0.advance(by);
     }
 }

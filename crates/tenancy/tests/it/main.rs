@@ -9,7 +9,9 @@
 mod support;
 
 mod budgets;
+mod credentials;
 mod gates;
+mod handoffs;
 mod hosts;
 mod lookups;
 mod proofs;

@@ -5,6 +5,7 @@ use tenancy_core::{Identify, Reads};
 
 use super::{
     IdentifierConfigError,
+    claim::ClaimWithoutAuth,
     shortcut::{HostShortcut, shortcut_of},
 };
 
@@ -97,6 +98,23 @@ impl Chain {
             .iter()
             .zip(0..)
             .map(|((name, identifier), position)| (position, name, &**identifier))
+    }
+
+    /// The names of identifiers that read what layers further out have left.
+    pub(crate) fn readers_of_extensions(&self) -> impl Iterator<Item = &str> {
+        self.identifiers()
+            .filter(|(_, _, identifier)| identifier.reads() == Reads::Extensions)
+            .map(|(_, name, _)| &**name)
+    }
+
+    /// Makes every identifier refuse that reads what authentication leaves: none can have left anything.
+    pub(crate) fn refuse_claims(&mut self) {
+        for (name, identifier) in &mut self.identifiers {
+            if identifier.reads() == Reads::Extensions {
+                tracing::error!(identifier = %name, "no authentication stands before the resolve stage: every request is refused");
+                *identifier = Box::new(ClaimWithoutAuth);
+            }
+        }
     }
 
     /// What `Vary` has to say of answers, so that no cache hands one tenant's answer to another. `None` where the

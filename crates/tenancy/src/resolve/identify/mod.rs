@@ -1,4 +1,5 @@
-//! What names the tenant in a request: the host, the path, a header, the query, a cookie, the origin, or a closure.
+//! What names the tenant in a request: the host, the path, a header, the query, a cookie, the origin, a claim
+//! that authentication left, or a closure.
 //!
 //! An identifier reads the request's head and yields a key, without I/O. It gives one of four answers:
 //!
@@ -18,6 +19,7 @@
 //! | [`PathSegment`] | `slug:acme` | the path is shorter, or has another prefix |
 //! | [`Header`], [`Query`], [`Cookie`] | `slug:acme`, or another kind | it is not in the request |
 //! | [`Origin`] | what the host rules yield | there is no `Origin`, or its host is absent to the host rules |
+//! | [`Claim`] | `id:acme` | there is no credential, or it is for no tenant |
 //! | [`named`] closure | what it likes | it says so |
 //!
 //! None of them allocates for a request that is in normal form. Errors allocate, 64 bytes at most.
@@ -27,6 +29,7 @@
 
 mod base;
 mod chain;
+mod claim;
 mod cookie;
 mod domain;
 mod error;
@@ -43,6 +46,7 @@ mod value;
 mod testing;
 
 pub use chain::{Chain, ConflictPolicy};
+pub use claim::Claim;
 pub use cookie::Cookie;
 pub use domain::Domain;
 pub use error::IdentifierConfigError;

@@ -1,0 +1,143 @@
+//! Single-use tokens in the catalogue's file, shared by several processes (here: by several opened stores).
+
+use std::{sync::Arc, time::Duration};
+
+use tenancy::{
+    Tenancy, Tenant,
+    handoff::{Grant, HandoffError, HandoffRefusal, HandoffRequest, Handoffs, Purpose},
+    resolve::Subdomain,
+};
+use tenancy_core::{Clock, ManualClock};
+use tenancy_sqlx::NewTenant;
+
+use super::support::Place;
+
+#[derive(Clone, Debug, Default)]
+struct Hand(Arc<ManualClock>);
+
+impl Clock for Hand {
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+
+    fn unix_time(&self) -> Duration {
+        self.0.unix_time()
+    }
+}
+
+/// One process over the file.
+#[derive(Clone)]
+struct Node {
+    tenancy: Tenancy,
+    handoffs: Handoffs,
+}
+
+impl Node {
+    async fn over(place: &Place, clock: &Hand) -> Self {
+        let store = place.open().await;
+        let tokens = store.handoffs().await.unwrap();
+        let tenancy = Tenancy::builder(Subdomain::of("app.test").unwrap(), store)
+            .clock(clock.clone())
+            .build()
+            .unwrap();
+        let handoffs = Handoffs::new(&tenancy, tokens);
+        Self { tenancy, handoffs }
+    }
+
+    async fn tenant(&self, id: &str) -> Tenant {
+        self.tenancy.enter(&id.parse().unwrap()).await.unwrap()
+    }
+
+    async fn issue(&self, user: &str) -> String {
+        let request = HandoffRequest::impersonation(user, "sam@support");
+        let token = self
+            .handoffs
+            .issue(&self.tenant("acme").await, request)
+            .await
+            .unwrap();
+        token.as_str().to_owned()
+    }
+
+    async fn redeem(&self, tenant: &str, token: &str) -> Result<Grant, HandoffError> {
+        let tenant = self.tenant(tenant).await;
+        self.handoffs
+            .redeem(&tenant, &Purpose::IMPERSONATION, token)
+            .await
+    }
+}
+
+async fn place() -> Place {
+    let place = Place::new();
+    let store = place.open().await;
+    for id in ["acme", "globex"] {
+        store.create(NewTenant::new(id)).await.unwrap();
+    }
+    store.close().await;
+    place
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_processes_that_redeem_one_token_at_once_one_wins() {
+    let place = place().await;
+    let clock = Hand::default();
+    let nodes = [Node::over(&place, &clock).await, Node::over(&place, &clock).await];
+    for round in 0..20 {
+        let token = nodes[round % 2].issue("7").await;
+        let tries = nodes.clone().map(|node| {
+            let token = token.clone();
+            tokio::spawn(async move { node.redeem("acme", &token).await })
+        });
+        let mut won = 0;
+        for outcome in tries {
+            match outcome.await.unwrap() {
+                Ok(grant) => won += usize::from(grant.user() == "7"),
+                Err(error) => assert_eq!(error.refusal(), Some(HandoffRefusal::Unknown), "{error:?}"),
+            }
+        }
+        assert_eq!(won, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_token_burns_for_all_processes_and_expired_ones_make_room() {
+    let place = place().await;
+    let clock = Hand::default();
+    let (here, there) = (Node::over(&place, &clock).await, Node::over(&place, &clock).await);
+    let burnt = here.issue("7").await;
+    let refusal = there.redeem("globex", &burnt).await.unwrap_err().refusal();
+    assert_eq!(refusal, Some(HandoffRefusal::WrongTenant));
+    let refusal = here.redeem("acme", &burnt).await.unwrap_err().refusal();
+    assert_eq!(refusal, Some(HandoffRefusal::Unknown));
+
+    let kept = here.issue("it's \"7\"").await;
+    assert_eq!(there.redeem("acme", &kept).await.unwrap().user(), "it's \"7\"");
+
+    let late = here.issue("8").await;
+    clock.0.advance(Duration::from_secs(60));
+    let refusal = there.redeem("acme", &late).await.unwrap_err().refusal();
+    assert_eq!(refusal, Some(HandoffRefusal::Expired));
+    let forgotten = here.issue("9").await;
+    clock.0.advance(Duration::from_secs(60));
+    here.issue("10").await;
+    let refusal = there.redeem("acme", &forgotten).await.unwrap_err().refusal();
+    assert_eq!(
+        refusal,
+        Some(HandoffRefusal::Unknown),
+        "deleted when room was made"
+    );
+}
+
+#[tokio::test]
+async fn the_file_holds_no_token_and_a_closed_store_is_unavailable() {
+    let place = place().await;
+    let store = place.open().await;
+    let tenancy = Tenancy::new(Subdomain::of("app.test").unwrap(), store.clone());
+    let handoffs = Handoffs::new(&tenancy, store.handoffs().await.unwrap());
+    let node = Node { tenancy, handoffs };
+    let token = node.issue("a user to be found").await;
+    store.close().await;
+    let file = String::from_utf8_lossy(&std::fs::read(place.path()).unwrap()).into_owned();
+    assert!(file.contains("a user to be found"), "the file was written");
+    assert!(!file.contains(&token));
+    assert!(node.redeem("acme", &token).await.unwrap_err().is_unavailable());
+}
