@@ -73,7 +73,7 @@ pub use crate::{
     extract::Central,
     stack::Tenancy,
     store::{MemoryStore, MemoryStoreError},
-    tenant::{SettingsError, Tenant},
+    tenant::{DataError, SettingsError, Tenant},
 };
 
 /// For this workspace's benches only: parts of the hot path by themselves. No stability is promised.
