@@ -33,6 +33,7 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
 //! ```
 
+pub mod adopt;
 mod error;
 pub mod file;
 mod names;

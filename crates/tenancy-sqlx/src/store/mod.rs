@@ -56,12 +56,16 @@ mod bulk;
 mod change;
 mod checks;
 mod edit;
+mod faults;
+mod kind;
 mod manage;
 mod open;
 mod options;
 mod read;
 mod row;
 mod schema;
+mod shape;
+mod statements;
 mod watch;
 
 use std::{fmt, future::Future, path::Path, sync::Arc};
@@ -75,8 +79,12 @@ use tokio::sync::RwLock;
 use crate::CatalogueError;
 
 pub use bulk::BulkReport;
+pub use faults::RowFault;
+pub use kind::StoreKind;
 pub use options::SqlStoreOptions;
 pub use read::{CatalogueStatus, CreationOrder, ListFilter, LoggedChange, TenantList};
+
+use statements::Statements;
 
 /// A catalogue in a SQLite file. See the [module](self).
 ///
@@ -88,9 +96,13 @@ pub struct SqlStore {
 }
 
 struct Inner {
+    kind: StoreKind,
     readers: SqlitePool,
     /// One connection: SQLite has one writer anyway, and waiting here is cheaper than in its busy handler.
-    writer: SqlitePool,
+    /// `None` in a store that only reads.
+    writer: Option<SqlitePool>,
+    /// The file is read without locks, since nothing can be written beside it: only while nobody else has it open.
+    is_read_alone: bool,
     signal: ChangeSignal,
     options: SqlStoreOptions,
     /// Held shared by each running change, so that `close` can wait for them.
@@ -119,8 +131,38 @@ impl SqlStore {
     /// unavailable. Clones are closed too.
     pub async fn close(&self) {
         let _no_change_runs = self.inner.running_changes.write().await;
-        self.inner.writer.close().await;
+        if let Some(writer) = &self.inner.writer {
+            writer.close().await;
+        }
         self.inner.readers.close().await;
+    }
+
+    /// What the store was opened on, and whether it may change it.
+    pub fn kind(&self) -> StoreKind {
+        self.inner.kind
+    }
+
+    fn statements(&self) -> &'static Statements {
+        Statements::of(self.inner.kind)
+    }
+
+    /// The connection for changes.
+    fn writer(&self) -> Result<&SqlitePool, CatalogueError> {
+        self.inner.writer.as_ref().ok_or_else(|| {
+            CatalogueError::read_only(match self.inner.kind {
+                StoreKind::Adopted => {
+                    "this catalogue is made of views over your own tables: change the tenant there, in your \
+                     application or by SQL"
+                }
+                StoreKind::Managed | StoreKind::ReadOnly => {
+                    "this catalogue was opened read-only: open it without `read_only` to change it"
+                }
+            })
+        })
+    }
+
+    fn check_is_writable(&self) -> Result<(), CatalogueError> {
+        self.writer().map(drop)
     }
 
     /// Runs a read within the time limit. Only for single statements: a transaction that is dropped half-way
@@ -129,6 +171,7 @@ impl SqlStore {
         &self,
         query: impl Future<Output = Result<T, sqlx::Error>> + Send,
     ) -> Result<T, CatalogueError> {
+        self.check_is_still_alone()?;
         match tokio::time::timeout(self.inner.options.wait, query).await {
             Ok(answer) => answer.map_err(CatalogueError::from_sqlx),
             Err(elapsed) => Err(CatalogueError::unavailable("a read took too long", elapsed)),

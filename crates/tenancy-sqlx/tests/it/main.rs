@@ -7,6 +7,7 @@
     reason = "in tests; helpers beside the test functions are not covered by clippy.toml"
 )]
 
+mod adopted;
 mod bulk;
 mod cancel;
 mod changes;
