@@ -8,6 +8,7 @@
 )]
 
 mod adopted;
+mod adopted_stack;
 mod bulk;
 mod cancel;
 mod changes;
