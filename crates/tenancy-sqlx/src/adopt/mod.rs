@@ -37,12 +37,17 @@
 //! # Ok::<(), tenancy_sqlx::CatalogueError>(())
 //! ```
 
+#[cfg(feature = "sqlite")]
+mod apply;
 mod source;
 mod sqlite;
 
 use tenancy_core::TenantStatus;
 
 use crate::CatalogueError;
+
+#[cfg(feature = "sqlite")]
+pub use apply::columns;
 
 /// Which tables and columns hold the tenants. See the [module](self).
 ///

@@ -1,9 +1,18 @@
 use sqlx::Row as _;
 
-use super::{SqlStore, row};
+use super::{SqlStore, StoreKind, row};
 use crate::CatalogueError;
 
 const PAGE: i64 = 1000;
+
+/// Where the adoption's own notes differ from the application's tables. Only what `adopt` made has both.
+const UNSEEN: &str = "SELECT coalesce(s.id, '') AS id, \
+        CASE WHEN s.id IS NULL THEN 'it has no id' ELSE 'its triggers did not see how it is now' END AS reason \
+        FROM tenancy_source s LEFT JOIN tenancy_incarnations i ON i.id = s.id \
+        WHERE i.id IS NULL OR i.slug IS NOT s.slug \
+    UNION ALL SELECT i.id, 'it is gone, and the triggers did not see that' \
+        FROM tenancy_incarnations i LEFT JOIN tenancy_source s ON s.id = i.id WHERE s.id IS NULL \
+    LIMIT ?";
 
 /// A tenant, or a name of one, that the catalogue has and nobody gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +34,7 @@ impl SqlStore {
     /// # Errors
     /// When the catalogue does not answer.
     pub async fn faults(&self, limit: usize) -> Result<Vec<RowFault>, CatalogueError> {
-        let mut faults = Vec::new();
+        let mut faults = self.unseen(limit).await?;
         let mut after = String::new();
         while faults.len() < limit {
             let mut query = row::select_tenants(self.inner.kind);
@@ -58,5 +67,34 @@ impl SqlStore {
         }
         faults.truncate(limit);
         Ok(faults)
+    }
+
+    /// Rows that changed while triggers were missing, or by a `REPLACE` that removed another row: SQLite runs no trigger
+    /// for that.
+    async fn unseen(&self, limit: usize) -> Result<Vec<RowFault>, CatalogueError> {
+        let made = sqlx::query_scalar(
+            "SELECT count(*) FROM sqlite_schema WHERE name IN ('tenancy_source', 'tenancy_incarnations')",
+        );
+        if self.inner.kind != StoreKind::Adopted {
+            return Ok(Vec::new());
+        }
+        let made: i64 = self.read(made.fetch_one(&self.inner.readers)).await?;
+        if made != 2 {
+            return Ok(Vec::new());
+        }
+        let query = sqlx::query(UNSEEN).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = self.read(query.fetch_all(&self.inner.readers)).await?;
+        rows.iter()
+            .map(|row| {
+                let tenant_id: String = row.try_get("id")?;
+                let reason: String = row.try_get("reason")?;
+                Ok(RowFault {
+                    tenant_id: tenant_id.chars().take(64).collect(),
+                    key: None,
+                    reason: format!("{reason}: run the adoption again"),
+                })
+            })
+            .collect::<Result<_, _>>()
+            .map_err(CatalogueError::from_sqlx)
     }
 }
