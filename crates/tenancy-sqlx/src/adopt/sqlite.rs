@@ -406,10 +406,12 @@ CREATE UNIQUE INDEX tenancy_index_tenant_id ON {} ({});
 
     fn tenant_triggers(&self) -> String {
         let (old, new) = (id_text(&of("OLD", self.id)), id_text(&of("NEW", self.id)));
+        // A new row may have replaced one of the same id, for which SQLite runs no trigger: so what that was is looked
+        // at first.
         format!(
             "
 CREATE TRIGGER tenancy_on_tenant_insert AFTER INSERT ON {table} BEGIN
-{touch_new_create}{others_of_new}END;
+{others_of_new}{touch_new_create}{others_of_new}END;
 CREATE TRIGGER tenancy_on_tenant_update AFTER UPDATE ON {table}
 WHEN {changed}
 BEGIN
@@ -551,10 +553,12 @@ fn text_or_null(source: Option<Source<'_>>) -> String {
     source.map_or("NULL".to_owned(), text)
 }
 
+/// SQLite uses an index on an expression for a comparison with a column only if both have the column's affinity, and an
+/// expression has one only by a cast.
 fn id_text(column: &str) -> String {
-    format!("CASE typeof({column}) WHEN 'blob' THEN lower(hex({column})) ELSE CAST({column} AS TEXT) END")
+    format!("CAST(CASE typeof({column}) WHEN 'blob' THEN lower(hex({column})) ELSE {column} END AS TEXT)")
 }
 
 fn domain_text(column: &str) -> String {
-    format!("lower(CAST({column} AS TEXT))")
+    format!("CAST(lower({column}) AS TEXT)")
 }

@@ -11,7 +11,7 @@ const UNSEEN: &str = "SELECT coalesce(s.id, '') AS id, \
         FROM tenancy_source s LEFT JOIN tenancy_incarnations i ON i.id = s.id \
         WHERE i.id IS NULL OR i.slug IS NOT s.slug \
     UNION ALL SELECT i.id, 'it is gone, and the triggers did not see that' \
-        FROM tenancy_incarnations i LEFT JOIN tenancy_source s ON s.id = i.id WHERE s.id IS NULL \
+        FROM tenancy_incarnations i WHERE NOT EXISTS (SELECT 1 FROM tenancy_source s WHERE s.id = i.id) \
     LIMIT ?";
 
 /// A tenant, or a name of one, that the catalogue has and nobody gets.

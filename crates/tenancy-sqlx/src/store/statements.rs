@@ -59,12 +59,11 @@ static VIEWS: Statements = Statements {
         " GROUP BY domain HAVING count(DISTINCT tenant_id) = 1)",
     ),
     count: "SELECT count(*) FROM tenancy_tenants",
-    status: "SELECT number, floor,
-             (SELECT count(*) FROM tenancy_tenants WHERE status = 'pending'),
-             (SELECT count(*) FROM tenancy_tenants WHERE status = 'active'),
-             (SELECT count(*) FROM tenancy_tenants WHERE status = 'suspended'),
-             (SELECT count(*) FROM tenancy_tenants WHERE status = 'deleted'),
+    status: "SELECT number, floor, pending, active, suspended, deleted,
              (SELECT count(*) FROM tenancy_domains),
              (SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size())
-         FROM tenancy_change_head",
+         FROM tenancy_change_head, (SELECT count(*) FILTER (WHERE status = 'pending') AS pending,
+             count(*) FILTER (WHERE status = 'active') AS active,
+             count(*) FILTER (WHERE status = 'suspended') AS suspended,
+             count(*) FILTER (WHERE status = 'deleted') AS deleted FROM tenancy_tenants)",
 };

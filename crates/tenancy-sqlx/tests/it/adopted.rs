@@ -517,3 +517,138 @@ async fn the_log_is_kept_short_and_who_stands_before_it_lists_anew() {
     assert!(matches!(batch, ChangeBatch::Reload { .. }));
     assert_eq!(store.changes_since(0, 20_000).await.unwrap().len(), 10_000);
 }
+
+#[tokio::test]
+async fn look_ups_read_no_table_of_the_application_whole() {
+    let place = Place::new();
+    let mut app = adopted(&place, TABLES, &customers()).await;
+    for (what, sql) in [
+        ("id", "SELECT * FROM tenancy_tenants WHERE id = 'x'"),
+        ("slug", "SELECT * FROM tenancy_tenants WHERE slug = 'x'"),
+        ("domain", "SELECT * FROM tenancy_domains WHERE domain = 'x'"),
+        (
+            "domains of a tenant",
+            "SELECT * FROM tenancy_domains WHERE tenant_id = 'x'",
+        ),
+        (
+            "a tenant as it is now",
+            "SELECT * FROM tenancy_source WHERE id = (SELECT max(id) FROM tenancy_incarnations)",
+        ),
+        (
+            "newest first",
+            "SELECT * FROM tenancy_tenants WHERE incarnation < 9 ORDER BY incarnation DESC LIMIT 9",
+        ),
+        (
+            "by id",
+            "SELECT * FROM tenancy_tenants WHERE id > '' ORDER BY id LIMIT 9",
+        ),
+    ] {
+        let plan: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+                .fetch_all(&mut app)
+                .await
+                .unwrap();
+        for (.., step) in plan {
+            assert!(
+                !step.contains("SCAN") && !step.contains("TEMP B-TREE"),
+                "{what}: {step}"
+            );
+        }
+    }
+}
+
+mod random {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Statements over few ids, names and hosts, so that they meet: conflicts, moves, rows made anew, names of two.
+    fn statement() -> impl Strategy<Value = String> {
+        let (id, other) = (1..4_u8, 1..4_u8);
+        let slug = prop::sample::select(vec!["'a'", "'A'", "'b'", "'c'", "'no slug'", "NULL"]);
+        let host = prop::sample::select(vec![
+            "'a.example'",
+            "'A.example'",
+            "'b.example'",
+            "'b.example:1'",
+            "NULL",
+        ]);
+        let state = prop::sample::select(vec!["'live'", "'late'", "'gone'", "NULL"]);
+        (0..10_u8, id, other, slug, host, state).prop_map(|(kind, id, other, slug, host, state)| match kind {
+            0 => format!(
+                "INSERT OR IGNORE INTO customers (id, subdomain, state) VALUES ({id}, {slug}, {state})"
+            ),
+            1 => format!("REPLACE INTO customers (id, subdomain, state) VALUES ({id}, {slug}, {state})"),
+            2 => format!("UPDATE OR IGNORE customers SET subdomain = {slug} WHERE id = {id}"),
+            3 => format!("UPDATE customers SET state = {state}, tier = 'x' WHERE id = {id}"),
+            4 => format!("UPDATE OR IGNORE customers SET id = {other} WHERE id = {id}"),
+            5 => format!("DELETE FROM customers WHERE id = {id}"),
+            6 => {
+                format!("INSERT OR IGNORE INTO hosts (id, host, customer_id) VALUES ({other}, {host}, {id})")
+            }
+            7 => format!("UPDATE hosts SET host = {host}, customer_id = {id} WHERE id = {other}"),
+            8 => format!("UPDATE hosts SET customer_id = {id} WHERE host = {host}"),
+            _ => format!("DELETE FROM hosts WHERE id = {other}"),
+        })
+    }
+
+    /// Statements of one transaction, and whether it commits.
+    type Step = (Vec<String>, bool);
+
+    async fn hold(steps: Vec<Step>) {
+        let place = Place::new();
+        let mut app = adopted(&place, TABLES, &customers()).await;
+        run(&mut app, "PRAGMA foreign_keys = OFF").await;
+        let store = open(&place).await;
+        let mut follower = Follower::start(&store).await;
+        for (statements, commits) in steps {
+            let before = keys(&follower);
+            let sql = statements.join("; ");
+            let end = if commits { "COMMIT" } else { "ROLLBACK" };
+            run_text(&mut app, format!("BEGIN; {sql}; {end}")).await;
+            let ChangeBatch::Changes { changes, .. } = store.changes(follower.mark, 1000).await.unwrap()
+            else {
+                panic!("the log goes on after {sql}");
+            };
+            assert!(commits || changes.is_empty(), "{sql}");
+            follower.follow(&store, 2).await;
+            assert_eq!(follower.entries, list(&store, 3).await, "{sql}");
+            let now = keys(&follower);
+            for (key, id) in &before {
+                let touched = changes.iter().any(|change| {
+                    *change.id.as_str() == **id
+                        && change
+                            .keys_touched
+                            .iter()
+                            .any(|touched| touched.to_string() == *key)
+                });
+                assert!(touched || now.get(key) == Some(id), "{sql}: {key} of {id}");
+            }
+            for (key, id) in &now {
+                let (kind, value) = key.split_once(':').unwrap();
+                let key = match kind {
+                    "slug" => TenantKey::slug(value).unwrap(),
+                    _ => TenantKey::domain(value).unwrap(),
+                };
+                assert_eq!(store.find(&key).await.unwrap().unwrap().id, id.as_str(), "{sql}");
+            }
+            let unseen = store.faults(100).await.unwrap();
+            assert!(
+                unseen.iter().all(|fault| !fault.reason.contains("triggers")),
+                "{sql}: {unseen:?}"
+            );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+        #[test]
+        fn following_leads_where_listing_does_whatever_the_application_does(
+            steps in prop::collection::vec((prop::collection::vec(statement(), 1..4), prop::bool::weighted(0.85)), 1..25)
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(hold(steps));
+        }
+    }
+}
