@@ -39,7 +39,7 @@
 //! | [`event`] | what happens, told to a listener |
 //! | [`empty`] | empty form fields as nothing |
 //! | [`core`] | ids, keys, records, and the traits to implement |
-//! | [`guide`] | guides: identify a tenant, the order of stages, routes |
+//! | [`guide`] | guides: identify a tenant, the order of stages, your own tenants table, routes |
 //!
 //! # What it does not do
 //!

@@ -24,6 +24,67 @@
 //! # Ok::<(), tenancy_sqlx::CatalogueError>(())
 //! ```
 //!
+//! Applied, and read by a [`SqlStore`](crate::store::SqlStore):
+//!
+//! ```
+//! # #[cfg(feature = "sqlite")]
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use sqlx::{ConnectOptions, sqlite::SqliteConnectOptions};
+//! use tenancy_core::{TenantKey, TenantStore};
+//! use tenancy_sqlx::{adopt::{AdoptedData, Adoption}, store::{SqlStore, SqlStoreOptions}};
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path().join("app.db");
+//! let mut app = SqliteConnectOptions::new().filename(&path).create_if_missing(true).connect().await?;
+//! sqlx::raw_sql(
+//!     "CREATE TABLE customers (id INTEGER PRIMARY KEY, subdomain TEXT, name TEXT);
+//!      INSERT INTO customers VALUES (1, 'acme', 'Acme Ltd')",
+//! )
+//! .execute(&mut app)
+//! .await?;
+//!
+//! let mut customers = Adoption::new("customers", "id");
+//! customers.slug = Some("subdomain".into());
+//! customers.data = AdoptedData::Columns(vec!["name".into()]);
+//! customers.apply(&path).await?; // or `tenancy catalogue adopt`, and your own migration
+//!
+//! let store = SqlStore::open(SqlStoreOptions::new(&path).adopted()).await?;
+//! let acme = store.find(&TenantKey::slug("acme")?).await?.unwrap();
+//! assert_eq!(acme.attachment().and_then(|data| data.json()), Some(r#"{"name":"Acme Ltd"}"#));
+//!
+//! sqlx::raw_sql("UPDATE customers SET subdomain = 'acme-shop'").execute(&mut app).await?;
+//! assert!(store.find(&TenantKey::slug("acme")?).await?.is_none());
+//! # Ok(())
+//! # }
+//! # #[cfg(feature = "sqlite")]
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+//! ```
+//!
+//! # The fixed shape
+//!
+//! This is what a store reads. [`Adoption`] makes all of it; views written by hand do as well.
+//!
+//! | object | columns |
+//! |---|---|
+//! | view `tenancy_tenants` | `id`, `slug`, `status`, `plan`, `tenant_type`, `settings`, `data`, `placement_server`, `placement_database`, `maintenance`: text; `epoch`, `incarnation`, `created_at_ms`, `updated_at_ms`: integers. Never NULL are `id`, `slug`, `status`, `epoch`, `incarnation` |
+//! | view `tenancy_domains` | `tenant_id`, `domain`: text, in lower case; a row for each domain |
+//! | table `tenancy_change_head` | `number`: of the last change; `floor`: the oldest that the log holds. One row |
+//! | table `tenancy_changes` | `number`, without gaps; `stamp`, random; `tenant_id`; `kind`; `keys`, such as `["slug:acme","domain:acme.example"]`: every key that the tenant lost or got; `actor`, may be NULL; `at_ms` |
+//! | view `tenancy_schema` | `version` 1, `oldest_reader` 1, `applied_at_ms`, `kind` `'adopted'`, `triggers`: how many there must be whose names begin with `tenancy_on_`. One row |
+//!
+//! Each change is a row of `tenancy_changes` and moves `number`, in the transaction that changes the tenant. `epoch` is
+//! the number of the tenant's last change, `incarnation` that of its creation: a row that is deleted and made anew has
+//! another. The log holds one row at least.
+//!
+//! # Caveats
+//!
+//! * SQLite runs no trigger for a row that `REPLACE` removes. Rows of the same id or slug are seen all the same; one
+//!   removed for another unique column is not. `PRAGMA recursive_triggers = ON` in the application makes SQLite run them.
+//! * SQLite refuses to rename a table while a view names one that is gone, and drops triggers with their table. Before a
+//!   migration that rebuilds the table, run [`removal`](Adoption::removal) with [`Removal::KeepNumbers`], and adopt again
+//!   after it. A store that runs meanwhile serves what it knows, and says that the catalogue does not answer.
+//! * The tables get indexes of their own, on the id as text (unique) and on domains.
+//!
 //! ```
 //! use tenancy_sqlx::adopt::Adoption;
 //!

@@ -7,6 +7,9 @@
 //! * A change is one transaction, runs to its end even if its future is dropped, and returns when the readers of
 //!   this process have seen it, or after two seconds ([`SqlStoreOptions::announce`]).
 //! * Files newer than the program are read as long as their schema only grew.
+//! * A store is managed, or only reads: a managed catalogue ([`SqlStoreOptions::read_only`]), or views over the
+//!   application's own tables ([`SqlStoreOptions::adopted`]). Methods that change tenants fail as
+//!   [read-only](CatalogueError::is_read_only) there; changes of others are followed all the same.
 //! * Who made a change stands in the log, if [`SqlStore::acting_as`] said so.
 //!
 //! All methods need a tokio runtime with time enabled.
