@@ -18,6 +18,10 @@ pub struct TenancyArgs {
     #[arg(long, value_name = "DIRECTORY", global = true, help_heading = HEADING)]
     pub(crate) data_dir: Option<PathBuf>,
 
+    /// SQLite file of the catalogue, where it is not in that directory: your application's own, if you adopted its tables
+    #[arg(long, value_name = "FILE", global = true, help_heading = HEADING)]
+    pub(crate) database: Option<PathBuf>,
+
     /// Write JSON instead of text, errors too
     #[arg(long, global = true, help_heading = HEADING)]
     pub(crate) json: bool,

@@ -6,8 +6,8 @@ use std::{
 use clap::Subcommand;
 
 use crate::{
-    CliContext, CliError, completions::CompletionsArgs, domains::DomainsArgs, explain::ExplainArgs, order,
-    output::Output, status, tenants::TenantsArgs,
+    CliContext, CliError, catalogue::CatalogueArgs, completions::CompletionsArgs, domains::DomainsArgs,
+    explain::ExplainArgs, order, output::Output, status, tenants::TenantsArgs,
 };
 
 /// The commands. Embed them as a subcommand of your own; see the [crate](crate).
@@ -18,11 +18,13 @@ pub enum TenancyCommand {
     Tenants(TenantsArgs),
     /// Give domains to tenants, and take them away
     Domains(DomainsArgs),
-    /// Tell why a request gets the tenant that it gets
+    /// Make a catalogue of tables that your application has already, and look after it
+    Catalogue(CatalogueArgs),
+    /// Tell why a request gets the tenant that it gets. Reads any catalogue
     Explain(ExplainArgs),
-    /// Show the stages that a request passes, in the order in force
+    /// Show the stages that a request passes, in the order in force. Needs no catalogue
     Order,
-    /// Show how the catalogue stands
+    /// Show how the catalogue stands. Reads any catalogue
     Status,
     /// Write the completions of a shell
     Completions(CompletionsArgs),
@@ -41,6 +43,7 @@ impl TenancyCommand {
         match self {
             Self::Tenants(args) => Box::pin(args.run(context, &mut out)).await,
             Self::Domains(args) => args.run(context, &mut out).await,
+            Self::Catalogue(args) => args.run(context, &mut out).await,
             Self::Explain(args) => args.run(context, &mut out).await,
             Self::Order => order::run(context, &mut out),
             Self::Status => status::run(context, &mut out).await,

@@ -33,6 +33,7 @@ enum SettingsFrom {
     Sources {
         file: Option<PathBuf>,
         data_dir: Option<PathBuf>,
+        database: Option<PathBuf>,
     },
     Given(Box<Settings>),
 }
@@ -55,6 +56,7 @@ impl CliContext {
         let sources = SettingsFrom::Sources {
             file: args.settings,
             data_dir: args.data_dir,
+            database: args.database,
         };
         Self::from(sources, args.json)
     }
@@ -151,10 +153,14 @@ impl CliContext {
                 warnings: Vec::new(),
                 file: None,
             }),
-            SettingsFrom::Sources { file, data_dir } => {
+            SettingsFrom::Sources {
+                file,
+                data_dir,
+                database,
+            } => {
                 let LoadedSettings {
                     settings, warnings, ..
-                } = sources(file.as_deref(), data_dir.as_deref())?
+                } = sources(file.as_deref(), data_dir.as_deref(), database.as_deref())?
                     .load()
                     .map_err(CliError::from_settings)?;
                 Ok(SettingsInUse {
@@ -181,40 +187,45 @@ impl CliContext {
             .map_err(CliError::invalid)
     }
 
-    /// Opens a catalogue that is there.
+    /// Opens a managed catalogue that is there, to change it.
     pub(crate) async fn catalogue(&self) -> Result<SqlStore, CliError> {
         self.catalogue_of(&self.settings()?.settings).await
     }
 
     pub(crate) async fn catalogue_of(&self, settings: &Settings) -> Result<SqlStore, CliError> {
         let file = settings.catalogue.file();
-        match file.try_exists() {
-            Ok(true) => self.open(&file).await,
-            Ok(false) => Err(CliError::no_catalogue(format!(
-                "there is no catalogue at {}",
-                full_path(&file).display()
-            ))
-            .advise(
-                "`tenants create SLUG` makes one there; --data-dir or --settings tell where another one is.",
-            )),
-            Err(error) => Err(CliError::no_catalogue(format!(
-                "the catalogue {} can not be reached: {error}",
-                full_path(&file).display()
-            ))),
-        }
+        check_is_there(&file)?;
+        self.open(SqlStoreOptions::new(&file)).await
+    }
+
+    /// Opens a catalogue of any kind that is there, to look at it: no right to write is needed.
+    pub(crate) async fn catalogue_to_read(&self) -> Result<SqlStore, CliError> {
+        self.catalogue_to_read_of(&self.settings()?.settings).await
+    }
+
+    pub(crate) async fn catalogue_to_read_of(&self, settings: &Settings) -> Result<SqlStore, CliError> {
+        let file = settings.catalogue.file();
+        check_is_there(&file)?;
+        self.open(SqlStoreOptions::new(&file).read_only()).await
     }
 
     /// Opens the catalogue, and makes it if it is not there.
     pub(crate) async fn catalogue_or_new(&self) -> Result<SqlStore, CliError> {
         let settings = self.settings()?.settings;
         make_directory(&settings.catalogue.data_dir)?;
-        self.open(&settings.catalogue.file()).await
+        self.open(SqlStoreOptions::new(settings.catalogue.file())).await
     }
 
-    async fn open(&self, file: &Path) -> Result<SqlStore, CliError> {
-        let options = SqlStoreOptions::new(file).reserve(self.reserved.iter().cloned());
-        let store = SqlStore::open(options).await.map_err(CliError::from_catalogue)?;
-        Ok(store.acting_as(&self.actor))
+    async fn open(&self, options: SqlStoreOptions) -> Result<SqlStore, CliError> {
+        let options = options.reserve(self.reserved.iter().cloned());
+        match SqlStore::open(options).await {
+            Ok(store) => Ok(store.acting_as(&self.actor)),
+            Err(error) if error.is_read_only() => Err(CliError::from_catalogue(error).advise(
+                "This command needs a managed catalogue that it can write; `tenants list`, `tenants show`, `explain` and \
+                 `status` only read.",
+            )),
+            Err(error) => Err(CliError::from_catalogue(error)),
+        }
     }
 }
 
@@ -229,16 +240,41 @@ impl fmt::Debug for CliContext {
     }
 }
 
-fn sources(file: Option<&Path>, data_dir: Option<&Path>) -> Result<Sources, CliError> {
+pub(crate) fn check_is_there(file: &Path) -> Result<(), CliError> {
+    match file.try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(CliError::no_catalogue(format!(
+            "there is no catalogue at {}",
+            full_path(file).display()
+        ))
+        .advise(
+            "`tenants create SLUG` makes one there; --data-dir or --settings tell where another one is.",
+        )),
+        Err(error) => Err(CliError::no_catalogue(format!(
+            "the catalogue {} can not be reached: {error}",
+            full_path(file).display()
+        ))),
+    }
+}
+
+fn sources(
+    file: Option<&Path>,
+    data_dir: Option<&Path>,
+    database: Option<&Path>,
+) -> Result<Sources, CliError> {
     let mut sources = Sources::new().environment();
     if let Some(file) = file {
         sources = sources.file(file);
     }
-    if let Some(data_dir) = data_dir {
-        let directory = data_dir
+    for (option, key, path) in [
+        ("--data-dir", "catalogue.data_dir", data_dir),
+        ("--database", "catalogue.database", database),
+    ] {
+        let Some(path) = path else { continue };
+        let text = path
             .to_str()
-            .ok_or_else(|| CliError::invalid(format!("--data-dir {} is not Unicode", data_dir.display())))?;
-        sources = sources.set("--data-dir", "catalogue.data_dir", directory);
+            .ok_or_else(|| CliError::invalid(format!("{option} {} is not Unicode", path.display())))?;
+        sources = sources.set(option, key, text);
     }
     Ok(sources)
 }

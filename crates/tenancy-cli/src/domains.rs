@@ -18,7 +18,7 @@ pub struct DomainsArgs {
 
 #[derive(Clone, Debug, Subcommand)]
 enum DomainsCommand {
-    /// Give a domain to a tenant
+    /// Give a domain to a tenant. Needs a managed catalogue
     Add {
         /// The tenant's id
         id: String,
@@ -28,14 +28,14 @@ enum DomainsCommand {
         #[arg(long)]
         primary: bool,
     },
-    /// Take a domain from a tenant
+    /// Take a domain from a tenant. Needs a managed catalogue
     Remove {
         /// The tenant's id
         id: String,
         /// The domain
         domain: String,
     },
-    /// List the domains of a tenant
+    /// List the domains of a tenant. Reads any catalogue
     List {
         /// The tenant's id
         id: String,
@@ -50,7 +50,10 @@ struct DomainList<'a> {
 
 impl DomainsArgs {
     pub(crate) async fn run(self, context: &CliContext, out: &mut Output<'_>) -> Result<(), CliError> {
-        let store = context.catalogue().await?;
+        let store = match self.command {
+            DomainsCommand::List { .. } => context.catalogue_to_read().await?,
+            DomainsCommand::Add { .. } | DomainsCommand::Remove { .. } => context.catalogue().await?,
+        };
         let done = match self.command {
             DomainsCommand::Add { id, domain, primary } => {
                 let id = find::parse_id(&id)?;

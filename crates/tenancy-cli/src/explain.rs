@@ -45,7 +45,7 @@ impl ExplainArgs {
     pub(crate) async fn run(self, context: &CliContext, out: &mut Output<'_>) -> Result<(), CliError> {
         let request = self.request()?;
         let settings = context.settings()?.settings;
-        let store = context.catalogue_of(&settings).await?;
+        let store = context.catalogue_to_read_of(&settings).await?;
         let tenancy = context.built_stack(&settings, CommandStore::catalogue(store.clone()))?;
         // Until then a tenant that is there could look like one that must be asked for.
         tokio::time::timeout(READY_LIMIT, tenancy.ready())

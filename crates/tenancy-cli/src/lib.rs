@@ -6,6 +6,7 @@
 //! | `tenants list`, `show` | look at them |
 //! | `tenants update`, `suspend`, `resume`, `maintenance`, `delete`, `restore`, `purge` | change them |
 //! | `domains add`, `remove`, `list` | what leads to a tenant |
+//! | `catalogue adopt`, `check` | a catalogue over tables that an application has already |
 //! | `explain` | why a request gets the tenant that it gets |
 //! | `order` | the stages of the stack, in the order in force |
 //! | `status` | how the catalogue stands |
@@ -15,6 +16,8 @@
 //! * The exit code tells what happened; see [`EXIT_CODES`].
 //! * A running server sees a change within its poll interval; nothing needs to be told to it.
 //! * Only `create` and `import` make a catalogue. All others say where none is.
+//! * Commands that look work on any catalogue, adopted ones too, and need no right to write. Commands that change need a
+//!   managed one; each says so in its help.
 //! * Deletions ask on a terminal, and need `--yes` elsewhere.
 //!
 //! # In your own binary
@@ -87,6 +90,7 @@
 //! standard error; a binary of your own needs a subscriber for that.
 
 mod args;
+mod catalogue;
 mod command;
 mod completions;
 mod confirm;
@@ -102,6 +106,7 @@ mod tenants;
 mod view;
 
 pub use args::TenancyArgs;
+pub use catalogue::CatalogueArgs;
 pub use command::TenancyCommand;
 pub use completions::CompletionsArgs;
 pub use context::CliContext;

@@ -1,17 +1,22 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use tenancy_sqlx::store::CatalogueStatus;
+use tenancy_sqlx::store::{CatalogueStatus, StoreKind};
 
 use crate::{
     CliContext, CliError,
     context::{SettingsInUse, full_path},
     output::Output,
+    view::FaultView,
 };
+
+/// So many rows that break the rules are shown; `catalogue check` shows more.
+const FAULTS: usize = 20;
 
 #[derive(Serialize)]
 struct StatusView {
     catalogue: PathBuf,
+    kind: &'static str,
     file_bytes: u64,
     schema_version: u32,
     oldest_reader: u32,
@@ -21,6 +26,8 @@ struct StatusView {
     domains: u64,
     settings_file: Option<PathBuf>,
     warnings: Vec<String>,
+    /// At most so many as are shown.
+    left_out: Vec<FaultView>,
 }
 
 #[derive(Serialize)]
@@ -33,10 +40,17 @@ struct TenantCounts {
 
 pub(crate) async fn run(context: &CliContext, out: &mut Output<'_>) -> Result<(), CliError> {
     let in_use = context.settings()?;
-    let store = context.catalogue_of(&in_use.settings).await?;
+    let store = context.catalogue_to_read_of(&in_use.settings).await?;
     let status = store.status().await.map_err(CliError::from_catalogue)?;
+    let kind = store.kind();
+    // What is in a managed catalogue was checked when it was written; looking at every tenant again would take long.
+    let faults = match kind {
+        StoreKind::Adopted => store.faults(FAULTS).await.map_err(CliError::from_catalogue)?,
+        _ => Vec::new(),
+    };
     store.close().await;
-    let view = StatusView::new(in_use, &status);
+    let left_out = faults.into_iter().map(FaultView::from).collect();
+    let view = StatusView::new(in_use, kind, &status, left_out);
     if out.is_json() {
         return out.json(&view);
     }
@@ -49,6 +63,7 @@ pub(crate) async fn run(context: &CliContext, out: &mut Output<'_>) -> Result<()
     let file = view.settings_file.as_ref();
     out.facts([
         ("catalogue", view.catalogue.display().to_string()),
+        ("kind", view.kind.to_owned()),
         ("size", format!("{} bytes", view.file_bytes)),
         ("schema version", view.schema_version.to_string()),
         ("change number", view.change_number.to_string()),
@@ -65,13 +80,23 @@ pub(crate) async fn run(context: &CliContext, out: &mut Output<'_>) -> Result<()
     for warning in &view.warnings {
         out.line(format_args!("\nwarning: {warning}"))?;
     }
-    Ok(())
+    FaultView::write(&view.left_out, out)
 }
 
 impl StatusView {
-    fn new(in_use: SettingsInUse, status: &CatalogueStatus) -> Self {
+    fn new(
+        in_use: SettingsInUse,
+        kind: StoreKind,
+        status: &CatalogueStatus,
+        left_out: Vec<FaultView>,
+    ) -> Self {
         Self {
             catalogue: full_path(&in_use.settings.catalogue.file()),
+            // Whether this command could change it was not tried.
+            kind: match kind {
+                StoreKind::Adopted => StoreKind::Adopted.as_str(),
+                _ => StoreKind::Managed.as_str(),
+            },
             file_bytes: status.file_bytes,
             schema_version: status.schema_version,
             oldest_reader: status.oldest_reader,
@@ -86,6 +111,7 @@ impl StatusView {
             domains: status.domains,
             settings_file: in_use.file.as_deref().map(full_path),
             warnings: in_use.warnings,
+            left_out,
         }
     }
 }

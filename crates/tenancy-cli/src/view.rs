@@ -4,9 +4,12 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tenancy::core::{Maintenance, Placement};
-use tenancy_sqlx::{DomainDetails, TenantDetails};
+use tenancy_sqlx::{DomainDetails, TenantDetails, store::RowFault};
 
-use crate::output::moment;
+use crate::{
+    CliError,
+    output::{Output, moment},
+};
 
 #[derive(Serialize)]
 pub(crate) struct TenantView<'a> {
@@ -203,5 +206,46 @@ impl DomainView<'_> {
             yes_or_no(self.is_active),
             self.created_at.clone().unwrap_or_else(|| "-".to_owned()),
         ]
+    }
+}
+
+/// A tenant or a name that the catalogue has and nobody gets.
+#[derive(Serialize)]
+pub(crate) struct FaultView {
+    tenant: String,
+    key: Option<String>,
+    reason: String,
+}
+
+impl From<RowFault> for FaultView {
+    fn from(fault: RowFault) -> Self {
+        Self {
+            tenant: fault.tenant_id,
+            key: fault.key,
+            reason: fault.reason,
+        }
+    }
+}
+
+impl FaultView {
+    /// Writes those there are, a line each.
+    pub(crate) fn write(faults: &[Self], out: &mut Output<'_>) -> Result<(), CliError> {
+        if faults.is_empty() {
+            return Ok(());
+        }
+        out.line("\nLeft out, since their rows break the rules:")?;
+        for Self { tenant, key, reason } in faults {
+            let what = match key {
+                Some(key) => format!("{key} of tenant {tenant}"),
+                None => format!("tenant {tenant}"),
+            };
+            // What a row holds is not ours: no line break and no colour of it reaches the terminal.
+            out.line(format_args!(
+                "  {}: {}",
+                what.escape_debug(),
+                reason.escape_debug()
+            ))?;
+        }
+        Ok(())
     }
 }

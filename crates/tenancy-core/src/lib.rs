@@ -41,6 +41,7 @@
 //! }
 //! ```
 
+mod attachment;
 mod clock;
 mod error;
 mod host;
@@ -51,6 +52,7 @@ mod record;
 mod signal;
 mod store;
 
+pub use attachment::Attachment;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{BoxError, InvalidName, StoreError};
 pub use host::{Host, HostForm, InvalidHost};

@@ -1,8 +1,11 @@
-use std::fmt;
+use std::{any::Any, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{InvalidName, TenantId};
+use crate::{
+    InvalidName, TenantId,
+    attachment::{self, Attachment},
+};
 
 /// Where a tenant stands in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -164,6 +167,13 @@ pub struct TenantRecord {
     /// When it was created, in milliseconds since 1970-01-01 UTC; 0 if not known.
     #[serde(default)]
     pub created_at_ms: i64,
+    /// Boxed, for most stores attach nothing and a million records are held.
+    #[serde(
+        rename = "data",
+        default,
+        skip_serializing_if = "attachment::cannot_be_written"
+    )]
+    attachment: Option<Box<Attachment>>,
 }
 
 impl TenantRecord {
@@ -181,12 +191,55 @@ impl TenantRecord {
             epoch: 0,
             incarnation: 0,
             created_at_ms: 0,
+            attachment: None,
         }
     }
 
     /// The short name; the id where none is set.
     pub fn slug(&self) -> &str {
         self.slug.as_deref().unwrap_or(self.id.as_str())
+    }
+
+    /// Attaches the application's own row of this tenant, or whatever else the store knows, in place of what was
+    /// attached before. Allocates twice.
+    ///
+    /// Two records with equal fields differ if different values are attached: each call makes one more value. A store
+    /// that reads the same row again may keep its `Arc` and use [`attach_shared`](Self::attach_shared), so that this is no
+    /// change of the tenant. A value is kept in memory only, not in the snapshot file.
+    ///
+    /// ```
+    /// use tenancy_core::{TenantId, TenantRecord};
+    ///
+    /// struct Customer { seats: u32 }
+    ///
+    /// let mut record = TenantRecord::new(TenantId::new("acme")?);
+    /// record.attach(Customer { seats: 12 });
+    /// let customer = record.attachment().and_then(|attached| attached.value::<Customer>());
+    /// assert_eq!(customer.unwrap().seats, 12);
+    /// # Ok::<(), tenancy_core::InvalidName>(())
+    /// ```
+    pub fn attach<T: Any + Send + Sync>(&mut self, value: T) {
+        self.attach_shared(Arc::new(value));
+    }
+
+    /// As [`attach`](Self::attach), a value that is shared already.
+    pub fn attach_shared<T: Any + Send + Sync>(&mut self, value: Arc<T>) {
+        self.attachment = Some(Box::new(Attachment::of_value(value)));
+    }
+
+    /// Attaches a row as JSON text. It is parsed at its first typed use, not here, and kept in the snapshot file.
+    pub fn attach_json(&mut self, text: impl Into<Box<str>>) {
+        self.attachment = Some(Box::new(Attachment::of_json(text.into())));
+    }
+
+    /// Takes away what is attached.
+    pub fn detach(&mut self) {
+        self.attachment = None;
+    }
+
+    /// What the store attached; `None` when it attaches nothing.
+    pub fn attachment(&self) -> Option<&Attachment> {
+        self.attachment.as_deref()
     }
 }
 
@@ -207,5 +260,66 @@ mod tests {
             printed.contains("redacted") && !printed.contains("5ec2e7"),
             "{printed}"
         );
+    }
+
+    fn acme() -> TenantRecord {
+        TenantRecord::new(TenantId::new("acme").unwrap())
+    }
+
+    #[test]
+    fn an_attachment_costs_one_pointer_that_the_allocator_gave_away_before() {
+        assert_eq!(size_of::<TenantRecord>(), 136, "it was 128 before");
+        // With the counters of its `Arc` and the allocator's own word, both make one block of 160 bytes with glibc.
+        let block =
+            |record: usize| (record + 2 * size_of::<usize>() + size_of::<usize>()).next_multiple_of(16);
+        assert_eq!(block(size_of::<TenantRecord>()), block(128));
+    }
+
+    #[test]
+    fn a_record_with_another_attachment_is_another_record() {
+        let attached = |text: &str| {
+            let mut record = acme();
+            record.attach_json(text);
+            record
+        };
+        assert_eq!(attached("{}"), attached("{}"));
+        assert_ne!(attached("{}"), attached("{ }"));
+        assert_ne!(attached("{}"), acme());
+
+        let mut first = acme();
+        first.attach(7_u32);
+        let mut second = acme();
+        second.attach(7_u32);
+        assert_eq!(first, first.clone());
+        assert_ne!(first, second, "nobody can tell whether the values are equal");
+        second.attach_shared(first.attachment().unwrap().value::<u32>().unwrap());
+        assert_eq!(first, second);
+        assert_ne!(first, attached("7"));
+        second.detach();
+        assert_eq!(second, acme());
+    }
+
+    #[test]
+    fn a_value_comes_out_as_its_own_type_only() {
+        let mut record = acme();
+        record.attach(String::from("own"));
+        let attached = record.attachment().unwrap();
+        assert_eq!(attached.value::<String>().unwrap().as_str(), "own");
+        assert!(attached.value::<u32>().is_none() && attached.json().is_none());
+        assert_eq!(attached.type_name(), "alloc::string::String");
+    }
+
+    #[test]
+    fn json_outlives_writing_a_value_does_not_and_neither_is_printed() {
+        let mut record = acme();
+        record.attach_json(r#"{"token":"s3cr3t"}"#);
+        let read = |record: &TenantRecord| -> TenantRecord {
+            serde_json::from_str(&serde_json::to_string(record).unwrap()).unwrap()
+        };
+        assert_eq!(read(&record), record);
+        assert!(!format!("{record:?}").contains("s3cr3t"));
+        record.attach("s3cr3t");
+        assert!(read(&record).attachment().is_none());
+        assert!(!format!("{record:?}").contains("s3cr3t"));
     }
 }

@@ -10,6 +10,7 @@ enum Kind {
     Unavailable,
     ReadOnly,
     TooNew,
+    WrongShape,
     Corrupt,
 }
 
@@ -65,7 +66,8 @@ impl CatalogueError {
         self.kind == Kind::Unavailable
     }
 
-    /// Whether the file or its directory cannot be written.
+    /// Whether the catalogue cannot be changed: by the rights of the file or its directory, or because it was opened
+    /// read-only or is made of views over the application's own tables.
     pub fn is_read_only(&self) -> bool {
         self.kind == Kind::ReadOnly
     }
@@ -73,6 +75,12 @@ impl CatalogueError {
     /// Whether the file was made by a newer version that this one cannot read.
     pub fn is_too_new(&self) -> bool {
         self.kind == Kind::TooNew
+    }
+
+    /// Whether the file is no catalogue of the kind that was asked for, or an adopted one lacks views, columns or
+    /// triggers. The [`operator_detail`](Self::operator_detail) names what is missing.
+    pub fn is_wrong_shape(&self) -> bool {
+        self.kind == Kind::WrongShape
     }
 
     /// Whether the stored data does not describe a tenant.
@@ -116,6 +124,15 @@ impl CatalogueError {
         Self::new(Kind::ReadOnly, "the catalogue cannot be written")
             .with_detail(detail)
             .caused_by(source)
+    }
+
+    /// A change that this kind of store never makes.
+    pub(crate) fn read_only(detail: impl Into<Box<str>>) -> Self {
+        Self::new(Kind::ReadOnly, "the catalogue is read-only").with_detail(detail)
+    }
+
+    pub(crate) fn wrong_shape(detail: impl Into<Box<str>>) -> Self {
+        Self::new(Kind::WrongShape, "the file is not a catalogue of this kind").with_detail(detail)
     }
 
     pub(crate) fn too_new(detail: impl Into<Box<str>>) -> Self {

@@ -3,7 +3,7 @@
 //! [`store::SqlStore`] keeps tenants and their domains in one embedded SQLite file. It is a
 //! [`TenantStore`](tenancy_core::TenantStore) that can list and watch, so that requests never wait for it, and
 //! it is what operators change tenants through. [`file::TenantsFile`] reads tenants from a TOML file, to
-//! register them at start.
+//! register them at start. [`adopt`] makes a catalogue of tables that an application has already.
 //!
 //! A change is one transaction with one change number. Numbers commit in order, the log of changes outlives a
 //! purge, and an id that was used once is never given again.
@@ -34,6 +34,7 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
 //! ```
 
+pub mod adopt;
 mod error;
 pub mod file;
 mod names;

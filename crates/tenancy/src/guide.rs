@@ -6,6 +6,7 @@
 //! | [Identify a tenant](identify_a_tenant) | which tenant a request is for, and what a client gets if that can not be told |
 //! | [Order of stages](order_of_stages) | what happens to a request before your router, and how to change it |
 //! | [Auth, sessions and SSO](auth_sessions_sso) | how sessions and tokens of one tenant are kept from all others; impersonation; one callback host |
+//! | [Your own tenants table](own_tenants_table) | how tenants come from a table that you have already, and how to take that back |
 //! | [Routes](routes) | which routes tenants see, which nobody's hosts see, and for whom code runs |
 //!
 //! Their examples are compiled and run with the tests of this crate.
@@ -25,6 +26,10 @@ pub mod local_development {}
 /// What a request passes before your router, why in this order, and how to change it.
 #[doc = include_str!("../docs/order-of-stages.md")]
 pub mod order_of_stages {}
+
+/// Tenants from tables that an application has already.
+#[doc = include_str!("../docs/own-tenants-table.md")]
+pub mod own_tenants_table {}
 
 /// Tenant, central and universal routes, and the scope in which they run.
 #[doc = include_str!("../docs/routes.md")]

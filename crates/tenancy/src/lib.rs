@@ -41,7 +41,7 @@
 //! | [`event`] | what happens, told to a listener |
 //! | [`empty`] | empty form fields as nothing |
 //! | [`core`] | ids, keys, records, and the traits to implement |
-//! | [`guide`] | guides: identify a tenant, the order of stages, routes, local development |
+//! | [`guide`] | guides, from the first request to single sign-on |
 //!
 //! # What it does not do
 //!
@@ -80,7 +80,7 @@ pub use crate::{
     extract::Central,
     stack::Tenancy,
     store::{MemoryStore, MemoryStoreError},
-    tenant::{SettingsError, Tenant},
+    tenant::{DataError, SettingsError, Tenant},
     tenant_ref::TenantRef,
 };
 

@@ -1,5 +1,7 @@
 //! The tenant handle and the control block behind it.
 
+mod data;
+
 use std::{
     any::{Any, TypeId},
     fmt,
@@ -15,6 +17,8 @@ use serde::de::DeserializeOwned;
 use tenancy_core::{TenantId, TenantRecord, TenantStatus};
 
 use crate::{gate::CompiledMaintenance, home::Home};
+
+pub use data::DataError;
 
 /// One customer: a cheap handle on what this process knows of it.
 ///
@@ -44,6 +48,7 @@ pub(crate) struct ControlBlock {
 struct Extras {
     maintenance: ArcSwapOption<CompiledMaintenance>,
     parsed_settings: Mutex<Option<ParsedSettings>>,
+    data: data::DataCell,
 }
 
 struct ParsedSettings {

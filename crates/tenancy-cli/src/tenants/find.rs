@@ -18,7 +18,7 @@ pub(crate) struct ShowArgs {
 
 impl ShowArgs {
     pub(crate) async fn run(self, context: &CliContext, out: &mut Output<'_>) -> Result<(), CliError> {
-        let store = context.catalogue().await?;
+        let store = context.catalogue_to_read().await?;
         let found = by_any_name(&store, &self.name).await?;
         store.close().await;
         let details = found.ok_or_else(|| {

@@ -68,7 +68,7 @@ impl ListArgs {
     pub(crate) async fn run(self, context: &CliContext, out: &mut Output<'_>) -> Result<(), CliError> {
         let all = self.all;
         let filter = self.filter();
-        let store = context.catalogue().await?;
+        let store = context.catalogue_to_read().await?;
         if all {
             write_all(&store, filter, out).await?;
         } else {

@@ -24,29 +24,29 @@ pub struct TenantsArgs {
 
 #[derive(Clone, Debug, Subcommand)]
 enum TenantsCommand {
-    /// Create a tenant, and the catalogue if it is not there
+    /// Create a tenant, and the catalogue if it is not there. Needs a managed catalogue
     Create(create::CreateArgs),
-    /// Register the tenants of a TOML file, and make the catalogue if it is not there
+    /// Register the tenants of a TOML file, and make the catalogue if it is not there. Needs a managed catalogue
     Import(import::ImportArgs),
-    /// List tenants, the last created first
+    /// List tenants, the last created first. Reads any catalogue
     List(list::ListArgs),
-    /// Show one tenant
+    /// Show one tenant. Reads any catalogue
     Show(find::ShowArgs),
-    /// Change slug, plan, type or settings
+    /// Change slug, plan, type or settings. Needs a managed catalogue
     Update(edit::UpdateArgs),
-    /// Stop serving a tenant until it is resumed
+    /// Stop serving a tenant until it is resumed. Needs a managed catalogue
     Suspend(life::IdArgs),
-    /// Serve a suspended or pending tenant
+    /// Serve a suspended or pending tenant. Needs a managed catalogue
     Resume(life::IdArgs),
-    /// Put a tenant into maintenance, or out of it
+    /// Put a tenant into maintenance, or out of it. Needs a managed catalogue
     ///
     /// `on` replaces all that was set before, the bypass too: what is not given goes back to its default.
     Maintenance(maintenance::MaintenanceArgs),
-    /// Delete a tenant softly: not served any more, its names stay taken
+    /// Delete a tenant softly: not served any more, its names stay taken. Needs a managed catalogue
     Delete(life::ConfirmedArgs),
-    /// Take a deletion back; the tenant is suspended then
+    /// Take a deletion back; the tenant is suspended then. Needs a managed catalogue
     Restore(life::IdArgs),
-    /// Remove a deleted tenant and its domains from the catalogue for good
+    /// Remove a deleted tenant and its domains from the catalogue for good. Needs a managed catalogue
     Purge(life::ConfirmedArgs),
 }
 

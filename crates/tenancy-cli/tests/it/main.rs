@@ -5,6 +5,7 @@
     reason = "a test that meets a surprise should stop there"
 )]
 
+mod catalogue;
 mod completions;
 mod embedding;
 mod errors;

@@ -95,12 +95,18 @@ impl Default for StackSettings {
 pub struct CatalogueSettings {
     /// Directory of the catalogue and all else that is kept. Made if it is not there. Default: `tenancy-data`.
     pub data_dir: PathBuf,
+    /// The SQLite file of the catalogue, where it is not in `data_dir`: that of the application, whose tables were
+    /// adopted. Default: none.
+    pub database: Option<PathBuf>,
 }
 
 impl CatalogueSettings {
-    /// The catalogue's SQLite file.
+    /// The catalogue's SQLite file: `database`, or `catalogue.sqlite` in `data_dir`.
     pub fn file(&self) -> PathBuf {
-        self.data_dir.join("catalogue.sqlite")
+        match &self.database {
+            Some(database) => database.clone(),
+            None => self.data_dir.join("catalogue.sqlite"),
+        }
     }
 
     /// The file of known tenants for a start while the catalogue is away.
@@ -113,6 +119,7 @@ impl Default for CatalogueSettings {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("tenancy-data"),
+            database: None,
         }
     }
 }

@@ -47,6 +47,9 @@ impl Settings {
         refuse("log.filter", filter.err().map(|error| error.to_string()));
         let nowhere = self.catalogue.data_dir.as_os_str().is_empty();
         refuse("catalogue.data_dir", nowhere.then(|| "it is empty".to_owned()));
+        let database = self.catalogue.database.as_ref();
+        let nothing = database.is_some_and(|database| database.as_os_str().is_empty());
+        refuse("catalogue.database", nothing.then(|| "it is empty".to_owned()));
         found
     }
 

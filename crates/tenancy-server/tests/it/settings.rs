@@ -136,6 +136,7 @@ mod environment {
             ("TENANCY__TENANCY__TRUST_PROXIES", "10.0.0.0/8,::1"),
             ("TENANCY__TENANCY__OBSERVE", "resolve,gate"),
             ("TENANCY__CATALOGUE__DATA_DIR", "12"),
+            ("TENANCY__CATALOGUE__DATABASE", "13"),
             ("TENANCY__LOG__FILTER", "info,tenancy=debug"),
             ("TENANCY__LOG__FORMAT", "json"),
         ]);
@@ -152,6 +153,7 @@ mod environment {
             Path::new("12"),
             "a path may be a number"
         );
+        assert_eq!(loaded.catalogue.file(), Path::new("13"));
         assert_eq!(loaded.log.filter, "info,tenancy=debug", "a text may have commas");
         assert_eq!(loaded.log.format, LogFormat::Json);
     }
@@ -336,6 +338,7 @@ mod lines {
             ),
             ("[log]\nfilter = \"a=b=c\"", 2, "log.filter", ""),
             ("[catalogue]\ndata_dir = \"\"", 2, "catalogue.data_dir", "empty"),
+            ("[catalogue]\ndatabase = \"\"", 2, "catalogue.database", "empty"),
         ] {
             assert_text_refused(text, line, key, reason);
         }

@@ -79,8 +79,7 @@ impl SqlStore {
 
     async fn begin(&self) -> Result<Change, CatalogueError> {
         let mut transaction = self
-            .inner
-            .writer
+            .writer()?
             .begin_with("BEGIN IMMEDIATE")
             .await
             .map_err(CatalogueError::from_sqlx)?;

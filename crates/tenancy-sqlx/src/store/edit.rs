@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use tenancy_core::{Maintenance, TenantId, TenantRecord, TenantStatus};
 
 use super::{
+    StoreKind,
     change::Change,
     checks,
     row::{self, logged_domain, logged_keys, logged_slug},
@@ -190,7 +191,7 @@ impl Change {
 
     /// The tenant as this transaction sees it.
     pub(super) async fn details(&mut self, id: &TenantId) -> Result<TenantDetails, CatalogueError> {
-        let mut query = row::select_tenants();
+        let mut query = row::select_tenants(StoreKind::Managed);
         query.push("t.id = ").push_bind(id.as_str().to_owned());
         let found = query
             .build()
@@ -198,7 +199,7 @@ impl Change {
             .await
             .map_err(CatalogueError::from_sqlx)?;
         match found {
-            Some(row) => row::decode(&row),
+            Some(row) => row::decode(&row, StoreKind::Managed).map(|decoded| decoded.details),
             None => Err(CatalogueError::not_found(
                 "there is no such tenant",
                 format!("there is no tenant {id}"),

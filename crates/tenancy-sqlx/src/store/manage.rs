@@ -7,13 +7,15 @@ use crate::{CatalogueError, NewTenant, TenantDetails, TenantPatch, names};
 /// readers of this process. A change that would change nothing takes no number.
 ///
 /// A change begun runs to its end, also if its future is dropped. Besides the errors named at each method, all
-/// fail as unavailable when the file stays locked or the disk fails, and as read-only when it cannot be written.
+/// fail as unavailable when the file stays locked or the disk fails, and as read-only when it cannot be written or the
+/// store was opened only to read ([`StoreKind`](super::StoreKind)).
 impl SqlStore {
     /// Creates a tenant.
     ///
     /// # Errors
     /// Invalid when a value is not valid or a name reserved; conflict when slug, id or a domain is taken.
     pub async fn create(&self, new: NewTenant) -> Result<TenantDetails, CatalogueError> {
+        self.check_is_writable()?;
         let checked = CheckedTenant::check(new, &self.inner.options.reserved)?;
         self.change(move |change| {
             Box::pin(async move {
@@ -29,6 +31,7 @@ impl SqlStore {
     /// # Errors
     /// Not found; invalid when a value is not valid; conflict when the slug is taken or the tenant is deleted.
     pub async fn update(&self, id: &TenantId, patch: TenantPatch) -> Result<TenantDetails, CatalogueError> {
+        self.check_is_writable()?;
         if let Some(slug) = &patch.slug {
             names::check_slug(slug, &self.inner.options.reserved)?;
         }
@@ -91,6 +94,7 @@ impl SqlStore {
         id: &TenantId,
         maintenance: Option<Maintenance>,
     ) -> Result<TenantDetails, CatalogueError> {
+        self.check_is_writable()?;
         if let Some(maintenance) = &maintenance {
             checks::check_maintenance(maintenance)?;
         }
@@ -168,6 +172,7 @@ impl SqlStore {
         domain: &str,
         is_primary: bool,
     ) -> Result<TenantDetails, CatalogueError> {
+        self.check_is_writable()?;
         let domain = names::check_domain(domain)?;
         let id = id.clone();
         self.change(move |change| {
@@ -184,6 +189,7 @@ impl SqlStore {
     /// # Errors
     /// Not found when there is no such tenant or it has no such domain; invalid when it is no domain.
     pub async fn remove_domain(&self, id: &TenantId, domain: &str) -> Result<TenantDetails, CatalogueError> {
+        self.check_is_writable()?;
         let domain = names::check_domain(domain)?;
         let id = id.clone();
         self.change(move |change| {

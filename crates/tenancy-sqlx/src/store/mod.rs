@@ -7,6 +7,9 @@
 //! * A change is one transaction, runs to its end even if its future is dropped, and returns when the readers of
 //!   this process have seen it, or after two seconds ([`SqlStoreOptions::announce`]).
 //! * Files newer than the program are read as long as their schema only grew.
+//! * A store is managed, or only reads: a managed catalogue ([`SqlStoreOptions::read_only`]), or views over the
+//!   application's own tables ([`SqlStoreOptions::adopted`]). Methods that change tenants fail as
+//!   [read-only](CatalogueError::is_read_only) there; changes of others are followed all the same.
 //! * Who made a change stands in the log, if [`SqlStore::acting_as`] said so.
 //!
 //! All methods need a tokio runtime with time enabled.
@@ -56,14 +59,18 @@ mod bulk;
 mod change;
 mod checks;
 mod edit;
+mod faults;
 #[cfg(feature = "handoff")]
 mod handoff;
+mod kind;
 mod manage;
 mod open;
 mod options;
 mod read;
 mod row;
 mod schema;
+mod shape;
+mod statements;
 mod watch;
 
 use std::{fmt, future::Future, path::Path, sync::Arc};
@@ -77,10 +84,14 @@ use tokio::sync::RwLock;
 use crate::CatalogueError;
 
 pub use bulk::BulkReport;
+pub use faults::RowFault;
 #[cfg(feature = "handoff")]
 pub use handoff::SqlHandoffStore;
+pub use kind::StoreKind;
 pub use options::SqlStoreOptions;
 pub use read::{CatalogueStatus, CreationOrder, ListFilter, LoggedChange, TenantList};
+
+use statements::Statements;
 
 /// A catalogue in a SQLite file. See the [module](self).
 ///
@@ -92,9 +103,13 @@ pub struct SqlStore {
 }
 
 struct Inner {
+    kind: StoreKind,
     readers: SqlitePool,
     /// One connection: SQLite has one writer anyway, and waiting here is cheaper than in its busy handler.
-    writer: SqlitePool,
+    /// `None` in a store that only reads.
+    writer: Option<SqlitePool>,
+    /// The file is read without locks, since nothing can be written beside it: only while nobody else has it open.
+    is_read_alone: bool,
     signal: ChangeSignal,
     options: SqlStoreOptions,
     /// Held shared by each running change, so that `close` can wait for them.
@@ -123,8 +138,38 @@ impl SqlStore {
     /// unavailable. Clones are closed too.
     pub async fn close(&self) {
         let _no_change_runs = self.inner.running_changes.write().await;
-        self.inner.writer.close().await;
+        if let Some(writer) = &self.inner.writer {
+            writer.close().await;
+        }
         self.inner.readers.close().await;
+    }
+
+    /// What the store was opened on, and whether it may change it.
+    pub fn kind(&self) -> StoreKind {
+        self.inner.kind
+    }
+
+    fn statements(&self) -> &'static Statements {
+        Statements::of(self.inner.kind)
+    }
+
+    /// The connection for changes.
+    fn writer(&self) -> Result<&SqlitePool, CatalogueError> {
+        self.inner.writer.as_ref().ok_or_else(|| {
+            CatalogueError::read_only(match self.inner.kind {
+                StoreKind::Adopted => {
+                    "this catalogue is made of views over your own tables: change the tenant there, in your \
+                     application or by SQL"
+                }
+                StoreKind::Managed | StoreKind::ReadOnly => {
+                    "this catalogue was opened read-only: open it without `read_only` to change it"
+                }
+            })
+        })
+    }
+
+    fn check_is_writable(&self) -> Result<(), CatalogueError> {
+        self.writer().map(drop)
     }
 
     /// Runs a read within the time limit. Only for single statements: a transaction that is dropped half-way
@@ -133,6 +178,7 @@ impl SqlStore {
         &self,
         query: impl Future<Output = Result<T, sqlx::Error>> + Send,
     ) -> Result<T, CatalogueError> {
+        self.check_is_still_alone()?;
         match tokio::time::timeout(self.inner.options.wait, query).await {
             Ok(answer) => answer.map_err(CatalogueError::from_sqlx),
             Err(elapsed) => Err(CatalogueError::unavailable("a read took too long", elapsed)),

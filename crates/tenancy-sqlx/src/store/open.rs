@@ -1,16 +1,17 @@
 use std::{error::Error as _, fs, io, path::Path, sync::Arc, time::Duration};
 
 use sqlx::{
-    SqlitePool,
+    ConnectOptions as _, Connection as _, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tenancy_core::ChangeSignal;
 use tokio::sync::RwLock;
 
-use super::{Inner, SqlStore, SqlStoreOptions, schema};
+use super::{Inner, SqlStore, SqlStoreOptions, StoreKind, options::Access, schema, shape};
 use crate::CatalogueError;
 
 const BUSY: u32 = 5;
+const READ_ONLY: u32 = 8;
 const CANNOT_OPEN: u32 = 14;
 const NOT_A_DATABASE: u32 = 26;
 
@@ -20,22 +21,191 @@ impl SqlStore {
     /// # Errors
     /// When the file or its directory cannot be written, the file is no catalogue, or a newer program made it
     /// that this one cannot read. [`operator_detail`](CatalogueError::operator_detail) says what to do.
+    ///
+    /// With [`read_only`](SqlStoreOptions::read_only) or [`adopted`](SqlStoreOptions::adopted): when the file is not
+    /// there, cannot be read, or is [not of that kind](CatalogueError::is_wrong_shape).
     pub async fn open(options: SqlStoreOptions) -> Result<Self, CatalogueError> {
-        create_file(&options.path)?;
+        match options.access {
+            Access::Manage => Self::open_to_manage(options).await,
+            Access::Read | Access::ReadAdopted => Self::open_to_read(options).await,
+        }
+    }
+
+    async fn open_to_manage(options: SqlStoreOptions) -> Result<Self, CatalogueError> {
+        if create_file(&options.path)? == Created::Before {
+            check_is_not_adopted(&options).await?;
+        }
         let writer = open_writer(&options).await?;
-        let readers = pool(&options, options.readers)
-            .connect_lazy_with(connect_options(&options).pragma("query_only", "1"));
-        Ok(Self {
+        let readers = pool(&options, options.readers).connect_lazy_with(reader_options(&options));
+        Ok(Self::over(
+            options,
+            StoreKind::Managed,
+            readers,
+            Some(writer),
+            false,
+        ))
+    }
+
+    async fn open_to_read(options: SqlStoreOptions) -> Result<Self, CatalogueError> {
+        let (readers, is_read_alone) = open_readers(&options).await?;
+        let mut connection = readers
+            .acquire()
+            .await
+            .map_err(|error| explain_read(&options.path, error))?;
+        let found = shape::kind_of(&mut connection)
+            .await
+            .map_err(|error| explain_not_sqlite(&options.path, error))?;
+        let kind = check_kind(found, &options)?;
+        match kind {
+            StoreKind::Adopted => shape::check(&mut connection).await?,
+            StoreKind::Managed | StoreKind::ReadOnly => schema::check_is_newest(&mut connection).await?,
+        }
+        drop(connection);
+        Ok(Self::over(options, kind, readers, None, is_read_alone))
+    }
+
+    fn over(
+        options: SqlStoreOptions,
+        kind: StoreKind,
+        readers: SqlitePool,
+        writer: Option<SqlitePool>,
+        is_read_alone: bool,
+    ) -> Self {
+        Self {
             inner: Arc::new(Inner {
+                kind,
                 readers,
                 writer,
+                is_read_alone,
                 signal: ChangeSignal::new(),
                 options,
                 running_changes: RwLock::new(()),
             }),
             actor: None,
-        })
+        }
     }
+
+    /// Without locks a read is right only while nobody writes. SQLite puts its log beside a file that is in use.
+    pub(super) fn check_is_still_alone(&self) -> Result<(), CatalogueError> {
+        let path = &self.inner.options.path;
+        if self.inner.is_read_alone && has_log(path) {
+            return Err(CatalogueError::unavailable(
+                format!(
+                    "another process has opened {} meanwhile: open it again",
+                    path.display()
+                ),
+                "the file was opened while nobody else had it open",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn reader_options(options: &SqlStoreOptions) -> SqliteConnectOptions {
+    connect_options(options).pragma("query_only", "1")
+}
+
+/// Connections that write nothing, whatever they may. A file in WAL mode that nobody has open cannot be read in a
+/// directory that cannot be written: SQLite wants to make its log there. It is read as one that does not change then.
+async fn open_readers(options: &SqlStoreOptions) -> Result<(SqlitePool, bool), CatalogueError> {
+    let first = pool(options, options.readers)
+        .connect_with(reader_options(options))
+        .await;
+    // SQLite opens lazily: the first statement tells.
+    let tried = match first {
+        Ok(readers) => try_read(&readers).await.map(|()| readers),
+        Err(error) => Err(error),
+    };
+    match tried {
+        Ok(readers) => Ok((readers, false)),
+        Err(error) if is_denied(&error) && options.path.is_file() && !has_log(&options.path) => {
+            let alone = reader_options(options).read_only(true).immutable(true);
+            let readers = pool(options, options.readers)
+                // A connection that takes the file for one that never changes must not be kept.
+                .after_release(|_, _| Box::pin(async { Ok(false) }))
+                .connect_with(alone)
+                .await
+                .map_err(|error| explain_read(&options.path, error))?;
+            Ok((readers, true))
+        }
+        Err(error) => Err(explain_read(&options.path, error)),
+    }
+}
+
+async fn try_read(readers: &SqlitePool) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT count(*) FROM sqlite_schema")
+        .fetch_one(readers)
+        .await
+        .map(drop)
+}
+
+fn is_denied(error: &sqlx::Error) -> bool {
+    matches!(code_of(error), Some(CANNOT_OPEN | READ_ONLY))
+}
+
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    Path::new(&log).exists()
+}
+
+fn check_kind(found: Option<StoreKind>, options: &SqlStoreOptions) -> Result<StoreKind, CatalogueError> {
+    let path = options.path.display();
+    match found {
+        None => Err(CatalogueError::wrong_shape(format!(
+            "{path} holds no catalogue; `tenancy catalogue adopt` prints the SQL that makes one of your own tables"
+        ))),
+        Some(StoreKind::Adopted) => Ok(StoreKind::Adopted),
+        Some(_) if options.access == Access::ReadAdopted => Err(CatalogueError::wrong_shape(format!(
+            "{path} is a managed catalogue, not views over your own tables: open it without `adopted`"
+        ))),
+        Some(kind) => Ok(kind),
+    }
+}
+
+/// Before anything is written: the file is the application's.
+async fn check_is_not_adopted(options: &SqlStoreOptions) -> Result<(), CatalogueError> {
+    let mut connection = reader_options(options)
+        .connect()
+        .await
+        .map_err(|error| explain(&options.path, error))?;
+    let found = shape::kind_of(&mut connection)
+        .await
+        .map_err(|error| explain_not_sqlite(&options.path, error));
+    // Whether it can be closed says nothing of what was read.
+    let _ = connection.close().await;
+    match found? {
+        Some(StoreKind::Adopted) => Err(CatalogueError::read_only(format!(
+            "{} holds a catalogue that is made of views over your own tables: open it with `adopted` or `read_only`, \
+             and change tenants in your application",
+            options.path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn explain_read(path: &Path, error: sqlx::Error) -> CatalogueError {
+    match code_of(&error) {
+        Some(CANNOT_OPEN) => CatalogueError::unavailable(
+            format!(
+                "{} cannot be opened: check that it is there and can be read",
+                path.display()
+            ),
+            error,
+        ),
+        _ => explain(path, error),
+    }
+}
+
+/// SQLite looks at the file no sooner than at the first statement.
+fn explain_not_sqlite(path: &Path, error: CatalogueError) -> CatalogueError {
+    if sqlite_code(&error) != Some(NOT_A_DATABASE) {
+        return error;
+    }
+    CatalogueError::corrupt(
+        format!("{} is not a SQLite file: give another path", path.display()),
+        error,
+    )
 }
 
 fn pool(options: &SqlStoreOptions, connections: u32) -> SqlitePoolOptions {
@@ -91,10 +261,12 @@ async fn try_open_writer(options: &SqlStoreOptions) -> Result<SqlitePool, Catalo
 }
 
 fn is_busy(error: &CatalogueError) -> bool {
-    let cause = error
-        .source()
-        .and_then(|cause| cause.downcast_ref::<sqlx::Error>());
-    cause.and_then(code_of) == Some(BUSY)
+    sqlite_code(error) == Some(BUSY)
+}
+
+fn sqlite_code(error: &CatalogueError) -> Option<u32> {
+    let cause = error.source()?.downcast_ref::<sqlx::Error>()?;
+    code_of(cause)
 }
 
 fn code_of(error: &sqlx::Error) -> Option<u32> {
@@ -120,16 +292,22 @@ fn explain(path: &Path, error: sqlx::Error) -> CatalogueError {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Created {
+    Now,
+    Before,
+}
+
 /// Creates a missing file itself, so that its mode is right from the first moment. SQLite gives the files that it
 /// keeps beside it the same mode.
-fn create_file(path: &Path) -> Result<(), CatalogueError> {
+fn create_file(path: &Path) -> Result<Created, CatalogueError> {
     let mut open = fs::OpenOptions::new();
     open.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
     match open.open(path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Ok(_) => Ok(Created::Now),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Created::Before),
         Err(error) => Err(explain_io(path, error)),
     }
 }

@@ -19,6 +19,7 @@ use tenancy_core::{Clock, SystemClock};
 #[derive(Clone, Debug)]
 pub struct SqlStoreOptions {
     pub(super) path: PathBuf,
+    pub(super) access: Access,
     pub(super) readers: u32,
     pub(super) wait: Duration,
     pub(super) announce: Duration,
@@ -26,17 +27,46 @@ pub struct SqlStoreOptions {
     pub(super) clock: Arc<dyn Clock>,
 }
 
+/// What is to be opened, and for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Manage,
+    Read,
+    ReadAdopted,
+}
+
 impl SqlStoreOptions {
     /// The defaults, for a file. The file is created if it is missing; its directory is not.
     pub fn new(path: impl AsRef<Path>) -> Self {
         Self {
             path: path.as_ref().to_owned(),
+            access: Access::Manage,
             readers: 4,
             wait: Duration::from_secs(3),
             announce: Duration::from_secs(2),
             reserved: Arc::new([]),
             clock: Arc::new(SystemClock::new()),
         }
+    }
+
+    /// Opens what is there only to read it: a managed catalogue or an adopted one. Nothing is created, migrated or
+    /// written, and no right to write is needed. Methods that change tenants fail as
+    /// [read-only](crate::CatalogueError::is_read_only).
+    ///
+    /// A managed catalogue in a directory that this process cannot write to, and that no other process has open, can be
+    /// read only until another one opens it; what is read after that fails as unavailable.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.access = Access::Read;
+        self
+    }
+
+    /// Opens a catalogue that was [adopted](crate::adopt): views over the application's own tables, in its own file.
+    /// Read-only, as by [`read_only`](Self::read_only), and refuses a file that is no adopted catalogue.
+    #[must_use]
+    pub fn adopted(mut self) -> Self {
+        self.access = Access::ReadAdopted;
+        self
     }
 
     /// How many connections serve reads; 4 unless set, 1 at least. Changes have one connection of their own.

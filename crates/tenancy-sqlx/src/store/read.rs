@@ -1,5 +1,5 @@
 use sqlx::{Row as _, sqlite::SqliteRow};
-use tenancy_core::{ChangeMark, TenantId, TenantKey, TenantStatus};
+use tenancy_core::{ChangeMark, KeyKind, TenantId, TenantKey, TenantStatus};
 
 use super::{SqlStore, row, schema};
 use crate::{CatalogueError, TenantDetails, canonical_domain};
@@ -134,13 +134,16 @@ impl SqlStore {
         &self,
         key: &TenantKey<'_>,
     ) -> Result<Option<TenantDetails>, CatalogueError> {
-        let Some(mut query) = row::select_by_key(key) else {
+        let Some(mut query) = row::select_by_key(key, self.inner.kind) else {
             return Ok(None);
         };
         let found = self
             .read(query.build().fetch_optional(&self.inner.readers))
             .await?;
-        found.as_ref().map(row::decode).transpose()
+        let Some(found) = found else { return Ok(None) };
+        let decoded = row::decode(&found, self.inner.kind)?;
+        let leads = key.kind() != KeyKind::Slug || decoded.leads_by_slug;
+        Ok(leads.then_some(decoded.details))
     }
 
     /// One page of tenants. Pages neither repeat nor skip a tenant that was there from the first to the last,
@@ -169,7 +172,11 @@ impl SqlStore {
             _ => None,
         };
         Ok(TenantList {
-            tenants: rows.iter().filter_map(row::decode_or_log).collect(),
+            tenants: rows
+                .iter()
+                .filter_map(|row| row::decode_or_log(row, self.inner.kind))
+                .map(|decoded| decoded.details)
+                .collect(),
             next,
         })
     }
@@ -180,7 +187,7 @@ impl SqlStore {
         after: Option<i64>,
         limit: i64,
     ) -> Result<Vec<SqliteRow>, CatalogueError> {
-        let mut query = row::select_tenants();
+        let mut query = row::select_tenants(self.inner.kind);
         let (comparison, order) = match filter.order {
             CreationOrder::NewestFirst => ("t.incarnation < ", " ORDER BY t.incarnation DESC LIMIT "),
             CreationOrder::OldestFirst => ("t.incarnation > ", " ORDER BY t.incarnation LIMIT "),
@@ -205,7 +212,7 @@ impl SqlStore {
     /// # Errors
     /// When the catalogue does not answer.
     pub async fn count(&self) -> Result<u64, CatalogueError> {
-        let query = sqlx::query_scalar("SELECT count(*) FROM tenants");
+        let query = sqlx::query_scalar(self.statements().count);
         let count: i64 = self.read(query.fetch_one(&self.inner.readers)).await?;
         Ok(count.cast_unsigned())
     }
@@ -249,13 +256,14 @@ impl SqlStore {
     /// Readers that stand before the cut list everything anew. Ids that were used stay used.
     ///
     /// # Errors
-    /// When the catalogue does not answer or cannot be written.
+    /// When the catalogue does not answer or cannot be written. An adopted one keeps its log short by itself.
     pub async fn prune_changes(&self, keep: u64) -> Result<u64, CatalogueError> {
+        let writer = self.writer()?.clone();
         let keep = keep.clamp(1, i64::MAX.cast_unsigned()).cast_signed();
         let inner = std::sync::Arc::clone(&self.inner);
         let running = tokio::spawn(async move {
             let _running = inner.running_changes.read().await;
-            let mut transaction = inner.writer.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
             let removed = sqlx::query(
                 "DELETE FROM tenancy_changes WHERE number <= (SELECT number FROM tenancy_change_head) - ?",
             )
@@ -283,16 +291,7 @@ impl SqlStore {
         let mut connection = self.read(self.inner.readers.acquire()).await?;
         let schema = schema::read(&mut connection).await?;
         drop(connection);
-        let query = sqlx::query(
-            "SELECT number, floor,
-                 (SELECT count(*) FROM tenants WHERE status = 'pending'),
-                 (SELECT count(*) FROM tenants WHERE status = 'active'),
-                 (SELECT count(*) FROM tenants WHERE status = 'suspended'),
-                 (SELECT count(*) FROM tenants WHERE status = 'deleted'),
-                 (SELECT count(*) FROM domains),
-                 (SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size())
-             FROM tenancy_change_head",
-        );
+        let query = sqlx::query(self.statements().status);
         let row = self.read(query.fetch_one(&self.inner.readers)).await?;
         let number = |column: usize| {
             row.try_get::<i64, _>(column)

@@ -2,49 +2,56 @@
 
 use sqlx::{QueryBuilder, Row, Sqlite, sqlite::SqliteRow};
 use tenancy_core::{
-    KeyKind, Maintenance, Placement, TenantEntry, TenantId, TenantKey, TenantRecord, TenantStatus,
+    BoxError, KeyKind, Maintenance, Placement, TenantEntry, TenantId, TenantKey, TenantRecord, TenantStatus,
 };
 
-use crate::{CatalogueError, DomainDetails, TenantDetails};
+use super::{StoreKind, checks, statements::Statements};
+use crate::{CatalogueError, DomainDetails, TenantDetails, names};
 
-/// A tenant with its domains in one row, so that one statement is one consistent view without a transaction.
-const SELECT: &str = "SELECT t.id, t.slug, t.status, t.tenant_type, t.plan, t.settings, t.placement_server, \
-    t.placement_database, t.maintenance, t.epoch, t.incarnation, t.created_at_ms, t.updated_at_ms, \
-    (SELECT json_group_array(json_array(d.domain, d.is_active, d.is_primary, d.created_at_ms)) \
-       FROM domains d WHERE d.tenant_id = t.id) AS domains \
-    FROM tenants t WHERE ";
+/// A tenant, and what of its row is not used.
+pub(super) struct Decoded {
+    pub(super) details: TenantDetails,
+    /// Whether the slug leads to it: it is one, and no other tenant has it.
+    pub(super) leads_by_slug: bool,
+    /// Keys that lead nowhere, with the reason.
+    pub(super) left_out: Vec<(String, &'static str)>,
+}
 
 /// Begins a query for tenants; the caller appends the condition.
-pub(super) fn select_tenants() -> QueryBuilder<Sqlite> {
-    QueryBuilder::new(SELECT)
+pub(super) fn select_tenants(kind: StoreKind) -> QueryBuilder<Sqlite> {
+    QueryBuilder::new(Statements::of(kind).select)
 }
 
 /// The query of the tenant that a key leads to; `None` for kinds that the catalogue does not keep.
-pub(super) fn select_by_key(key: &TenantKey<'_>) -> Option<QueryBuilder<Sqlite>> {
-    let mut query = select_tenants();
+pub(super) fn select_by_key(key: &TenantKey<'_>, kind: StoreKind) -> Option<QueryBuilder<Sqlite>> {
+    let mut query = select_tenants(kind);
     let value = key.value().to_owned();
     match key.kind() {
         KeyKind::Id => query.push("t.id = ").push_bind(value),
         KeyKind::Slug => query.push("t.slug = ").push_bind(value),
-        KeyKind::Domain => query
-            .push("t.id = (SELECT tenant_id FROM domains WHERE is_active = 1 AND domain = ")
-            .push_bind(value)
-            .push(")"),
+        KeyKind::Domain => {
+            let (before, after) = Statements::of(kind).by_domain;
+            query.push(before).push_bind(value).push(after)
+        }
         _ => return None,
     };
     Some(query)
 }
 
-pub(super) fn decode(row: &SqliteRow) -> Result<TenantDetails, CatalogueError> {
-    decode_fields(row).map_err(|cause| {
+pub(super) fn decode(row: &SqliteRow, kind: StoreKind) -> Result<Decoded, CatalogueError> {
+    let decoded = match kind {
+        StoreKind::Managed | StoreKind::ReadOnly => decode_managed(row),
+        StoreKind::Adopted => decode_adopted(row),
+    };
+    decoded.map_err(|cause| {
         let id: String = row.try_get("id").unwrap_or_default();
         CatalogueError::corrupt(format!("the row of tenant {id:?} cannot be read: {cause}"), cause)
     })
 }
 
 /// Decodes what can be decoded: one broken row must not hide the others.
-pub(super) fn decode_or_log(row: &SqliteRow) -> Option<TenantDetails> {
-    decode(row)
+pub(super) fn decode_or_log(row: &SqliteRow, kind: StoreKind) -> Option<Decoded> {
+    decode(row, kind)
         .inspect_err(|error| {
             tracing::error!(
                 detail = error.operator_detail(),
@@ -54,10 +61,72 @@ pub(super) fn decode_or_log(row: &SqliteRow) -> Option<TenantDetails> {
         .ok()
 }
 
-fn decode_fields(row: &SqliteRow) -> Result<TenantDetails, tenancy_core::BoxError> {
+fn decode_managed(row: &SqliteRow) -> Result<Decoded, BoxError> {
+    let record = decode_record(row)?;
+    TenantKey::slug(record.slug())?;
+    let domains = decode_domains(row)?;
+    for domain in &domains {
+        TenantKey::domain(domain.domain.as_str())?;
+    }
+    let updated_at_ms = row.try_get("updated_at_ms")?;
+    Ok(Decoded {
+        details: TenantDetails::new(record, domains, updated_at_ms),
+        leads_by_slug: true,
+        left_out: Vec::new(),
+    })
+}
+
+/// Nobody checked these rows when they were written. A tenant with a value that could do harm further on is left out as
+/// a whole; a name that is none, or that two tenants have, leads nowhere.
+fn decode_adopted(row: &SqliteRow) -> Result<Decoded, BoxError> {
+    let mut record = decode_record(row)?;
+    // An id may be no slug; then it is one key less, and no mistake.
+    if record.slug.is_some() {
+        TenantKey::slug(record.slug())?;
+    }
+    check_adopted(&record).map_err(|error| error.operator_detail().unwrap_or_default().to_owned())?;
+    if let Some(data) = row.try_get::<Option<&str>, _>("data")? {
+        record.attach_json(data);
+    }
+    let mut left_out = Vec::new();
+    let slug_is_shared = row.try_get::<i64, _>("slug_is_shared")? != 0;
+    if slug_is_shared {
+        left_out.push((logged_slug(record.slug()), SHARED));
+    }
+    let mut domains = decode_domains(row)?;
+    for domain in &mut domains {
+        let is_valid = TenantKey::domain(domain.domain.as_str()).is_ok();
+        if !is_valid {
+            left_out.push((logged_domain(&domain.domain), NO_DOMAIN));
+        } else if !domain.is_active {
+            left_out.push((logged_domain(&domain.domain), SHARED));
+        }
+        domain.is_active &= is_valid;
+    }
+    Ok(Decoded {
+        leads_by_slug: !slug_is_shared && TenantKey::slug(record.slug()).is_ok(),
+        details: TenantDetails::new(record, domains, row.try_get("updated_at_ms")?),
+        left_out,
+    })
+}
+
+const SHARED: &str = "another tenant has it too";
+const NO_DOMAIN: &str = "it is no domain: lower-case labels of a-z, 0-9 and inner '-' are, without a port; Unicode \
+    ones as xn--…";
+
+fn check_adopted(record: &TenantRecord) -> Result<(), CatalogueError> {
+    names::check_word("plan", record.plan.as_deref())?;
+    names::check_word("tenant type", record.tenant_type.as_deref())?;
+    checks::check_placement(record.placement.as_deref())?;
+    record
+        .maintenance
+        .as_deref()
+        .map_or(Ok(()), checks::check_maintenance)
+}
+
+fn decode_record(row: &SqliteRow) -> Result<TenantRecord, BoxError> {
     let mut record = TenantRecord::new(TenantId::new(row.try_get("id")?)?);
     let slug: &str = row.try_get("slug")?;
-    TenantKey::slug(slug)?;
     record.slug = (record.id != slug).then(|| slug.into());
     record.status = TenantStatus::parse(row.try_get("status")?)?;
     record.plan = optional_text(row, "plan")?;
@@ -68,8 +137,7 @@ fn decode_fields(row: &SqliteRow) -> Result<TenantDetails, tenancy_core::BoxErro
     record.epoch = row.try_get::<i64, _>("epoch")?.try_into()?;
     record.incarnation = row.try_get::<i64, _>("incarnation")?.try_into()?;
     record.created_at_ms = row.try_get("created_at_ms")?;
-    let domains = decode_domains(row.try_get("domains")?)?;
-    Ok(TenantDetails::new(record, domains, row.try_get("updated_at_ms")?))
+    Ok(record)
 }
 
 fn optional_text(row: &SqliteRow, column: &str) -> Result<Option<Box<str>>, sqlx::Error> {
@@ -88,18 +156,17 @@ fn decode_placement(row: &SqliteRow) -> Result<Option<Placement>, sqlx::Error> {
     Ok(Some(placement))
 }
 
-fn decode_maintenance(row: &SqliteRow) -> Result<Option<Maintenance>, tenancy_core::BoxError> {
+fn decode_maintenance(row: &SqliteRow) -> Result<Option<Maintenance>, BoxError> {
     match row.try_get::<Option<&str>, _>("maintenance")? {
         Some(json) => Ok(Some(serde_json::from_str(json)?)),
         None => Ok(None),
     }
 }
 
-fn decode_domains(json: &str) -> Result<Vec<DomainDetails>, tenancy_core::BoxError> {
-    let rows: Vec<(String, i64, i64, i64)> = serde_json::from_str(json)?;
+fn decode_domains(row: &SqliteRow) -> Result<Vec<DomainDetails>, BoxError> {
+    let rows: Vec<(String, i64, i64, i64)> = serde_json::from_str(row.try_get("domains")?)?;
     let mut domains = Vec::with_capacity(rows.len());
     for (domain, is_active, is_primary, created_at_ms) in rows {
-        TenantKey::domain(domain.as_str())?;
         domains.push(DomainDetails {
             domain,
             is_active: is_active != 0,
@@ -111,18 +178,23 @@ fn decode_domains(json: &str) -> Result<Vec<DomainDetails>, tenancy_core::BoxErr
     Ok(domains)
 }
 
-/// What readers index: the record, its slug and its active domains.
-pub(super) fn into_entry(details: TenantDetails) -> TenantEntry {
-    let slug = details.record.slug().to_owned();
-    let domains = details.domains.into_iter().filter(|domain| domain.is_active);
-    // All were checked when the row was decoded; what is no key could not lead anywhere.
-    let keys = std::iter::once(TenantKey::slug(slug))
-        .chain(domains.map(|domain| TenantKey::domain(domain.domain)))
-        .filter_map(Result::ok)
-        .collect();
-    TenantEntry {
-        record: details.record,
-        keys,
+impl Decoded {
+    /// What readers index: the record, its slug and its active domains. What leads nowhere is logged.
+    pub(super) fn into_entry_or_log(self) -> TenantEntry {
+        let record = self.details.record;
+        for (key, reason) in &self.left_out {
+            tracing::warn!(tenant = %record.id, key, reason, "a name of a tenant leads nowhere");
+        }
+        let slug = self.leads_by_slug.then(|| record.slug().to_owned());
+        let domains = self.details.domains.into_iter().filter(|domain| domain.is_active);
+        // All were checked when the row was decoded; what is no key could not lead anywhere.
+        let keys = slug
+            .map(TenantKey::slug)
+            .into_iter()
+            .chain(domains.map(|domain| TenantKey::domain(domain.domain)))
+            .filter_map(Result::ok)
+            .collect();
+        TenantEntry { record, keys }
     }
 }
 

@@ -108,6 +108,19 @@ async fn has_schema(connection: &mut SqliteConnection) -> Result<bool, Catalogue
         .map_err(CatalogueError::from_sqlx)
 }
 
+/// For a store that may not migrate.
+pub(super) async fn check_is_newest(connection: &mut SqliteConnection) -> Result<(), CatalogueError> {
+    let state = read(connection).await?;
+    if state.version < NEWEST {
+        return Err(CatalogueError::wrong_shape(format!(
+            "the file has schema version {}, and this program reads version {NEWEST}: open it once without `read_only` \
+             to bring it up to date",
+            state.version
+        )));
+    }
+    Ok(())
+}
+
 /// Reads the file's version, and refuses one that this binary cannot read.
 pub(super) async fn read(connection: &mut SqliteConnection) -> Result<SchemaState, CatalogueError> {
     let row =

@@ -6,7 +6,11 @@ use tenancy_core::{
     TenantPage, TenantRecord, TenantStore,
 };
 
-use super::{SqlStore, read, row};
+use super::{
+    SqlStore, StoreKind, read,
+    row::{self, Decoded},
+    shape,
+};
 use crate::CatalogueError;
 
 /// A page or batch is held in memory as a whole.
@@ -38,8 +42,7 @@ impl TenantStore for SqlStore {
                 .rows_after(&after, wanted)
                 .await
                 .map_err(CatalogueError::into_store_error)?;
-            page.entries
-                .extend(rows.iter().filter_map(row::decode_or_log).map(row::into_entry));
+            page.entries.extend(rows.iter().filter_map(|row| self.entry(row)));
             if page.entries.len() > limit {
                 page.entries.truncate(limit);
                 page.next = page.entries.last().map(|entry| entry.record.id.clone());
@@ -57,6 +60,8 @@ impl TenantStore for SqlStore {
     /// A changed tenant whose row cannot be read is logged, and reported as gone: nobody goes on to serve what it
     /// was before. The limit is taken as 1 to 10,000.
     async fn changes(&self, since: ChangeMark, limit: usize) -> Result<ChangeBatch, StoreError> {
+        self.check_is_still_alone()
+            .map_err(CatalogueError::into_store_error)?;
         let store = self.clone();
         let limit = limit.clamp(1, MAX_LIMIT);
         // A task of its own: a read transaction that was dropped half-way would keep its old snapshot.
@@ -70,8 +75,13 @@ impl TenantStore for SqlStore {
 }
 
 impl SqlStore {
+    /// The entry of a row. What is left out of it is logged: one broken row must not hide the others.
+    fn entry(&self, row: &SqliteRow) -> Option<TenantEntry> {
+        row::decode_or_log(row, self.inner.kind).map(Decoded::into_entry_or_log)
+    }
+
     async fn rows_after(&self, after: &str, limit: usize) -> Result<Vec<SqliteRow>, CatalogueError> {
-        let mut query = row::select_tenants();
+        let mut query = row::select_tenants(self.inner.kind);
         query
             .push("t.id > ")
             .push_bind(after.to_owned())
@@ -82,14 +92,17 @@ impl SqlStore {
 
     async fn read_changes(&self, since: ChangeMark, limit: usize) -> Result<ChangeBatch, sqlx::Error> {
         let mut snapshot = self.inner.readers.begin().await?;
+        if self.inner.kind == StoreKind::Adopted && shape::missing_triggers(&mut snapshot).await? > 0 {
+            return Err(sqlx::Error::Protocol(shape::triggers_are_missing().to_owned()));
+        }
         let head = head(&mut snapshot).await?;
         if !log_goes_on_from(&mut snapshot, since, head).await? {
             return Ok(ChangeBatch::Reload { mark: head });
         }
-        let Some(log) = read_log(&mut snapshot, since, limit).await? else {
+        let Some(log) = self.read_log(&mut snapshot, since, limit).await? else {
             return Ok(ChangeBatch::Reload { mark: head });
         };
-        let mut present = present_entries(&mut snapshot, &log.tenants).await?;
+        let mut present = self.present_entries(&mut snapshot, &log.tenants).await?;
         let changes = log
             .tenants
             .into_iter()
@@ -104,6 +117,79 @@ impl SqlStore {
             changes,
             more: log.mark.number < head.number,
         })
+    }
+
+    /// Reads the log from `since` until `limit` tenants are seen. `None` when it cannot be followed: it has a gap or
+    /// an entry that cannot be read, and only a reload is sure to miss nothing.
+    async fn read_log(
+        &self,
+        snapshot: &mut Transaction<'_, Sqlite>,
+        since: ChangeMark,
+        limit: usize,
+    ) -> Result<Option<LogPart>, sqlx::Error> {
+        // Bounds what one tenant that changes all the time can cost; the reader asks again for the rest.
+        let rows = sqlx::query(
+        "SELECT number, stamp, tenant_id, keys FROM tenancy_changes WHERE number > ? ORDER BY number LIMIT ?",
+    )
+    .bind(since.number.cast_signed())
+    .bind(i64::try_from(limit.saturating_mul(4)).unwrap_or(i64::MAX))
+    .fetch_all(&mut **snapshot)
+    .await?;
+
+        let mut part = LogPart {
+            tenants: Vec::new(),
+            mark: since,
+        };
+        let mut place_of: HashMap<TenantId, usize> = HashMap::new();
+        for row in &rows {
+            let mark = read::mark_of(row)?;
+            let Some((id, keys)) =
+                read_logged(row, self.inner.kind).filter(|_| mark.number == part.mark.number + 1)
+            else {
+                tracing::error!(
+                    number = mark.number,
+                    "the change log cannot be followed; everything is listed anew"
+                );
+                return Ok(None);
+            };
+            if let Some(id) = id {
+                let place = match place_of.get(&id) {
+                    Some(place) => *place,
+                    None if part.tenants.len() == limit => break,
+                    None => {
+                        place_of.insert(id.clone(), part.tenants.len());
+                        part.tenants.push((id, Vec::new()));
+                        part.tenants.len() - 1
+                    }
+                };
+                part.tenants[place].1.extend(keys);
+            }
+            part.mark = mark;
+        }
+        for (_, keys) in &mut part.tenants {
+            keys.sort_unstable();
+            keys.dedup();
+        }
+        Ok(Some(part))
+    }
+
+    /// The entries of those tenants that are there and can be read. One statement for all: each costs a way to
+    /// SQLite's thread and back.
+    async fn present_entries(
+        &self,
+        snapshot: &mut Transaction<'_, Sqlite>,
+        tenants: &[Touched],
+    ) -> Result<HashMap<TenantId, TenantEntry>, sqlx::Error> {
+        let ids: Vec<&str> = tenants.iter().map(|(id, _)| id.as_str()).collect();
+        let ids = serde_json::to_string(&ids).map_err(|error| sqlx::Error::Encode(error.into()))?;
+        let mut query = row::select_tenants(self.inner.kind);
+        query
+            .push("t.id IN (SELECT value FROM json_each(")
+            .push_bind(ids)
+            .push("))");
+        let rows = query.build().fetch_all(&mut **snapshot).await?;
+        let entries = rows.iter().filter_map(|row| self.entry(row));
+        Ok(entries.map(|entry| (entry.record.id.clone(), entry)).collect())
     }
 }
 
@@ -137,65 +223,17 @@ struct LogPart {
     mark: ChangeMark,
 }
 
-/// Reads the log from `since` until `limit` tenants are seen. `None` when it cannot be followed: it has a gap or
-/// an entry that cannot be read, and only a reload is sure to miss nothing.
-async fn read_log(
-    snapshot: &mut Transaction<'_, Sqlite>,
-    since: ChangeMark,
-    limit: usize,
-) -> Result<Option<LogPart>, sqlx::Error> {
-    // Bounds what one tenant that changes all the time can cost; the reader asks again for the rest.
-    let rows = sqlx::query(
-        "SELECT number, stamp, tenant_id, keys FROM tenancy_changes WHERE number > ? ORDER BY number LIMIT ?",
-    )
-    .bind(since.number.cast_signed())
-    .bind(i64::try_from(limit.saturating_mul(4)).unwrap_or(i64::MAX))
-    .fetch_all(&mut **snapshot)
-    .await?;
-
-    let mut part = LogPart {
-        tenants: Vec::new(),
-        mark: since,
-    };
-    let mut place_of: HashMap<TenantId, usize> = HashMap::new();
-    for row in &rows {
-        let mark = read::mark_of(row)?;
-        let Some((id, keys)) = read_logged(row).filter(|_| mark.number == part.mark.number + 1) else {
-            tracing::error!(
-                number = mark.number,
-                "the change log cannot be followed; everything is listed anew"
-            );
-            return Ok(None);
-        };
-        if let Some(id) = id {
-            let place = match place_of.get(&id) {
-                Some(place) => *place,
-                None if part.tenants.len() == limit => break,
-                None => {
-                    place_of.insert(id.clone(), part.tenants.len());
-                    part.tenants.push((id, Vec::new()));
-                    part.tenants.len() - 1
-                }
-            };
-            part.tenants[place].1.extend(keys);
-        }
-        part.mark = mark;
-    }
-    for (_, keys) in &mut part.tenants {
-        keys.sort_unstable();
-        keys.dedup();
-    }
-    Ok(Some(part))
-}
-
 type LoggedTouch = (Option<TenantId>, Vec<TenantKey<'static>>);
 
-fn read_logged(row: &SqliteRow) -> Option<LoggedTouch> {
-    let id = match row.try_get::<Option<&str>, _>("tenant_id").ok()? {
-        Some(id) => Some(TenantId::new(id).ok()?),
-        None => None,
-    };
+fn read_logged(row: &SqliteRow, kind: StoreKind) -> Option<LoggedTouch> {
+    let id = row.try_get::<Option<&str>, _>("tenant_id").ok()?;
     let keys: Vec<String> = serde_json::from_str(row.try_get("keys").ok()?).ok()?;
+    if kind == StoreKind::Adopted {
+        // What is no id or no key is logged as it stands in the application's tables, and led nowhere.
+        let keys = keys.iter().filter_map(|key| row::parse_logged_key(key).ok());
+        return Some((id.and_then(|id| TenantId::new(id).ok()), keys.flatten().collect()));
+    }
+    let id = id.map(TenantId::new).transpose().ok()?;
     let keys = keys
         .iter()
         .map(|key| row::parse_logged_key(key))
@@ -205,21 +243,3 @@ fn read_logged(row: &SqliteRow) -> Option<LoggedTouch> {
 }
 
 type Touched = (TenantId, Vec<TenantKey<'static>>);
-
-/// The entries of those tenants that are there and can be read. One statement for all: each costs a way to
-/// SQLite's thread and back.
-async fn present_entries(
-    snapshot: &mut Transaction<'_, Sqlite>,
-    tenants: &[Touched],
-) -> Result<HashMap<TenantId, TenantEntry>, sqlx::Error> {
-    let ids: Vec<&str> = tenants.iter().map(|(id, _)| id.as_str()).collect();
-    let ids = serde_json::to_string(&ids).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let mut query = row::select_tenants();
-    query
-        .push("t.id IN (SELECT value FROM json_each(")
-        .push_bind(ids)
-        .push("))");
-    let rows = query.build().fetch_all(&mut **snapshot).await?;
-    let entries = rows.iter().filter_map(row::decode_or_log).map(row::into_entry);
-    Ok(entries.map(|entry| (entry.record.id.clone(), entry)).collect())
-}

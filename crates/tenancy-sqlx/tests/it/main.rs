@@ -7,6 +7,8 @@
     reason = "in tests; helpers beside the test functions are not covered by clippy.toml"
 )]
 
+mod adopted;
+mod adopted_stack;
 mod bulk;
 mod cancel;
 mod changes;

@@ -50,6 +50,12 @@ pub(crate) async fn run(connection: &mut SqliteConnection, sql: &'static str) {
     sqlx::raw_sql(sql).execute(connection).await.unwrap();
 }
 
+/// SQL that was made, not written here.
+pub(crate) async fn run_text(connection: &mut SqliteConnection, sql: String) {
+    let made = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
+    made.execute(connection).await.unwrap();
+}
+
 pub(crate) fn id(id: &str) -> TenantId {
     TenantId::new(id).unwrap()
 }

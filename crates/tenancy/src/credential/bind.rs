@@ -76,6 +76,13 @@ impl BindCredential {
             let detail = "a credential can be compared with a tenant only behind the resolve stage";
             return Err(self.answer(Rejection::new(RejectionReason::MisbuiltStack, &detail)));
         };
+        if resolution.is_nobody() {
+            // The resolve stage only observes: what does not ask for the tenant goes on as before.
+            return match resolution.would_refuse() {
+                Some(rejection) if self.demanded => Err(self.answer(rejection.clone())),
+                _ => Ok(()),
+            };
+        }
         let tenant = resolution.tenant();
         let claim = (self.claim)(&RequestHead::of(request));
         claim.judge(tenant, self.demanded).map_err(|reason| {
@@ -85,7 +92,10 @@ impl BindCredential {
     }
 
     fn answer(&self, rejection: Rejection) -> Box<Response<Body>> {
-        let responder = self.stack.as_ref().and_then(|stack| stack.home.responder.as_deref());
+        let responder = self
+            .stack
+            .as_ref()
+            .and_then(|stack| stack.home.responder.as_deref());
         Box::new(answer(rejection, responder, &self.challenge))
     }
 }
