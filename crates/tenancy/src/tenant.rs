@@ -1,5 +1,7 @@
 //! The tenant handle and the control block behind it.
 
+mod changes;
+
 use std::{
     any::{Any, TypeId},
     fmt,
@@ -14,6 +16,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::de::DeserializeOwned;
 use tenancy_core::{TenantId, TenantRecord, TenantStatus};
 
+use self::changes::Changes;
 use crate::{gate::CompiledMaintenance, home::Home};
 
 /// One customer: a cheap handle on what this process knows of it.
@@ -44,6 +47,7 @@ pub(crate) struct ControlBlock {
 struct Extras {
     maintenance: ArcSwapOption<CompiledMaintenance>,
     parsed_settings: Mutex<Option<ParsedSettings>>,
+    changes: OnceLock<Changes>,
 }
 
 struct ParsedSettings {
@@ -126,12 +130,14 @@ impl ControlBlock {
         self.record.store(Arc::new(record));
         self.compile_maintenance();
         self.gate.store(gate, Ordering::Release);
+        self.announce_change();
         true
     }
 
     /// Ends the block's life: every handle that is still out is refused by gates from now on.
     pub(crate) fn retire(&self) {
         self.gate.store(GATE_DELETED, Ordering::Release);
+        self.announce_change();
     }
 
     fn compile_maintenance(&self) {
@@ -225,6 +231,11 @@ impl Tenant {
             GateState::Suspended => TenantStatus::Suspended,
             GateState::Deleted => TenantStatus::Deleted,
         }
+    }
+
+    /// Whether the tenant is active. One in maintenance is: it comes back by itself.
+    pub fn is_served(&self) -> bool {
+        matches!(self.gate_state(), GateState::Open | GateState::Maintenance)
     }
 
     /// Change number of the tenant's last change.

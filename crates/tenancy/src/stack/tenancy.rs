@@ -24,7 +24,6 @@ use crate::{
     resolve::{Chain, Explanation, FirstLook, Resolver, Trust},
     rollout::Rollout,
     routes::{Routes, TenancyApp},
-    tenant::GateState,
 };
 
 /// The stack, and the handle by which an application steers it. Clones share everything.
@@ -158,11 +157,10 @@ impl Tenancy {
         let tenant = found
             .map_err(|error| EnterError::unavailable(id, error.to_string()))?
             .ok_or_else(|| EnterError::unknown(id))?;
-        match tenant.gate_state() {
-            GateState::Open | GateState::Maintenance => Ok(tenant),
-            GateState::Pending | GateState::Suspended | GateState::Deleted => {
-                Err(EnterError::not_served(id, tenant.status()))
-            }
+        if tenant.is_served() {
+            Ok(tenant)
+        } else {
+            Err(EnterError::not_served(id, tenant.status()))
         }
     }
 

@@ -9,6 +9,7 @@
 mod support;
 
 mod budgets;
+mod changes;
 mod gates;
 mod hosts;
 mod lookups;
