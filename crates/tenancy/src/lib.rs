@@ -35,6 +35,8 @@
 //! | [`scope`] | the current tenant, and what ends with a request |
 //! | [`extract`] | `Tenant`, `Option<Tenant>`, `Central`, `Resolution` |
 //! | [`rejection`] | what refused requests get, and why |
+//! | [`resource`] | what an application keeps for each tenant, made at first use |
+//! | [`secret`] | values that are shown nowhere |
 //! | [`cache`] | names for a shared cache that no other tenant can have |
 //! | [`event`] | what happens, told to a listener |
 //! | [`empty`] | empty form fields as nothing |
@@ -61,9 +63,11 @@ mod home;
 mod limit;
 pub mod rejection;
 pub mod resolve;
+pub mod resource;
 pub mod rollout;
 pub mod routes;
 pub mod scope;
+pub mod secret;
 pub mod stack;
 mod store;
 mod tenant;
@@ -72,9 +76,10 @@ pub use tenancy_core as core;
 
 pub use crate::{
     extract::Central,
+    secret::Secret,
     stack::Tenancy,
     store::{MemoryStore, MemoryStoreError},
-    tenant::{SettingsError, Tenant},
+    tenant::{SettingsError, Tenant, UrlError},
 };
 
 /// For this workspace's benches only: parts of the hot path by themselves. No stability is promised.

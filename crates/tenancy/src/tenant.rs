@@ -1,6 +1,7 @@
 //! The tenant handle and the control block behind it.
 
 mod changes;
+mod url;
 
 use std::{
     any::{Any, TypeId},
@@ -8,7 +9,7 @@ use std::{
     hash::{Hash, Hasher},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence},
     },
 };
 
@@ -17,7 +18,9 @@ use serde::de::DeserializeOwned;
 use tenancy_core::{TenantId, TenantRecord, TenantStatus};
 
 use self::changes::Changes;
-use crate::{gate::CompiledMaintenance, home::Home};
+pub(crate) use self::url::PublicUrl;
+pub use self::url::UrlError;
+use crate::{gate::CompiledMaintenance, home::Home, resource::TenantResources};
 
 /// One customer: a cheap handle on what this process knows of it.
 ///
@@ -39,6 +42,8 @@ pub(crate) struct ControlBlock {
     gate: AtomicU8,
     /// Whether the id leads to the tenant as a slug, too. Changed under the registry's writer lock.
     id_is_slug: AtomicBool,
+    /// Finds the primary domain among the keys of the directory; 0 if there is none. Four bytes that were padding.
+    primary_domain: AtomicU32,
     extras: OnceLock<Box<Extras>>,
 }
 
@@ -48,6 +53,7 @@ struct Extras {
     maintenance: ArcSwapOption<CompiledMaintenance>,
     parsed_settings: Mutex<Option<ParsedSettings>>,
     changes: OnceLock<Changes>,
+    resources: OnceLock<TenantResources>,
 }
 
 struct ParsedSettings {
@@ -103,6 +109,7 @@ impl ControlBlock {
             home,
             gate: AtomicU8::new(gate_byte(&record)),
             id_is_slug: AtomicBool::new(false),
+            primary_domain: AtomicU32::new(0),
             record: ArcSwap::from_pointee(record),
             extras: OnceLock::new(),
         };
@@ -171,6 +178,27 @@ impl ControlBlock {
         self.id_is_slug.load(Ordering::Acquire)
     }
 
+    pub(crate) fn primary_domain(&self) -> u32 {
+        self.primary_domain.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_primary_domain(&self, tag: u32) {
+        self.primary_domain.store(tag, Ordering::Release);
+    }
+
+    /// Drops objects that were made before the last change. Runs code of users: no lock may be held.
+    pub(crate) fn drop_outdated_resources(&self) {
+        if let Some(resources) = self.extras.get().and_then(|extras| extras.resources.get()) {
+            resources.drop_outdated();
+        }
+    }
+
+    pub(crate) fn has_resources(&self) -> bool {
+        self.extras
+            .get()
+            .is_some_and(|extras| extras.resources.get().is_some())
+    }
+
     pub(crate) fn set_id_is_slug(&self, is_slug: bool) {
         self.id_is_slug.store(is_slug, Ordering::Release);
     }
@@ -200,6 +228,17 @@ impl Tenant {
             .extras
             .get()
             .and_then(|extras| extras.maintenance.load_full())
+    }
+
+    pub(crate) fn resources(&self) -> &TenantResources {
+        let resources = self
+            .block
+            .extras()
+            .resources
+            .get_or_init(|| self.home().resources.of_new_tenant());
+        // As those who wait for a change: either the change outdates what is made now, or the record seen is newer.
+        fence(Ordering::SeqCst);
+        resources
     }
 
     pub(crate) fn home(&self) -> &Arc<Home> {
@@ -365,6 +404,9 @@ pub(crate) mod tests {
             bypass: BypassSettings::default(),
             identifiers: Box::default(),
             responder: None,
+            public_url: None,
+            resources: crate::resource::Resources::at_most(100),
+            lookup: OnceLock::new(),
         })
     }
 

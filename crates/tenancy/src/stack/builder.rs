@@ -1,6 +1,11 @@
 //! Settings of the stack, checked when it is built.
 
-use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{body::Body, response::IntoResponse};
 use http::{Request, Response};
@@ -20,8 +25,10 @@ use crate::{
     home::Home,
     rejection::{Rejection, RejectionResponder},
     resolve::{CentralHosts, Chain, Lookup, ResolveSettings, Resolver, TrustedProxies, room_for_extensions},
+    resource::Resources,
     rollout::Rollout,
     store::ErasedStore,
+    tenant::PublicUrl,
 };
 
 /// Collects the settings of a stack. Every setter consumes and returns the builder; [`build`](Self::build) checks.
@@ -44,6 +51,8 @@ pub struct TenancyBuilder {
     always_https: bool,
     track_routes: bool,
     observing: Vec<Stage>,
+    public_url: Option<String>,
+    max_resources: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,6 +90,8 @@ impl TenancyBuilder {
             always_https: false,
             track_routes: false,
             observing: Vec::new(),
+            public_url: None,
+            max_resources: 1_024,
         }
     }
 
@@ -244,6 +255,21 @@ impl TenancyBuilder {
         self
     }
 
+    /// Where tenants are on the web: scheme, base domain and port, such as `https://example.com` or
+    /// `http://localhost:8000`. [`Tenant::url`](crate::Tenant::url) makes addresses of it. Default: none.
+    #[must_use]
+    pub fn public_url(mut self, url: impl Into<String>) -> Self {
+        self.public_url = Some(url.into());
+        self
+    }
+
+    /// How many objects of all tenants together are kept; see [`resource`](crate::resource). Default: 1,024.
+    #[must_use]
+    pub fn max_resources(mut self, limit: u64) -> Self {
+        self.max_resources = limit;
+        self
+    }
+
     /// Builds the stack. Starts to follow the store if a tokio runtime is there; else the first request does.
     ///
     /// # Errors
@@ -271,8 +297,22 @@ impl TenancyBuilder {
         if self.chain.identifiers().next().is_none() {
             mistakes.push(ConfigMistake::NoIdentifier);
         }
+        if self.max_resources == 0 {
+            mistakes.push(ConfigMistake::NoResources);
+        }
+        let public_url = match self.public_url.as_deref().map(|url| (url, PublicUrl::parse(url))) {
+            None => None,
+            Some((_, Ok(public_url))) => Some(public_url),
+            Some((url, Err(reason))) => {
+                mistakes.push(ConfigMistake::PublicUrl {
+                    url: url.chars().take(64).collect(),
+                    reason,
+                });
+                None
+            }
+        };
         if mistakes.is_empty() {
-            Ok(self.assemble(central_hosts))
+            Ok(self.assemble(central_hosts, public_url))
         } else {
             Err(ConfigError { mistakes })
         }
@@ -280,13 +320,16 @@ impl TenancyBuilder {
 
     /// Builds a stack of which nothing was set that could be wrong.
     pub(crate) fn build_default(self) -> Tenancy {
-        self.assemble(Vec::new())
+        self.assemble(Vec::new(), None)
     }
 
-    fn assemble(self, central_hosts: Vec<Box<str>>) -> Tenancy {
+    fn assemble(self, central_hosts: Vec<Box<str>>, public_url: Option<PublicUrl>) -> Tenancy {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let home = Arc::new(Home {
             responder: self.responder,
+            public_url,
+            resources: Resources::at_most(self.max_resources),
+            lookup: OnceLock::new(),
             rollout: Rollout::new(self.observing, Arc::clone(&clock), self.listener.clone()),
             clock,
             listener: self.listener,
@@ -298,6 +341,8 @@ impl TenancyBuilder {
                 .collect(),
         });
         let lookup = Arc::new(Lookup::new(Arc::clone(&home), self.store, self.resolve));
+        // The home is new: nobody has set it.
+        let _ = home.lookup.set(Arc::downgrade(&lookup));
         let resolver = Arc::new(Resolver {
             lookup: Arc::clone(&lookup),
             vary: self.chain.vary().map(Arc::new),
@@ -411,6 +456,15 @@ pub enum ConfigMistake {
     },
     /// The deadline is zero: every request would fail.
     ZeroDeadline,
+    /// The public URL is none.
+    PublicUrl {
+        /// The URL, cut to 64 characters.
+        url: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// No object of any tenant may be kept: each use would make another.
+    NoResources,
     /// The chain has no identifier: every request would be without tenant.
     NoIdentifier,
 }
@@ -424,6 +478,8 @@ impl fmt::Display for ConfigMistake {
             }
             Self::CentralHost { host, reason } => write!(f, "central host {host:?} is not valid: {reason}"),
             Self::ZeroDeadline => f.write_str("the deadline is zero; disable the deadline stage instead"),
+            Self::PublicUrl { url, reason } => write!(f, "public URL {url:?} is not valid: {reason}"),
+            Self::NoResources => f.write_str("max_resources is zero; it must be above 0"),
             Self::NoIdentifier => {
                 f.write_str("the chain has no identifier, so no request would have a tenant")
             }

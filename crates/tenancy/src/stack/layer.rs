@@ -1,6 +1,10 @@
 //! Single stages as plain tower layers.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tenancy_core::{Clock, SystemClock};
 use tower_layer::Layer;
@@ -12,6 +16,7 @@ use super::{
 use crate::{
     gate::{BypassSettings, GlobalMaintenance},
     home::Home,
+    resource::Resources,
     rollout::Rollout,
 };
 
@@ -59,6 +64,9 @@ impl StageLayer {
             bypass: BypassSettings::default(),
             identifiers: Box::default(),
             responder: None,
+            public_url: None,
+            resources: Resources::at_most(0),
+            lookup: OnceLock::new(),
         };
         let shared = SegmentShared {
             home: Arc::new(home),

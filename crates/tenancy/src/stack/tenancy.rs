@@ -164,6 +164,16 @@ impl Tenancy {
         }
     }
 
+    /// Every tenant of the complete list as it is known now, whatever its status, in the order of their ids.
+    ///
+    /// Empty for stores that do not list their tenants, and until the list was read once: await
+    /// [`ready`](Self::ready) before. Copies a pointer for each tenant and sorts them; does not wait.
+    pub fn tenants(&self) -> Vec<Tenant> {
+        let mut tenants = self.inner.parts.resolver.lookup.directory.tenants();
+        tenants.sort_unstable_by(|a, b| a.id().cmp(b.id()));
+        tenants
+    }
+
     /// Forgets what is known of a tenant, for stores that do not say what changed: the next request asks the store.
     /// A store that is watched needs no such hint.
     /// Look-ups that are under way are not remembered.

@@ -21,11 +21,16 @@ impl Changes {
 }
 
 impl ControlBlock {
-    /// Wakes whoever waits. Comes after what changed is stored.
+    /// Wakes whoever waits, and lets what was made for the former state be used no more. Comes after the new state
+    /// is stored. Callers may hold the registry's lock.
     pub(super) fn announce_change(&self) {
         // With the fence of `subscribe`: either this sees who waits, or they see what was stored.
         fence(Ordering::SeqCst);
-        if let Some(changes) = self.extras.get().and_then(|extras| extras.changes.get()) {
+        let Some(extras) = self.extras.get() else { return };
+        if let Some(resources) = extras.resources.get() {
+            resources.outdate();
+        }
+        if let Some(changes) = extras.changes.get() {
             changes.sender.send_replace(());
         }
     }

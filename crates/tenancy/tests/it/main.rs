@@ -18,3 +18,4 @@ mod rollouts;
 mod routers;
 mod scopes;
 mod stacks;
+mod urls;
