@@ -35,6 +35,7 @@
 //! | [`scope`] | the current tenant, and what ends with a request |
 //! | [`extract`] | `Tenant`, `Option<Tenant>`, `Central`, `Resolution` |
 //! | [`rejection`] | what refused requests get, and why |
+//! | [`schedule`] | jobs for every tenant, one run at a time across processes |
 //! | [`resource`] | what an application keeps for each tenant, made at first use |
 //! | [`secret`] | values that are shown nowhere |
 //! | [`cache`] | names for a shared cache that no other tenant can have |
@@ -66,6 +67,7 @@ pub mod resolve;
 pub mod resource;
 pub mod rollout;
 pub mod routes;
+pub mod schedule;
 pub mod scope;
 pub mod secret;
 pub mod stack;

@@ -11,6 +11,7 @@ mod bulk;
 mod cancel;
 mod changes;
 mod file;
+mod locks;
 mod manage;
 mod model;
 mod pages;
