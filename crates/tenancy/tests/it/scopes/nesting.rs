@@ -353,7 +353,7 @@ async fn clean_up_runs_on_a_thread_whose_locals_are_gone_already() {
 #[tokio::test]
 async fn a_carried_callback_runs_in_the_scope_in_which_it_was_carried_wherever_it_is_called() {
     let (acme, globex) = two_tenants().await;
-    let callback = || scope::carry_callback(|before: String| (async move || (before, here()))());
+    let callback = || scope::carry_callback(|before: String| async move { (before, here()) });
     let of_acme = run(&acme, async { Some(callback()) }).await.unwrap();
     let called = tokio::spawn(async { of_acme(here()).await });
     assert_eq!(called.await.unwrap(), ("nobody".into(), "acme".into()));
