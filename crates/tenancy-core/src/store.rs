@@ -79,7 +79,7 @@ impl ChangeMark {
 pub struct TenantEntry {
     /// The record.
     pub record: TenantRecord,
-    /// Its keys, of whatever kind.
+    /// Its keys, of whatever kind. The first domain is the primary one, which links to the tenant are made with.
     pub keys: Vec<TenantKey<'static>>,
 }
 

@@ -8,6 +8,7 @@
 //! | [Auth, sessions and SSO](auth_sessions_sso) | how sessions and tokens of one tenant are kept from all others; impersonation; one callback host |
 //! | [Your own tenants table](own_tenants_table) | how tenants come from a table that you have already, and how to take that back |
 //! | [Routes](routes) | which routes tenants see, which nobody's hosts see, and for whom code runs |
+//! | [Jobs, cron and sockets](jobs_cron_sockets) | how code outside of requests gets a tenant, and when it loses it |
 //!
 //! Their examples are compiled and run with the tests of this crate.
 
@@ -34,3 +35,7 @@ pub mod own_tenants_table {}
 /// Tenant, central and universal routes, and the scope in which they run.
 #[doc = include_str!("../docs/routes.md")]
 pub mod routes {}
+
+/// Queues, cron, WebSockets and streams; what is kept for each tenant.
+#[doc = include_str!("../docs/jobs-cron-sockets.md")]
+pub mod jobs_cron_sockets {}

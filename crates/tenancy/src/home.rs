@@ -3,7 +3,7 @@
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, OnceLock, Weak},
 };
 
 use tenancy_core::Clock;
@@ -12,7 +12,10 @@ use crate::{
     event::{Event, TenancyListener},
     gate::BypassSettings,
     rejection::RejectionResponder,
+    resolve::Lookup,
+    resource::Resources,
     rollout::Rollout,
+    tenant::PublicUrl,
 };
 
 pub(crate) struct Home {
@@ -23,6 +26,10 @@ pub(crate) struct Home {
     pub(crate) identifiers: Box<[Arc<str>]>,
     pub(crate) rollout: Rollout,
     pub(crate) responder: Option<Arc<RejectionResponder>>,
+    pub(crate) public_url: Option<PublicUrl>,
+    pub(crate) resources: Resources,
+    /// Where tenants are found, which holds this; set once when the stack is built.
+    pub(crate) lookup: OnceLock<Weak<Lookup>>,
 }
 
 impl Home {

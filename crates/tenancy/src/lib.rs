@@ -37,6 +37,9 @@
 //! | [`rejection`] | what refused requests get, and why |
 //! | [`credential`] | a session or token of one tenant is refused by all others |
 //! | [`handoff`] | single-use tokens: impersonation, single sign-on over one host |
+//! | [`schedule`] | jobs for every tenant, one run at a time across processes |
+//! | [`resource`] | what an application keeps for each tenant, made at first use |
+//! | [`secret`] | values that are shown nowhere |
 //! | [`cache`] | names for a shared cache that no other tenant can have |
 //! | [`event`] | what happens, told to a listener |
 //! | [`empty`] | empty form fields as nothing |
@@ -66,9 +69,12 @@ mod home;
 mod limit;
 pub mod rejection;
 pub mod resolve;
+pub mod resource;
 pub mod rollout;
 pub mod routes;
+pub mod schedule;
 pub mod scope;
+pub mod secret;
 pub mod stack;
 mod store;
 mod tenant;
@@ -78,9 +84,10 @@ pub use tenancy_core as core;
 
 pub use crate::{
     extract::Central,
+    secret::Secret,
     stack::Tenancy,
     store::{MemoryStore, MemoryStoreError},
-    tenant::{DataError, SettingsError, Tenant},
+    tenant::{DataError, SettingsError, Tenant, UrlError},
     tenant_ref::TenantRef,
 };
 

@@ -1,6 +1,8 @@
 //! The tenant handle and the control block behind it.
 
+mod changes;
 mod data;
+mod url;
 
 use std::{
     any::{Any, TypeId},
@@ -8,7 +10,7 @@ use std::{
     hash::{Hash, Hasher},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence},
     },
 };
 
@@ -16,7 +18,10 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::de::DeserializeOwned;
 use tenancy_core::{TenantId, TenantRecord, TenantStatus};
 
-use crate::{gate::CompiledMaintenance, home::Home};
+use self::changes::Changes;
+pub(crate) use self::url::PublicUrl;
+pub use self::url::UrlError;
+use crate::{gate::CompiledMaintenance, home::Home, resource::TenantResources};
 
 pub use data::DataError;
 
@@ -40,6 +45,8 @@ pub(crate) struct ControlBlock {
     gate: AtomicU8,
     /// Whether the id leads to the tenant as a slug, too. Changed under the registry's writer lock.
     id_is_slug: AtomicBool,
+    /// Finds the primary domain among the keys of the directory; 0 if there is none. Four bytes that were padding.
+    primary_domain: AtomicU32,
     extras: OnceLock<Box<Extras>>,
 }
 
@@ -49,6 +56,8 @@ struct Extras {
     maintenance: ArcSwapOption<CompiledMaintenance>,
     parsed_settings: Mutex<Option<ParsedSettings>>,
     data: data::DataCell,
+    changes: OnceLock<Changes>,
+    resources: OnceLock<TenantResources>,
 }
 
 struct ParsedSettings {
@@ -104,6 +113,7 @@ impl ControlBlock {
             home,
             gate: AtomicU8::new(gate_byte(&record)),
             id_is_slug: AtomicBool::new(false),
+            primary_domain: AtomicU32::new(0),
             record: ArcSwap::from_pointee(record),
             extras: OnceLock::new(),
         };
@@ -131,12 +141,14 @@ impl ControlBlock {
         self.record.store(Arc::new(record));
         self.compile_maintenance();
         self.gate.store(gate, Ordering::Release);
+        self.announce_change();
         true
     }
 
     /// Ends the block's life: every handle that is still out is refused by gates from now on.
     pub(crate) fn retire(&self) {
         self.gate.store(GATE_DELETED, Ordering::Release);
+        self.announce_change();
     }
 
     fn compile_maintenance(&self) {
@@ -170,6 +182,27 @@ impl ControlBlock {
         self.id_is_slug.load(Ordering::Acquire)
     }
 
+    pub(crate) fn primary_domain(&self) -> u32 {
+        self.primary_domain.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_primary_domain(&self, tag: u32) {
+        self.primary_domain.store(tag, Ordering::Release);
+    }
+
+    /// Drops objects that were made before the last change. Runs code of users: no lock may be held.
+    pub(crate) fn drop_outdated_resources(&self) {
+        if let Some(resources) = self.extras.get().and_then(|extras| extras.resources.get()) {
+            resources.drop_outdated();
+        }
+    }
+
+    pub(crate) fn has_resources(&self) -> bool {
+        self.extras
+            .get()
+            .is_some_and(|extras| extras.resources.get().is_some())
+    }
+
     pub(crate) fn set_id_is_slug(&self, is_slug: bool) {
         self.id_is_slug.store(is_slug, Ordering::Release);
     }
@@ -201,6 +234,17 @@ impl Tenant {
             .and_then(|extras| extras.maintenance.load_full())
     }
 
+    pub(crate) fn resources(&self) -> &TenantResources {
+        let resources = self
+            .block
+            .extras()
+            .resources
+            .get_or_init(|| self.home().resources.of_new_tenant());
+        // As those who wait for a change: either the change outdates what is made now, or the record seen is newer.
+        fence(Ordering::SeqCst);
+        resources
+    }
+
     pub(crate) fn home(&self) -> &Arc<Home> {
         &self.block.home
     }
@@ -230,6 +274,11 @@ impl Tenant {
             GateState::Suspended => TenantStatus::Suspended,
             GateState::Deleted => TenantStatus::Deleted,
         }
+    }
+
+    /// Whether the tenant is active. One in maintenance is: it comes back by itself.
+    pub fn is_served(&self) -> bool {
+        matches!(self.gate_state(), GateState::Open | GateState::Maintenance)
     }
 
     /// Change number of the tenant's last change.
@@ -359,6 +408,9 @@ pub(crate) mod tests {
             bypass: BypassSettings::default(),
             identifiers: Box::default(),
             responder: None,
+            public_url: None,
+            resources: crate::resource::Resources::at_most(100),
+            lookup: OnceLock::new(),
         })
     }
 

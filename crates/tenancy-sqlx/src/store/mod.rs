@@ -1,6 +1,7 @@
 //! The catalogue in an embedded SQLite file.
 //!
-//! [`SqlStore`] is what requests look tenants up in, and what operators change them through.
+//! [`SqlStore`] is what requests look tenants up in, and what operators change them through. [`SqlLocks`] keeps leases
+//! in a file, for jobs of several processes.
 //!
 //! * Several processes on one machine may share a file. What one changes is in [`changes`](TenantStore::changes)
 //!   of the others, in the order of the change numbers. The file must be on a local disk, not on a network one.
@@ -63,6 +64,7 @@ mod faults;
 #[cfg(feature = "handoff")]
 mod handoff;
 mod kind;
+mod locks;
 mod manage;
 mod open;
 mod options;
@@ -88,6 +90,7 @@ pub use faults::RowFault;
 #[cfg(feature = "handoff")]
 pub use handoff::SqlHandoffStore;
 pub use kind::StoreKind;
+pub use locks::SqlLocks;
 pub use options::SqlStoreOptions;
 pub use read::{CatalogueStatus, CreationOrder, ListFilter, LoggedChange, TenantList};
 

@@ -7,7 +7,7 @@ use sqlx::{
 use tenancy_core::ChangeSignal;
 use tokio::sync::RwLock;
 
-use super::{Inner, SqlStore, SqlStoreOptions, StoreKind, options::Access, schema, shape};
+use super::{Inner, SqlStore, SqlStoreOptions, StoreKind, locks, options::Access, schema, shape};
 use crate::CatalogueError;
 
 const BUSY: u32 = 5;
@@ -35,7 +35,7 @@ impl SqlStore {
         if create_file(&options.path)? == Created::Before {
             check_is_not_adopted(&options).await?;
         }
-        let writer = open_writer(&options).await?;
+        let writer = open_writer(&options, Contents::Catalogue).await?;
         let readers = pool(&options, options.readers).connect_lazy_with(reader_options(&options));
         Ok(Self::over(
             options,
@@ -208,6 +208,19 @@ fn explain_not_sqlite(path: &Path, error: CatalogueError) -> CatalogueError {
     )
 }
 
+/// What a file is opened for.
+#[derive(Clone, Copy)]
+enum Contents {
+    Catalogue,
+    Locks,
+}
+
+/// Opens a file for leases, with one connection, and makes their table.
+pub(super) async fn open_locks(options: &SqlStoreOptions) -> Result<SqlitePool, CatalogueError> {
+    create_file(&options.path)?;
+    open_writer(options, Contents::Locks).await
+}
+
 fn pool(options: &SqlStoreOptions, connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
@@ -227,10 +240,10 @@ fn connect_options(options: &SqlStoreOptions) -> SqliteConnectOptions {
 
 /// Opens the writing connection and brings the schema up to date. Where several processes open a new file at once,
 /// SQLite does not let the losers of its switch to WAL wait, so they try again.
-async fn open_writer(options: &SqlStoreOptions) -> Result<SqlitePool, CatalogueError> {
+async fn open_writer(options: &SqlStoreOptions, contents: Contents) -> Result<SqlitePool, CatalogueError> {
     let attempts = async {
         loop {
-            match try_open_writer(options).await {
+            match try_open_writer(options, contents).await {
                 Err(error) if is_busy(&error) => tokio::time::sleep(Duration::from_millis(20)).await,
                 other => return other,
             }
@@ -245,7 +258,10 @@ async fn open_writer(options: &SqlStoreOptions) -> Result<SqlitePool, CatalogueE
     }
 }
 
-async fn try_open_writer(options: &SqlStoreOptions) -> Result<SqlitePool, CatalogueError> {
+async fn try_open_writer(
+    options: &SqlStoreOptions,
+    contents: Contents,
+) -> Result<SqlitePool, CatalogueError> {
     let connect = connect_options(options)
         .journal_mode(SqliteJournalMode::Wal)
         // A committed change must outlive a power cut: its id is never to be given again.
@@ -255,7 +271,15 @@ async fn try_open_writer(options: &SqlStoreOptions) -> Result<SqlitePool, Catalo
         .await
         .map_err(|error| explain(&options.path, error))?;
     let mut connection = writer.acquire().await.map_err(CatalogueError::from_sqlx)?;
-    schema::migrate(&mut connection, &*options.clock).await?;
+    match contents {
+        Contents::Catalogue => schema::migrate(&mut connection, &*options.clock).await?,
+        Contents::Locks => {
+            sqlx::query(locks::TABLE)
+                .execute(&mut *connection)
+                .await
+                .map_err(CatalogueError::from_sqlx)?;
+        }
+    }
     drop(connection);
     Ok(writer)
 }

@@ -16,6 +16,7 @@ mod conformance;
 mod file;
 #[cfg(feature = "handoff")]
 mod handoffs;
+mod locks;
 mod manage;
 mod model;
 mod pages;

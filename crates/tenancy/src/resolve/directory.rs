@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    num::NonZeroU32,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
@@ -113,6 +114,26 @@ impl Directory {
         self.ids.len()
     }
 
+    /// Every tenant of the snapshot, in no order.
+    pub(crate) fn tenants(&self) -> Vec<Tenant> {
+        let mut tenants = Vec::with_capacity(self.ids.len());
+        self.ids.for_each(|tenant| tenants.push(tenant.clone()));
+        tenants
+    }
+
+    /// The first domain that the store listed for this tenant, if it leads there still.
+    pub(crate) fn primary_domain(&self, tenant: &Tenant) -> Option<String> {
+        let tag = NonZeroU32::new(tenant.block().primary_domain())?;
+        let is_it = |entry: &KeyEntry| entry.tenant() == tenant && entry.key().0 == KeyKind::Domain;
+        self.keys
+            .with_tagged(tag, is_it, |entry| entry.key().1.to_owned())
+    }
+
+    fn tag_of_primary_domain(&self, keys: &[TenantKey<'static>]) -> u32 {
+        let first = keys.iter().find(|key| key.kind() == KeyKind::Domain);
+        first.map_or(0, |domain| self.keys.tag(domain.kind(), domain.value()).get())
+    }
+
     /// The one live block of the tenant that this record is of, brought up to date. `None` when something was
     /// invalidated since `read_at`: the record may be from before.
     ///
@@ -179,9 +200,15 @@ impl Directory {
         let mut keys: HashMap<TenantId, Vec<TenantKey<'static>>> = HashMap::new();
         self.keys.for_each(|entry| {
             let (kind, value) = entry.key();
-            if let Ok(key) = TenantKey::new(kind, value.to_owned().into()) {
-                keys.entry(entry.tenant().id().clone()).or_default().push(key);
-            }
+            let Ok(key) = TenantKey::new(kind, value.to_owned().into()) else {
+                return;
+            };
+            let is_primary = kind == KeyKind::Domain
+                && entry.tenant().block().primary_domain() == self.keys.tag(kind, value).get();
+            let keys = keys.entry(entry.tenant().id().clone()).or_default();
+            // The first domain is the primary one.
+            let place = if is_primary { 0 } else { keys.len() };
+            keys.insert(place, key);
         });
         let mut entries = Vec::with_capacity(self.ids.len());
         self.ids.for_each(|tenant| {
@@ -209,6 +236,7 @@ impl Directory {
             told: Told {
                 home: &self.home,
                 events: Vec::new(),
+                outdated: Vec::new(),
             },
         }
     }
@@ -237,6 +265,9 @@ impl Rebuild<'_> {
             writer.keep_findable(&tenant);
             let (id_is_slug, others) = keys_apart(&tenant, &entry.keys);
             tenant.block().set_id_is_slug(id_is_slug);
+            tenant
+                .block()
+                .set_primary_domain(self.directory.tag_of_primary_domain(&entry.keys));
             self.keys
                 .extend(others.map(|key| KeyEntry::new(key.kind(), key.value(), tenant.clone())));
             self.tenants.push(tenant);
@@ -301,13 +332,21 @@ struct Writer<'a> {
     told: Told<'a>,
 }
 
-/// Events that are told once the lock is free.
+/// What runs code of users, and therefore waits until the lock is free.
 struct Told<'a> {
     home: &'a Home,
     events: Vec<Event>,
+    /// Tenants that changed and have objects which were made before.
+    outdated: Vec<Tenant>,
 }
 
 impl Told<'_> {
+    fn changed(&mut self, tenant: &Tenant) {
+        if tenant.block().has_resources() {
+            self.outdated.push(tenant.clone());
+        }
+    }
+
     fn later(&mut self, event: impl FnOnce() -> Event) {
         if self.home.listener.is_some() {
             self.events.push(event());
@@ -317,6 +356,9 @@ impl Told<'_> {
 
 impl Drop for Told<'_> {
     fn drop(&mut self) {
+        for tenant in self.outdated.drain(..) {
+            tenant.block().drop_outdated_resources();
+        }
         for event in self.events.drain(..) {
             self.home.emit(|| event);
         }
@@ -339,6 +381,7 @@ impl Writer<'_> {
                     Accept::Any => tenant.block().replace(record),
                 };
                 if changed {
+                    self.told.changed(&tenant);
                     self.told.later(|| Event::TenantChanged {
                         tenant: tenant.clone(),
                     });
@@ -399,6 +442,9 @@ impl Writer<'_> {
                 let tenant = self.intern(entry.record, Accept::NotOlder);
                 let (id_is_slug, others) = keys_apart(&tenant, &entry.keys);
                 tenant.block().set_id_is_slug(id_is_slug);
+                tenant
+                    .block()
+                    .set_primary_domain(directory.tag_of_primary_domain(&entry.keys));
                 for key in others {
                     let known = directory
                         .keys
@@ -426,6 +472,7 @@ impl Writer<'_> {
     fn retire(&mut self, tenant: Tenant) {
         tenant.block().retire();
         self.strays.blocks.remove(tenant.id());
+        self.told.changed(&tenant);
         self.told.later(|| Event::TenantRetired { tenant });
     }
 }
@@ -459,6 +506,25 @@ mod tests {
         TenantEntry {
             record: record(id, epoch),
             keys: keys.iter().map(|key| slug(key)).collect(),
+        }
+    }
+
+    #[test]
+    fn the_snapshot_is_written_with_the_primary_domain_first() {
+        let directory = Directory::new(home());
+        let domains = ["b.test", "a.test", "c.test"];
+        let mut listed = entry("acme", 1, &["acme"]);
+        listed
+            .keys
+            .extend(domains.map(|domain| TenantKey::domain(domain).unwrap()));
+        load(&directory, vec![listed]);
+        for _ in 0..2 {
+            let written = directory.entries();
+            let primary = written[0].keys.iter().find(|key| key.kind() == KeyKind::Domain);
+            assert_eq!(primary.map(TenantKey::value), Some("b.test"));
+            let tenant = directory.find(KeyKind::Slug, "acme").unwrap();
+            assert_eq!(directory.primary_domain(&tenant).as_deref(), Some("b.test"));
+            load(&directory, written);
         }
     }
 

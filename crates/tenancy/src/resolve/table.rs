@@ -2,6 +2,7 @@
 
 use std::{
     hash::{BuildHasher, Hasher},
+    num::NonZeroU32,
     sync::Arc,
 };
 
@@ -206,6 +207,25 @@ impl<T: Keyed> ShardedTable<T> {
         }
     }
 
+    /// A short mark of a key, enough to find its entry again among its neighbours.
+    pub(crate) fn tag(&self, kind: KeyKind, value: &str) -> NonZeroU32 {
+        tag_of_hash(self.hash(kind, value.as_bytes()))
+    }
+
+    /// Finds an entry by the tag of its key, and reads it in place. Looks through one shard.
+    pub(crate) fn with_tagged<R>(
+        &self,
+        tag: NonZeroU32,
+        matches: impl Fn(&T) -> bool,
+        read: impl FnOnce(&T) -> R,
+    ) -> Option<R> {
+        let shard = self.shards[tag.get() as usize % SHARDS].load();
+        let found = shard
+            .iter()
+            .find(|entry| matches(entry) && tag_of_hash(self.hash_of(entry)) == tag);
+        found.map(read)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.load().len()).sum()
     }
@@ -241,6 +261,13 @@ impl<T: Keyed> ShardedTable<T> {
         }
         hasher.finish()
     }
+}
+
+/// The bits that name the shard and those above them, 24 together, and one more so that it is never zero.
+fn tag_of_hash(hash: u64) -> NonZeroU32 {
+    /// A multiple of the number of shards.
+    const NEVER_ZERO: NonZeroU32 = NonZeroU32::MIN.saturating_add((1 << 24) - 1);
+    NEVER_ZERO | (hash >> 40) as u32
 }
 
 /// Middle bits: the table inside uses the low bits for the place and the highest seven as a tag.

@@ -24,7 +24,8 @@ pub fn central<F: Future>(future: F) -> Scoped<F> {
     Scoped::new(future, Slot::new(Scope::Central, None))
 }
 
-/// Takes the current scope along: into a spawned task, a WebSocket's `on_upgrade`, a stream that lives on.
+/// Takes the current scope along: into a spawned task, a stream that lives on. What is called back later, such as a
+/// WebSocket's `on_upgrade`, takes [`carry_callback`].
 ///
 /// Outside of every scope, the future has none. What the request has put away stays behind: it ends with the
 /// request, and this future may not.
@@ -34,6 +35,43 @@ pub fn carry<F: Future>(future: F) -> Scoped<F> {
         None => Slot::empty(),
     };
     Scoped::new(future, slot)
+}
+
+/// Takes the current scope along into what is called later, by somebody who has none: a WebSocket's `on_upgrade`.
+///
+/// The scope is that of the code which calls this, not of the code which calls the callback. Besides that as
+/// [`carry`].
+///
+/// ```
+/// use axum::{extract::ws::{WebSocket, WebSocketUpgrade}, response::Response};
+/// use tenancy::scope;
+///
+/// async fn connect(upgrade: WebSocketUpgrade) -> Response {
+///     upgrade.on_upgrade(scope::carry_callback(talk))
+/// }
+///
+/// async fn talk(socket: WebSocket) {
+///     let tenant = scope::current_tenant();
+///     // …
+/// }
+/// ```
+pub fn carry_callback<A, F, Fut>(callback: F) -> impl FnOnce(A) -> Scoped<Fut> + use<A, F, Fut>
+where
+    F: FnOnce(A) -> Fut,
+    Fut: Future,
+{
+    let scope = current();
+    move |argument| {
+        let mut slot = match scope {
+            Some(scope) => Slot::new(scope, None),
+            None => Slot::empty(),
+        };
+        let future = {
+            let _entered = slot.enter();
+            callback(argument)
+        };
+        Scoped::new(future, slot)
+    }
 }
 
 /// Spawns a task that runs in the current scope. A plain `tokio::spawn` runs in none.

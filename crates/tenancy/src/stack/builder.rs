@@ -1,6 +1,11 @@
 //! Settings of the stack, checked when it is built.
 
-use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{body::Body, response::IntoResponse};
 use http::{Request, Response};
@@ -24,8 +29,10 @@ use crate::{
         CentralHosts, Chain, DevTenant, Lookup, ResolveSettings, Resolver, TrustedProxies,
         room_for_extensions,
     },
+    resource::Resources,
     rollout::Rollout,
     store::ErasedStore,
+    tenant::PublicUrl,
 };
 
 /// Collects the settings of a stack. Every setter consumes and returns the builder; [`build`](Self::build) checks.
@@ -50,6 +57,8 @@ pub struct TenancyBuilder {
     observing: Vec<Stage>,
     dev_tenant: Option<DevTenantSetting>,
     auth_stands_outside: bool,
+    public_url: Option<String>,
+    max_resources: u64,
 }
 
 struct DevTenantSetting {
@@ -94,6 +103,8 @@ impl TenancyBuilder {
             observing: Vec::new(),
             dev_tenant: None,
             auth_stands_outside: false,
+            public_url: None,
+            max_resources: 1_024,
         }
     }
 
@@ -300,6 +311,21 @@ impl TenancyBuilder {
         self
     }
 
+    /// Where tenants are on the web: scheme, base domain and port, such as `https://example.com` or
+    /// `http://localhost:8000`. [`Tenant::url`](crate::Tenant::url) makes addresses of it. Default: none.
+    #[must_use]
+    pub fn public_url(mut self, url: impl Into<String>) -> Self {
+        self.public_url = Some(url.into());
+        self
+    }
+
+    /// How many objects of all tenants together are kept; see [`resource`](crate::resource). Default: 1,024.
+    #[must_use]
+    pub fn max_resources(mut self, limit: u64) -> Self {
+        self.max_resources = limit;
+        self
+    }
+
     /// Builds the stack. Starts to follow the store if a tokio runtime is there; else the first request does.
     ///
     /// # Errors
@@ -343,8 +369,22 @@ impl TenancyBuilder {
                     }),
             );
         }
+        if self.max_resources == 0 {
+            mistakes.push(ConfigMistake::NoResources);
+        }
+        let public_url = match self.public_url.as_deref().map(|url| (url, PublicUrl::parse(url))) {
+            None => None,
+            Some((_, Ok(public_url))) => Some(public_url),
+            Some((url, Err(reason))) => {
+                mistakes.push(ConfigMistake::PublicUrl {
+                    url: url.chars().take(64).collect(),
+                    reason,
+                });
+                None
+            }
+        };
         if mistakes.is_empty() {
-            Ok(self.assemble(central_hosts, dev_tenant))
+            Ok(self.assemble(central_hosts, dev_tenant, public_url))
         } else {
             Err(ConfigError::new(mistakes))
         }
@@ -353,7 +393,7 @@ impl TenancyBuilder {
     /// Builds a stack of which nothing was set that could be wrong.
     pub(crate) fn build_default(mut self) -> Tenancy {
         self.chain.refuse_claims();
-        self.assemble(Vec::new(), None)
+        self.assemble(Vec::new(), None, None)
     }
 
     /// Whether a layer can have left something in the request by the time the resolve stage looks.
@@ -383,7 +423,12 @@ impl TenancyBuilder {
         })
     }
 
-    fn assemble(self, central_hosts: Vec<Box<str>>, dev_tenant: Option<TenantId>) -> Tenancy {
+    fn assemble(
+        self,
+        central_hosts: Vec<Box<str>>,
+        dev_tenant: Option<TenantId>,
+        public_url: Option<PublicUrl>,
+    ) -> Tenancy {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let mut identifiers: Vec<Arc<str>> = self
             .chain
@@ -402,6 +447,9 @@ impl TenancyBuilder {
         });
         let home = Arc::new(Home {
             responder: self.responder,
+            public_url,
+            resources: Resources::at_most(self.max_resources),
+            lookup: OnceLock::new(),
             rollout: Rollout::new(self.observing, Arc::clone(&clock), self.listener.clone()),
             clock,
             listener: self.listener,
@@ -409,6 +457,8 @@ impl TenancyBuilder {
             identifiers: identifiers.into(),
         });
         let lookup = Arc::new(Lookup::new(Arc::clone(&home), self.store, self.resolve));
+        // The home is new: nobody has set it.
+        let _ = home.lookup.set(Arc::downgrade(&lookup));
         let resolver = Arc::new(Resolver {
             lookup: Arc::clone(&lookup),
             vary: self.chain.vary().map(Arc::new),

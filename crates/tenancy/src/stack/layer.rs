@@ -1,6 +1,10 @@
 //! Single stages as plain tower layers.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tenancy_core::{Clock, SystemClock};
 use tower_layer::Layer;
@@ -13,6 +17,7 @@ use crate::{
     Tenant,
     gate::{BypassSettings, GatePolicy, GlobalMaintenance},
     home::Home,
+    resource::Resources,
     rollout::Rollout,
 };
 
@@ -60,6 +65,9 @@ impl StageLayer {
             bypass: BypassSettings::default(),
             identifiers: Box::default(),
             responder: None,
+            public_url: None,
+            resources: Resources::at_most(0),
+            lookup: OnceLock::new(),
         };
         Self::at_home(phase, Arc::new(home))
     }

@@ -26,6 +26,15 @@ pub enum ConfigMistake {
     ZeroDeadline,
     /// The chain has no identifier: every request would be without tenant.
     NoIdentifier,
+    /// The public URL is none.
+    PublicUrl {
+        /// The URL, cut to 64 characters.
+        url: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// No object of any tenant may be kept: each use would make another.
+    NoResources,
     /// A dev tenant in a release build, which others may be able to reach.
     DevTenantInRelease,
     /// The dev tenant's id is none.
@@ -54,6 +63,8 @@ impl fmt::Display for ConfigMistake {
             Self::NoIdentifier => {
                 f.write_str("the chain has no identifier, so no request would have a tenant")
             }
+            Self::PublicUrl { url, reason } => write!(f, "public URL {url:?} is not valid: {reason}"),
+            Self::NoResources => f.write_str("max_resources is zero; it must be above 0"),
             Self::DevTenantInRelease => f.write_str(
                 "a dev tenant is for debug builds; name it with dev_tenant_even_in_release if nobody else can reach \
                  this one",

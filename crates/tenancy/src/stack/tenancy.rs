@@ -24,7 +24,6 @@ use crate::{
     resolve::{Chain, Explanation, FirstLook, Resolver, Trust},
     rollout::Rollout,
     routes::{Routes, TenancyApp},
-    tenant::GateState,
 };
 
 /// The stack, and the handle by which an application steers it. Clones share everything.
@@ -175,6 +174,16 @@ impl Tenancy {
                 EnterErrorKind::AnotherIncarnation,
             ))
         }
+    }
+
+    /// Every tenant of the complete list as it is known now, whatever its status, in the order of their ids.
+    ///
+    /// Empty for stores that do not list their tenants, and until the list was read once: await
+    /// [`ready`](Self::ready) before. Copies a pointer for each tenant and sorts them; does not wait.
+    pub fn tenants(&self) -> Vec<Tenant> {
+        let mut tenants = self.inner.parts.resolver.lookup.directory.tenants();
+        tenants.sort_unstable_by(|a, b| a.id().cmp(b.id()));
+        tenants
     }
 
     async fn look_up(&self, id: &TenantId) -> Result<Tenant, EnterError> {
@@ -330,13 +339,11 @@ enum EnterErrorKind {
 }
 
 fn only_served(tenant: Tenant) -> Result<Tenant, EnterError> {
-    match tenant.gate_state() {
-        GateState::Open | GateState::Maintenance => Ok(tenant),
-        GateState::Pending | GateState::Suspended | GateState::Deleted => {
-            let kind = EnterErrorKind::NotServed(tenant.status());
-            Err(EnterError::new(tenant.id(), kind))
-        }
+    if tenant.is_served() {
+        return Ok(tenant);
     }
+    let kind = EnterErrorKind::NotServed(tenant.status());
+    Err(EnterError::new(tenant.id(), kind))
 }
 
 impl EnterError {

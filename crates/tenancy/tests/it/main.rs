@@ -9,6 +9,7 @@
 mod support;
 
 mod budgets;
+mod changes;
 mod credentials;
 mod gates;
 mod handoffs;
@@ -19,3 +20,4 @@ mod rollouts;
 mod routers;
 mod scopes;
 mod stacks;
+mod urls;

@@ -349,3 +349,22 @@ async fn clean_up_runs_on_a_thread_whose_locals_are_gone_already() {
     thread.join().unwrap();
     assert_eq!(*cleaned.lock().unwrap(), 2);
 }
+
+#[tokio::test]
+async fn a_carried_callback_runs_in_the_scope_in_which_it_was_carried_wherever_it_is_called() {
+    let (acme, globex) = two_tenants().await;
+    let callback = || scope::carry_callback(|before: String| async move { (before, here()) });
+    let of_acme = run(&acme, async { Some(callback()) }).await.unwrap();
+    let called = tokio::spawn(async { of_acme(here()).await });
+    assert_eq!(called.await.unwrap(), ("nobody".into(), "acme".into()));
+
+    let synchronous = run(&acme, async {
+        Some(scope::carry_callback(|()| std::future::ready(here())))
+    })
+    .await;
+    let called = run(&globex, async { synchronous.unwrap()(()).await }).await;
+    assert_eq!(called, "acme", "also what runs before the future is polled");
+
+    let of_nobody = callback();
+    assert_eq!(of_nobody(String::new()).await.1, "nobody");
+}
