@@ -53,7 +53,7 @@ impl Shop {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let line = lines.next_line().await.unwrap().expect("it listens");
+        let line = lines.next_line().await.unwrap().unwrap();
         let address = line.strip_prefix("listening on ").unwrap().to_owned();
         Self { process, address }
     }
