@@ -2,6 +2,9 @@
 //!
 //! | guide | answers |
 //! |---|---|
+//! | [Add to an existing app](add_to_an_existing_app) | how an application that runs takes the stack in, and out again |
+//! | [Roll out and roll back](roll_out_and_back) | how a stack that only watches becomes one that refuses |
+//! | [Why did I get 404, 403 or 503?](why_404_403_503) | from an answer to its reason |
 //! | [Local development](local_development) | tenants on localhost, a tenant for requests that name none, CORS |
 //! | [Identify a tenant](identify_a_tenant) | which tenant a request is for, and what a client gets if that can not be told |
 //! | [Order of stages](order_of_stages) | what happens to a request before your router, and how to change it |
@@ -11,6 +14,10 @@
 //! | [Jobs, cron and sockets](jobs_cron_sockets) | how code outside of requests gets a tenant, and when it loses it |
 //!
 //! Their examples are compiled and run with the tests of this crate.
+
+/// Into an application that exists: own tables, own sign-in, workers, tests.
+#[doc = include_str!("../docs/add-to-an-existing-app.md")]
+pub mod add_to_an_existing_app {}
 
 /// Credentials bound to tenants, cookies, impersonation, and single sign-on over one host.
 #[doc = include_str!("../docs/auth-sessions-sso.md")]
@@ -39,3 +46,11 @@ pub mod routes {}
 /// Queues, cron, WebSockets and streams; what is kept for each tenant.
 #[doc = include_str!("../docs/jobs-cron-sockets.md")]
 pub mod jobs_cron_sockets {}
+
+/// Stages that only watch, what they count, and the switches.
+#[doc = include_str!("../docs/roll-out-and-back.md")]
+pub mod roll_out_and_back {}
+
+/// Every reason for a refusal, and what to do about it.
+#[doc = include_str!("../docs/why-404-403-503.md")]
+pub mod why_404_403_503 {}
