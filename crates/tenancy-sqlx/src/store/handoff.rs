@@ -54,9 +54,10 @@ impl SqlStore {
     /// ```
     ///
     /// # Errors
-    /// When the file can not be reached or written.
+    /// When the file can not be reached or written, and for catalogues that are only read
+    /// ([`is_read_only`](CatalogueError::is_read_only)).
     pub async fn handoffs(&self) -> Result<SqlHandoffStore, CatalogueError> {
-        let writer = self.inner.writer.clone();
+        let writer = self.writer()?.clone();
         sqlx::raw_sql(CREATE)
             .execute(&writer)
             .await
