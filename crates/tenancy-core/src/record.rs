@@ -133,7 +133,7 @@ pub struct Placement {
 /// assert_eq!(record.status, TenantStatus::Active);
 /// # Ok::<(), tenancy_core::InvalidName>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TenantRecord {
     /// The tenant's id.
@@ -149,7 +149,8 @@ pub struct TenantRecord {
     /// What kind of customer it is (`trial`, `internal`, …); free text of the application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant_type: Option<Box<str>>,
-    /// The application's settings for it, as raw JSON text. Parsed at its first typed use, not here.
+    /// The application's settings for it, as raw JSON text. Parsed at its first typed use, not here. They may hold
+    /// secrets: `Debug` leaves them out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Box<str>>,
     /// Where its data lives; `None` leaves it to the strategy's default.
@@ -174,6 +175,39 @@ pub struct TenantRecord {
         skip_serializing_if = "attachment::cannot_be_written"
     )]
     attachment: Option<Box<Attachment>>,
+}
+
+impl fmt::Debug for TenantRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            id,
+            slug,
+            status,
+            plan,
+            tenant_type,
+            settings,
+            placement,
+            maintenance,
+            epoch,
+            incarnation,
+            created_at_ms,
+            attachment,
+        } = self;
+        f.debug_struct("TenantRecord")
+            .field("id", id)
+            .field("slug", slug)
+            .field("status", status)
+            .field("plan", plan)
+            .field("tenant_type", tenant_type)
+            .field("settings", &settings.as_ref().map(|_| "redacted"))
+            .field("placement", placement)
+            .field("maintenance", maintenance)
+            .field("epoch", epoch)
+            .field("incarnation", incarnation)
+            .field("created_at_ms", created_at_ms)
+            .field("attachment", attachment)
+            .finish()
+    }
 }
 
 impl TenantRecord {
@@ -246,6 +280,22 @@ impl TenantRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_be_secret_is_not_shown() {
+        let mut record = TenantRecord::new(TenantId::new("acme").unwrap());
+        record.settings = Some(r#"{"smtp_password":"hunter2"}"#.into());
+        record.maintenance = Some(Box::new(Maintenance {
+            bypass_key: Some("opensesame".into()),
+            ..Maintenance::default()
+        }));
+        record.attach_json(r#"{"iban":"DE00"}"#);
+        let shown = format!("{record:?}");
+        assert!(shown.contains("acme"), "{shown}");
+        for secret in ["hunter2", "opensesame", "DE00"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
 
     #[test]
     fn a_record_that_is_printed_does_not_show_the_key_of_its_bypass() {

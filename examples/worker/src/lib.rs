@@ -3,7 +3,6 @@
 //! The payload says whose job it is; the worker enters that tenant before it does anything, and a job whose tenant is
 //! gone, suspended or another one by now is put aside for good.
 
-mod job_tenant;
 mod mailer;
 
 use std::{sync::Arc, time::Duration};
@@ -15,16 +14,13 @@ use apalis_sqlite::SqliteStorage;
 use serde::{Deserialize, Serialize};
 use sqlx::SqlitePool;
 use tenancy::{
-    Tenancy, Tenant,
+    Tenancy, Tenant, TenantRef,
     core::LockStore,
     schedule::{JobOutcome, TenantJob},
     scope,
 };
 
-pub use self::{
-    job_tenant::{JobTenant, NotEntered},
-    mailer::Mailer,
-};
+pub use self::mailer::Mailer;
 
 /// How often a job is tried before it is left for people.
 const TRIES: u32 = 5;
@@ -35,7 +31,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// What is kept in the queue.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SendInvoice {
-    tenant: JobTenant,
+    tenant: TenantRef,
     number: u32,
     tries: u32,
 }
@@ -64,7 +60,7 @@ impl Invoices {
     /// When the database does not answer.
     pub async fn send_later(&self, tenant: &Tenant, number: u32) -> Result<(), BoxDynError> {
         let job = SendInvoice {
-            tenant: JobTenant::of(tenant),
+            tenant: tenant.reference(),
             number,
             tries: 0,
         };
@@ -108,16 +104,18 @@ async fn send_invoice(
     tenancy: Data<Tenancy>,
     mailer: Data<Arc<Mailer>>,
 ) -> Result<(), BoxDynError> {
-    let error: BoxDynError = match job.tenant.enter(&tenancy).await {
+    let error: BoxDynError = match tenancy.enter_ref(&job.tenant).await {
         Ok(tenant) => match scope::run(&tenant, async { mailer.send(job.number) }).await {
             Ok(()) => return Ok(()),
             Err(error) => error.into(),
         },
-        Err(NotEntered::NotNow(error)) => error.into(),
-        Err(NotEntered::Never(reason)) => {
+        // The catalogue could not tell. Trying again may help.
+        Err(error) if error.is_unavailable() => error.into(),
+        // Gone, not served, or another one that has its name.
+        Err(error) => {
             // `Killed` in the queue's table: kept, and not tried again.
-            tracing::warn!(tenant = %job.tenant, invoice = job.number, reason, "a job is put aside unrun");
-            return Err(AbortError::new(reason).into());
+            tracing::warn!(tenant = %job.tenant, invoice = job.number, %error, "a job is put aside unrun");
+            return Err(AbortError::new(error).into());
         }
     };
     tracing::warn!(tenant = %job.tenant, invoice = job.number, tries = job.tries, error, "a job failed");

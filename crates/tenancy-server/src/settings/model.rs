@@ -56,6 +56,8 @@ pub struct StackSettings {
     pub order: Vec<String>,
     /// Stages that count and log what they would refuse, and refuse nothing. Default: none.
     pub observe: Vec<String>,
+    /// Where tenants are on the web, for links: scheme, base domain and port, such as `https://example.com`. Default: none.
+    pub public_url: Option<String>,
     /// The largest request body, in bytes. Default: 2,097,152.
     pub body_limit_bytes: u64,
     /// How long an answer may take to begin, in milliseconds. Default: 30,000.
@@ -78,6 +80,7 @@ impl Default for StackSettings {
             trust_proxies: Vec::new(),
             order: Stage::ALL.iter().map(ToString::to_string).collect(),
             observe: Vec::new(),
+            public_url: None,
             body_limit_bytes: 2 * 1024 * 1024,
             deadline_ms: 30_000,
             hide_suspended: false,

@@ -82,6 +82,9 @@ impl Settings {
             .always_https(stack.always_https)
             .body_limit(stack.body_limit_bytes)
             .deadline(Duration::from_millis(stack.deadline_ms));
+        if let Some(public_url) = &stack.public_url {
+            builder = builder.public_url(public_url);
+        }
         if let Some(proxies) = stack.proxies()? {
             builder = builder.trust_proxies(proxies);
         }
