@@ -159,25 +159,10 @@ fn instructions(name: impl Into<String>, cost: Cost) -> Row {
     ))
 }
 
-/// Budgets count glibc's copying functions for AVX2. Without it, what the stack adds was measured to be 6 % more.
-fn copies_with_avx() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::is_x86_feature_detected!("avx2");
-    #[cfg(not(target_arch = "x86_64"))]
-    true
-}
-
 /// Instructions and allocations as two rows, each with its budget.
 fn budgeted(name: &str, cost: Cost, (most_instructions, most_allocations): (f64, f64)) -> [Row; 2] {
-    let instructions = Row::shown(name, "instructions", cost.instructions.round());
     [
-        if copies_with_avx() {
-            instructions.at_most(most_instructions)
-        } else {
-            instructions
-                .at_most((1.07 * most_instructions).round())
-                .note("7 % more than the budget: this processor has no AVX2")
-        },
+        Row::shown(name, "instructions", cost.instructions.round()).at_most(most_instructions),
         Row::shown(format!("{name}: allocations"), "allocations", cost.allocations).at_most(most_allocations),
     ]
 }
