@@ -60,6 +60,7 @@ fn scenarios() -> Vec<String> {
             "trivial",
             "trivial-gate",
             "layer:resolve,gate",
+            "order:resolve,gate",
             "default",
             "routes",
             "central",
@@ -233,6 +234,10 @@ fn add_budgets(report: &mut Report, costs: &Costs) {
     report.add(
         section,
         [
+            instructions(
+                "resolve, gate and scope by wrap, which chooses between two routers, over bare axum",
+                costs.over("order:resolve,gate", "bare"),
+            ),
             instructions(
                 "central request by routes(), over bare axum",
                 costs.over("central", "bare"),

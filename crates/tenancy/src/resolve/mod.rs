@@ -57,12 +57,15 @@
 //! ```
 
 mod authority;
+mod central;
 mod dev_tenant;
 mod directory;
 mod explain;
 mod follow;
+mod found;
 pub mod identify;
 mod lookup;
+mod resolution;
 mod resolver;
 mod settings;
 mod snapshot_file;
@@ -70,17 +73,17 @@ mod table;
 
 pub(crate) use authority::Authority;
 pub use authority::{InvalidProxy, TrustedProxies};
+pub(crate) use central::CentralHosts;
 pub(crate) use dev_tenant::DevTenant;
 pub(crate) use explain::FirstLook;
 pub use explain::{Explanation, ExplanationStep};
+pub(crate) use found::{Found, room_for_extensions};
 pub use identify::{
     Chain, Claim, ConflictPolicy, Cookie, Domain, DomainOrSubdomain, Header, IdentifierConfigError, Named,
     Origin, PathSegment, Query, Subdomain, named,
 };
 pub use lookup::Source;
 pub(crate) use lookup::{Lookup, Trust};
-pub use resolver::Resolution;
-pub(crate) use resolver::{
-    CentralHosts, Found, Outcome, Pending, Refusal, Resolver, authority_of, room_for_extensions,
-};
+pub use resolution::Resolution;
+pub(crate) use resolver::{Outcome, Pending, Refusal, Resolver, authority_of};
 pub use settings::ResolveSettings;

@@ -279,7 +279,8 @@ fn run_given<B>(
         });
     }
     let resolution = Resolution::given(given.cloned(), &shared.home);
-    passage.slot = Slot::new(resolution.scope(), Some(&shared.home));
+    let scope = given.cloned().map_or(Scope::Central, Scope::Tenant);
+    passage.slot = Slot::new(scope, Some(&shared.home));
     request.extensions_mut().insert(resolution);
     Step::Next
 }
@@ -390,10 +391,7 @@ fn reopen<B>(cache_scope: bool, shared: &SegmentShared, request: &Request<B>, pa
     let Some(resolution) = request.extensions().get::<Resolution>() else {
         return;
     };
-    if resolution.is_nobody() {
-        return;
-    }
-    let scope = resolution.scope();
+    let Some(scope) = resolution.scope() else { return };
     if crate::scope::current().as_ref() != Some(&scope) {
         passage.slot = Slot::new(scope, Some(&shared.home));
     }
