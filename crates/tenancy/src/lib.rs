@@ -35,6 +35,7 @@
 //! | [`scope`] | the current tenant, and what ends with a request |
 //! | [`extract`] | `Tenant`, `Option<Tenant>`, `Central`, `Resolution` |
 //! | [`rejection`] | what refused requests get, and why |
+//! | [`rollout`] | stages that count what they would refuse, and refuse nothing |
 //! | [`credential`] | a session or token of one tenant is refused by all others |
 //! | [`handoff`] | single-use tokens: impersonation, single sign-on over one host |
 //! | [`schedule`] | jobs for every tenant, one run at a time across processes |
