@@ -20,8 +20,15 @@ pub(super) struct Presented<'a> {
     pub(super) tenant: &'a Tenant,
     pub(super) purpose: &'a Purpose,
     pub(super) token: &'a str,
-    /// Hash of what the browser has.
-    pub(super) browser: Option<[u8; 32]>,
+    pub(super) browser: Browser,
+}
+
+/// Which browser presents a token.
+pub(super) enum Browser {
+    /// Nobody asked: only a token that is for any browser is good.
+    NotAsked,
+    /// The one with a cookie of this hash, or one without: only a token that is for it is good.
+    With(Option<[u8; 32]>),
 }
 
 impl Handoffs {
@@ -90,7 +97,7 @@ impl Handoffs {
             tenant,
             purpose,
             token,
-            browser: None,
+            browser: Browser::NotAsked,
         })
         .await
     }
@@ -157,10 +164,10 @@ fn judge(grant: &Grant, presented: &Presented<'_>, now_ms: u64) -> Result<(), Ha
     if now_ms >= grant.expires_at_ms {
         return Err(HandoffRefusal::Expired);
     }
-    match (grant.browser, presented.browser) {
-        (None, _) => Ok(()),
-        (Some(bound), Some(present)) if bool::from(bound.ct_eq(&present)) => Ok(()),
-        (Some(_), _) => Err(HandoffRefusal::WrongBrowser),
+    match (grant.browser, &presented.browser) {
+        (None, Browser::NotAsked) => Ok(()),
+        (Some(bound), Browser::With(Some(present))) if bool::from(bound.ct_eq(present)) => Ok(()),
+        (None, Browser::With(_)) | (Some(_), _) => Err(HandoffRefusal::WrongBrowser),
     }
 }
 

@@ -9,7 +9,9 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Grant, HandoffAudit, HandoffError, HandoffRefusal, HandoffRequest, HandoffStep, HandoffToken, Handoffs,
-    Purpose, ReturnPath, redeem::Presented, token::random_bytes,
+    Purpose, ReturnPath,
+    redeem::{Browser, Presented},
+    token::random_bytes,
 };
 use crate::{
     Tenancy, Tenant, TenantRef,
@@ -151,7 +153,8 @@ impl SignOn {
     /// cookie with [`clear_cookie`](Self::clear_cookie).
     ///
     /// # Errors
-    /// As [`Handoffs::redeem`]; also when the request does not have the cookie.
+    /// As [`Handoffs::redeem`]; also when the request does not have the cookie, and for tokens that
+    /// [`answer`](Self::answer) has not made: these are for any browser.
     pub async fn redeem(
         &self,
         tenant: &Tenant,
@@ -163,7 +166,7 @@ impl SignOn {
                 tenant,
                 purpose: &Purpose::SIGN_ON,
                 token,
-                browser: self.browser_of(headers),
+                browser: Browser::With(self.browser_of(headers)),
             })
             .await
     }

@@ -394,6 +394,11 @@ async fn a_sign_on_ends_at_the_tenant_and_in_the_browser_that_began() {
         .redeem(&acme, &Purpose::SIGN_ON, token().await.as_str())
         .await;
     assert_eq!(refused(unbound), HandoffRefusal::WrongBrowser);
+    // Nor is a token good here that is for any browser.
+    let for_any = HandoffRequest::new(Purpose::SIGN_ON, "7", "provider");
+    let for_any = site.handoffs.issue(&acme, for_any).await.unwrap();
+    let outcome = sign_on.redeem(&acme, for_any.as_str(), &browser).await;
+    assert_eq!(refused(outcome), HandoffRefusal::WrongBrowser);
 
     let grant = sign_on
         .redeem(&acme, token().await.as_str(), &browser)
