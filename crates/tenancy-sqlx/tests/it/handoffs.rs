@@ -10,7 +10,7 @@ use tenancy::{
 use tenancy_core::{Clock, ManualClock};
 use tenancy_sqlx::NewTenant;
 
-use super::support::Place;
+use super::support::{Place, run};
 
 #[derive(Clone, Debug, Default)]
 struct Hand(Arc<ManualClock>);
@@ -125,6 +125,32 @@ async fn a_token_burns_for_all_processes_and_expired_ones_make_room() {
         Some(HandoffRefusal::Unknown),
         "deleted when room was made"
     );
+}
+
+#[tokio::test]
+async fn a_full_file_refuses_new_tokens_and_takes_none_away() {
+    let place = place().await;
+    let clock = Hand::default();
+    let node = Node::over(&place, &clock).await;
+    let kept = node.issue("7").await;
+    run(
+        &mut place.raw().await,
+        "WITH RECURSIVE others(number) AS (SELECT 2 UNION ALL SELECT number + 1 FROM others WHERE number < 100000)
+         INSERT INTO tenancy_handoffs (token_hash, expires_at_ms, grant_json)
+             SELECT randomblob(32), (SELECT max(expires_at_ms) FROM tenancy_handoffs), '{}' FROM others",
+    )
+    .await;
+    let acme = node.tenant("acme").await;
+    let one_more = async || {
+        let request = HandoffRequest::impersonation("8", "sam@support");
+        node.handoffs.issue(&acme, request).await
+    };
+    assert!(one_more().await.unwrap_err().is_unavailable());
+    assert_eq!(node.redeem("acme", &kept).await.unwrap().user(), "7");
+    one_more().await.unwrap();
+    assert!(one_more().await.unwrap_err().is_unavailable());
+    clock.0.advance(Duration::from_secs(60));
+    one_more().await.unwrap();
 }
 
 #[tokio::test]
