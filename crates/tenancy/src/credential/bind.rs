@@ -78,9 +78,13 @@ impl BindCredential {
         };
         if resolution.is_nobody() {
             // The resolve stage only observes: what does not ask for the tenant goes on as before.
-            return match resolution.would_refuse() {
-                Some(rejection) if self.demanded => Err(self.answer(rejection.clone())),
-                _ => Ok(()),
+            return match (self.demanded, resolution.would_refuse()) {
+                (false, _) => Ok(()),
+                (true, Some(rejection)) => Err(self.answer(rejection.clone())),
+                (true, None) => {
+                    let detail = "a request of nobody says not why it would be refused";
+                    Err(self.answer(Rejection::new(RejectionReason::MisbuiltStack, &detail)))
+                }
             };
         }
         let tenant = resolution.tenant();
