@@ -5,6 +5,8 @@ use tenancy::core::{BoxError, InvalidName};
 use tenancy_server::settings::SettingsError;
 use tenancy_sqlx::CatalogueError;
 
+use crate::redact::without_passwords;
+
 /// What a script can tell from the exit code. Made to stand at the end of `--help`.
 pub const EXIT_CODES: &str = "\
 Exit codes:
@@ -34,7 +36,7 @@ enum Kind {
 /// Why a command failed, for the operator who gave it.
 ///
 /// Opaque; ask with the `is_*` methods, or for the [`exit_code`](Self::exit_code). The `Display` form is a sentence;
-/// [`report`](Self::report) adds what to do. It may name tenants, paths and what was given.
+/// [`report`](Self::report) adds what to do. It may name tenants, paths and what was given, without the passwords of URLs.
 pub struct CliError {
     kind: Kind,
     message: String,
@@ -48,7 +50,7 @@ impl CliError {
     fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
-            message: message.into(),
+            message: without_passwords(&message.into()),
             advice: None,
             details: Vec::new(),
             is_told: false,
@@ -99,15 +101,17 @@ impl CliError {
         };
         let mut converted = Self::new(kind, message);
         if kind == Kind::Catalogue {
-            converted.details.extend(error.source().map(ToString::to_string));
+            let cause = error.source().map(ToString::to_string);
+            converted = converted.with_details(cause.into_iter().collect());
         }
         converted.caused_by(error)
     }
 
     pub(crate) fn from_settings(error: SettingsError) -> Self {
-        let mut converted = Self::invalid("the settings can not be used");
-        converted.details = error.mistakes().iter().map(ToString::to_string).collect();
-        converted.caused_by(error)
+        let mistakes = error.mistakes().iter().map(ToString::to_string).collect();
+        Self::invalid("the settings can not be used")
+            .with_details(mistakes)
+            .caused_by(error)
     }
 
     pub(crate) fn from_output(error: io::Error) -> Self {
@@ -119,12 +123,12 @@ impl CliError {
     }
 
     pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
-        self.advice = Some(advice.into());
+        self.advice = Some(without_passwords(&advice.into()));
         self
     }
 
     pub(crate) fn with_details(mut self, details: Vec<String>) -> Self {
-        self.details = details;
+        self.details = details.iter().map(|detail| without_passwords(detail)).collect();
         self
     }
 
@@ -244,7 +248,6 @@ impl fmt::Debug for CliError {
             .field("message", &self.message)
             .field("advice", &self.advice)
             .field("details", &self.details)
-            .field("source", &self.source)
             .finish_non_exhaustive()
     }
 }

@@ -100,6 +100,7 @@ mod error;
 mod explain;
 mod order;
 mod output;
+mod redact;
 mod status;
 mod store;
 mod tenants;

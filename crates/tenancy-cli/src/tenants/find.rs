@@ -5,6 +5,7 @@ use tenancy_sqlx::{CatalogueError, TenantDetails, store::SqlStore};
 use crate::{
     CliContext, CliError,
     output::Output,
+    redact::Values,
     view::{self, TenantView},
 };
 
@@ -14,6 +15,10 @@ pub(crate) struct ShowArgs {
     /// The tenant's id, its slug or one of its domains; where several fit, the first of these
     #[arg(value_name = "ID|SLUG|DOMAIN")]
     name: String,
+
+    /// Print the values of its settings and of its adopted row too, which may be secrets; else their names
+    #[arg(long)]
+    reveal: bool,
 }
 
 impl ShowArgs {
@@ -27,10 +32,15 @@ impl ShowArgs {
                 cut(&self.name)
             ))
         })?;
-        if out.is_json() {
-            out.json(&TenantView::from(&details))
+        let values = if self.reveal {
+            Values::Shown
         } else {
-            out.facts(view::facts(&details))
+            Values::Hidden
+        };
+        if out.is_json() {
+            out.json(&TenantView::new(&details, values))
+        } else {
+            out.facts(view::facts(&details, values))
         }
     }
 }
