@@ -112,7 +112,7 @@ pub use command::TenancyCommand;
 pub use completions::CompletionsArgs;
 pub use context::CliContext;
 pub use domains::DomainsArgs;
-pub use error::{CliError, EXIT_CODES};
+pub use error::{CliError, CliErrorKind, EXIT_CODES};
 pub use explain::ExplainArgs;
 pub use store::CommandStore;
 pub use tenants::TenantsArgs;

@@ -3,7 +3,7 @@ use tenancy::core::TenantId;
 use tenancy_sqlx::{CatalogueError, TenantDetails, store::SqlStore};
 
 use crate::{
-    CliContext, CliError,
+    CliContext, CliError, CliErrorKind,
     output::Output,
     redact::Values,
     view::{self, TenantView},
@@ -79,7 +79,7 @@ pub(crate) async fn by_id(store: &SqlStore, id: &TenantId) -> Result<TenantDetai
 /// What the catalogue refused, with advice where another tenant may have been meant.
 pub(crate) async fn refused(store: &SqlStore, id: &TenantId, error: CatalogueError) -> CliError {
     let error = CliError::from_catalogue(error);
-    if error.is_not_found() && matches!(store.get(id).await, Ok(None)) {
+    if error.kind() == CliErrorKind::NotFound && matches!(store.get(id).await, Ok(None)) {
         explain_missing(store, id, error).await
     } else {
         error

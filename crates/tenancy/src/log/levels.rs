@@ -101,9 +101,13 @@ impl TenantLevels {
 
     /// As [`new`](Self::new), with another clock: one that a test moves.
     pub fn with_clock(clock: impl Clock) -> Self {
+        Self::with_shared_clock(Arc::new(clock))
+    }
+
+    fn with_shared_clock(clock: Arc<dyn Clock>) -> Self {
         Self {
             shared: Arc::new(Shared {
-                clock: Arc::new(clock),
+                clock,
                 count: AtomicUsize::new(0),
                 in_force: ArcSwap::default(),
                 sweeper: Mutex::new(None),
@@ -349,19 +353,6 @@ mod tests {
 
     use super::*;
 
-    #[derive(Clone, Debug, Default)]
-    struct Moved(Arc<ManualClock>);
-
-    impl Clock for Moved {
-        fn monotonic(&self) -> Duration {
-            self.0.monotonic()
-        }
-
-        fn unix_time(&self) -> Duration {
-            self.0.unix_time()
-        }
-    }
-
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn id(number: usize) -> TenantId {
@@ -370,8 +361,8 @@ mod tests {
 
     #[test]
     fn so_many_tenants_have_a_level_and_no_more() {
-        let clock = Moved::default();
-        let levels = TenantLevels::with_clock(clock.clone());
+        let clock = Arc::new(ManualClock::new());
+        let levels = TenantLevels::with_shared_clock(clock.clone());
         for number in 0..TenantLevels::MAX_TENANTS {
             levels.raise(&id(number), Level::DEBUG, MINUTE).unwrap();
         }
@@ -380,7 +371,7 @@ mod tests {
         // One that is there is replaced.
         levels.quiet(&id(3), LevelFilter::OFF, 2 * MINUTE).unwrap();
         assert_eq!(levels.in_force().len(), TenantLevels::MAX_TENANTS);
-        clock.0.advance(MINUTE);
+        clock.advance(MINUTE);
         let [left] = &levels.in_force()[..] else {
             panic!("{levels:?}")
         };
@@ -390,7 +381,7 @@ mod tests {
         );
         // What is over makes room.
         levels.raise(&id(100), Level::DEBUG, Duration::MAX).unwrap();
-        clock.0.advance(1_000_000 * MINUTE);
+        clock.advance(1_000_000 * MINUTE);
         assert_eq!(levels.in_force().len(), 1, "the longest time does not end");
     }
 
@@ -415,21 +406,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_over_is_taken_out_by_itself() {
-        let clock = Moved::default();
-        let levels = TenantLevels::with_clock(clock.clone());
+        let clock = Arc::new(ManualClock::new());
+        let levels = TenantLevels::with_shared_clock(clock.clone());
         levels.raise(&id(1), Level::DEBUG, MINUTE).unwrap();
         levels.raise(&id(2), Level::DEBUG, 2 * MINUTE).unwrap();
         tokio::time::sleep(2 * LONGEST_SLEEP).await;
         assert!(levels.has_any());
-        clock.0.advance(MINUTE);
+        clock.advance(MINUTE);
         tokio::time::sleep(2 * LONGEST_SLEEP).await;
         assert_eq!(levels.shared.in_force.load().rules.len(), 1);
-        clock.0.advance(MINUTE);
+        clock.advance(MINUTE);
         tokio::time::sleep(2 * LONGEST_SLEEP).await;
         assert!(!levels.has_any());
         // And again, by another task.
         levels.raise(&id(1), Level::DEBUG, MINUTE).unwrap();
-        clock.0.advance(MINUTE);
+        clock.advance(MINUTE);
         tokio::time::sleep(2 * LONGEST_SLEEP).await;
         assert!(!levels.has_any());
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tenancy::{
     Tenant,
-    core::{Clock, ManualClock},
+    core::ManualClock,
     log::{TenantLevels, TenantLines},
     scope,
 };
@@ -30,6 +30,7 @@ use tracing_subscriber::{
 };
 
 use crate::{
+    lookups::Hand,
     scopes::{builder, enter, tenancy},
     support,
 };
@@ -112,19 +113,6 @@ where
         .with_ansi(false)
         .with_target(false)
         .without_time()
-}
-
-#[derive(Clone, Debug, Default)]
-struct Moved(Arc<ManualClock>);
-
-impl Clock for Moved {
-    fn monotonic(&self) -> Duration {
-        self.0.monotonic()
-    }
-
-    fn unix_time(&self) -> Duration {
-        self.0.unix_time()
-    }
 }
 
 async fn two_tenants() -> (Tenant, Tenant) {
@@ -324,7 +312,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[tokio::test]
 async fn a_raised_tenant_has_more_lines_than_others_until_the_time_is_over() {
     let (acme, globex) = two_tenants().await;
-    let clock = Moved::default();
+    let clock = Hand::default();
     let levels = TenantLevels::with_clock(clock.clone());
     let log = Log::default();
     let _guard = log.with_levels(&levels);
@@ -353,9 +341,9 @@ async fn a_raised_tenant_has_more_lines_than_others_until_the_time_is_over() {
         assert_eq!(lines[0], "DEBUG debug tenant=acme");
         assert_eq!(lines[3], "DEBUG debug of a library tenant=acme");
         assert_eq!([&lines[1..3], &lines[4..]].concat(), usual);
-        clock.0.advance(2 * MINUTE);
+        clock.advance(2 * MINUTE);
     }
-    clock.0.advance(MINUTE);
+    clock.advance(MINUTE);
     assert_eq!(everybody_speaks().await, usual);
     assert!(levels.in_force().is_empty());
 }
