@@ -12,6 +12,7 @@
 //! | [Your own tenants table](own_tenants_table) | how tenants come from a table that you have already, and how to take that back |
 //! | [Routes](routes) | which routes tenants see, which nobody's hosts see, and for whom code runs |
 //! | [Jobs, cron and sockets](jobs_cron_sockets) | how code outside of requests gets a tenant, and when it loses it |
+//! | Logs per tenant (`logs_per_tenant`, with the feature `log`) | the tenant in each line, more or less of one tenant |
 //!
 //! Their examples are compiled and run with the tests of this crate.
 
@@ -46,6 +47,11 @@ pub mod routes {}
 /// Queues, cron, WebSockets and streams; what is kept for each tenant.
 #[doc = include_str!("../docs/jobs-cron-sockets.md")]
 pub mod jobs_cron_sockets {}
+
+/// The tenant in each line of the log, and a level for each tenant.
+#[cfg(feature = "log")]
+#[doc = include_str!("../docs/logs-per-tenant.md")]
+pub mod logs_per_tenant {}
 
 /// Stages that only watch, what they count, and the switches.
 #[doc = include_str!("../docs/roll-out-and-back.md")]

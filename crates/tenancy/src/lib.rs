@@ -43,6 +43,7 @@
 //! | [`secret`] | values that are shown nowhere |
 //! | [`cache`] | names for a shared cache that no other tenant can have |
 //! | [`event`] | what happens, told to a listener |
+//! | `log` | the tenant in each line of the log, and a log level for each (feature `log`) |
 //! | [`empty`] | empty form fields as nothing |
 //! | [`core`] | ids, keys, records, and the traits to implement |
 //! | [`guide`] | guides, from the first request to single sign-on |
@@ -54,6 +55,7 @@
 //! # Crate features
 //!
 //! * `http1`, `http2` (both on): what `axum::serve` speaks. Without `http2`, WebSockets over HTTP/2 are refused.
+//! * `log`: what `tracing-subscriber` needs to say for which tenant a line was written.
 
 pub mod cache;
 pub mod credential;
@@ -68,6 +70,8 @@ pub mod handoff;
 mod hex;
 mod home;
 mod limit;
+#[cfg(feature = "log")]
+pub mod log;
 pub mod rejection;
 pub mod resolve;
 pub mod resource;

@@ -366,24 +366,12 @@ impl std::error::Error for SettingsError {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use tenancy_core::{Maintenance, SystemClock};
+    use tenancy_core::Maintenance;
 
     use super::*;
-    use crate::gate::BypassSettings;
 
     pub(crate) fn home() -> Arc<Home> {
-        let clock: Arc<dyn tenancy_core::Clock> = Arc::new(SystemClock::new());
-        Arc::new(Home {
-            rollout: crate::rollout::Rollout::new([], Arc::clone(&clock), None),
-            clock,
-            listener: None,
-            bypass: BypassSettings::default(),
-            identifiers: Box::default(),
-            responder: None,
-            public_url: None,
-            resources: crate::resource::Resources::at_most(100),
-            lookup: OnceLock::new(),
-        })
+        Arc::new(Home::of_no_stack(100))
     }
 
     pub(crate) fn tenant(id: &str) -> Tenant {

@@ -31,7 +31,9 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let loaded = options.load()?;
     let settings = loaded.settings;
-    log::set_up(&settings.log);
+    if let Some(levels) = log::set_up(&settings.log) {
+        options.raise_level(&levels)?;
+    }
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

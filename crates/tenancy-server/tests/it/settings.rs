@@ -337,6 +337,30 @@ mod lines {
                 "ports",
             ),
             ("[log]\nfilter = \"a=b=c\"", 2, "log.filter", ""),
+            (
+                "[tenancy]\nmax_resources = 0",
+                2,
+                "tenancy.max_resources",
+                "above 0",
+            ),
+            (
+                "[tenancy]\npublic_url = \"example.com\"",
+                2,
+                "tenancy.public_url",
+                "http:// or https://",
+            ),
+            (
+                "[tenancy]\n\npublic_url = \"https://example.com/app\"",
+                3,
+                "tenancy.public_url",
+                "only scheme, base domain and port",
+            ),
+            (
+                "[tenancy]\ndev_tenant_even_in_release = true\ndev_tenant = \"ACME\"",
+                3,
+                "tenancy.dev_tenant",
+                "ACME",
+            ),
             ("[catalogue]\ndata_dir = \"\"", 2, "catalogue.data_dir", "empty"),
             ("[catalogue]\ndatabase = \"\"", 2, "catalogue.database", "empty"),
         ] {
@@ -507,6 +531,7 @@ async fn what_was_loaded_makes_a_stack_that_works_even_with_the_largest_values()
         ("TENANCY__TENANCY__DEADLINE_MS", &largest),
         ("TENANCY__TENANCY__MAX_STALE_MS", &largest),
         ("TENANCY__TENANCY__MISSES_PER_SECOND", "4294967295"),
+        ("TENANCY__TENANCY__MAX_RESOURCES", &largest),
         ("TENANCY__TENANCY__HIDE_SUSPENDED", "true"),
         ("TENANCY__TENANCY__ORDER", "resolve,gate,body_limit,deadline"),
         ("TENANCY__TENANCY__CENTRAL_HOSTS", "www.Example.com."),
@@ -534,6 +559,36 @@ async fn what_was_loaded_makes_a_stack_that_works_even_with_the_largest_values()
         .body(Body::empty())
         .unwrap();
     assert_eq!(app.oneshot(request).await.unwrap().status(), 200);
+}
+
+#[test]
+fn a_public_url_that_is_none_is_not_repeated() {
+    let url = ("TENANCY__TENANCY__PUBLIC_URL", "https://ada:hunter2@example.com");
+    let error = Sources::new().variables([url]).load().unwrap_err().to_string();
+    assert!(error.contains(url.0) && !error.contains("hunter2"), "{error}");
+}
+
+#[tokio::test]
+async fn links_and_the_dev_tenant_are_as_the_settings_say() {
+    let loaded = from_variables(&[
+        ("TENANCY__TENANCY__PUBLIC_URL", "https://example.com"),
+        ("TENANCY__TENANCY__DEV_TENANT", "acme"),
+        ("TENANCY__TENANCY__DEV_TENANT_EVEN_IN_RELEASE", "true"),
+    ]);
+    let store = MemoryStore::of(["acme"]).unwrap();
+    let tenancy = loaded.stack(store).unwrap().build().unwrap();
+    let url = async |tenant: tenancy::Tenant| tenant.url("/").unwrap();
+    let app = tenancy.wrap(Router::new().route("/", get(url)));
+    let mut request = Request::get("/")
+        .header("host", "127.0.0.1:8000")
+        .body(Body::empty())
+        .unwrap();
+    let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
+    request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
+    let response = app.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let body = axum::body::to_bytes(response.into_body(), 1_000).await.unwrap();
+    assert_eq!(body, "https://acme.example.com/");
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl Handoffs {
         request: HandoffRequest,
     ) -> Result<HandoffToken, HandoffError> {
         if let Some(reason) = request.fault() {
-            return Err(HandoffError::invalid(reason));
+            return Err(HandoffError::invalid(&self.home, reason));
         }
         let now = self.home.clock.unix_time();
         let grant = Grant {
@@ -65,7 +65,8 @@ impl Handoffs {
             return_to: request.return_to,
             browser: request.browser,
         };
-        let (token, hash) = HandoffToken::random().map_err(HandoffError::unavailable)?;
+        let (token, hash) =
+            HandoffToken::random().map_err(|error| HandoffError::unavailable(&self.home, error))?;
         let kept = self.store.put_boxed(hash, &grant, millis(now)).await;
         let step = if kept.is_ok() {
             HandoffStep::Issued
@@ -76,7 +77,7 @@ impl Handoffs {
         audit.reference = Some(hash.reference().into());
         audit.grant = Some(grant);
         audit.write(&self.home);
-        kept.map_err(HandoffError::unavailable)?;
+        kept.map_err(|error| HandoffError::unavailable(&self.home, error))?;
         Ok(token)
     }
 
@@ -111,7 +112,7 @@ impl Handoffs {
             Ok(None) => return Err(self.refuse(&presented, Some(hash), None, HandoffRefusal::Unknown)),
             Err(error) => {
                 self.audit(&presented, Some(hash), None, HandoffStep::Failed);
-                return Err(HandoffError::unavailable(error));
+                return Err(HandoffError::unavailable(&self.home, error));
             }
         };
         match judge(&grant, &presented, millis(self.home.clock.unix_time())) {
@@ -131,7 +132,7 @@ impl Handoffs {
         refusal: HandoffRefusal,
     ) -> HandoffError {
         self.audit(presented, hash, grant, HandoffStep::Refused(refusal));
-        HandoffError::refused(refusal)
+        HandoffError::refused(&self.home, refusal)
     }
 
     fn audit(
@@ -149,7 +150,7 @@ impl Handoffs {
         audit.write(&self.home);
     }
 
-    pub(super) fn home(&self) -> &Home {
+    pub(super) fn home(&self) -> &Arc<Home> {
         &self.home
     }
 }

@@ -256,6 +256,35 @@ async fn all_refusals_look_alike_to_the_client_and_none_to_the_operator() {
 }
 
 #[tokio::test]
+async fn errors_are_answered_in_the_words_of_the_application() {
+    let tenancy = Tenancy::builder(subdomains(), MemoryStore::of(["acme"]).unwrap())
+        .on_rejection(|rejection| (rejection.status(), "sorry").into_response())
+        .build()
+        .unwrap();
+    let handoffs = Handoffs::new(&tenancy, MemoryHandoffStore::new());
+    let sign_on = SignOn::new(&tenancy, &handoffs, SECRET).unwrap();
+    let acme = enter(&tenancy, "acme").await;
+    let too_long = HandoffRequest::impersonation(&"7".repeat(10_000), "sam@support");
+    for (error, status) in [
+        (
+            handoffs
+                .redeem(&acme, &Purpose::IMPERSONATION, "forged")
+                .await
+                .unwrap_err(),
+            403,
+        ),
+        (sign_on.receive("forged").await.unwrap_err(), 403),
+        (handoffs.issue(&acme, too_long).await.unwrap_err(), 400),
+        (SignOn::new(&tenancy, &handoffs, b"short").unwrap_err(), 400),
+    ] {
+        let response = error.into_response();
+        assert_eq!(response.status(), status);
+        assert!(response.headers().contains_key("tenancy-reference"));
+        assert_eq!(text(response).await, "sorry");
+    }
+}
+
+#[tokio::test]
 async fn the_audit_has_who_for_whom_and_what_for_and_never_the_token() {
     let site = Site::new();
     let captured = logs::capture();
