@@ -31,12 +31,12 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 /// Only what is global unicast, without the parts of it that lead to IPv4 or are documentation.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.segments();
-    let is_global_unicast = first & 0xe000 == 0x2000;
-    let is_special = (first == 0x2001 && second < 0x0200)
-        || (first == 0x2001 && second == 0x0db8)
-        || first == 0x2002
-        || (first == 0x3fff && second < 0x1000);
-    is_global_unicast && !is_special
+    match first {
+        0x2001 => second >= 0x0200 && second != 0x0db8,
+        0x2002 => false,
+        0x3fff => second >= 0x1000,
+        _ => first & 0xe000 == 0x2000,
+    }
 }
 
 #[cfg(test)]
