@@ -37,6 +37,7 @@
 //! | [`rejection`] | what refused requests get, and why |
 //! | [`rollout`] | stages that count what they would refuse, and refuse nothing |
 //! | [`credential`] | a session or token of one tenant is refused by all others |
+//! | [`domains`] | custom domains: claimed, verified, and told to the proxy that makes certificates |
 //! | [`handoff`] | single-use tokens: impersonation, single sign-on over one host |
 //! | [`schedule`] | jobs for every tenant, one run at a time across processes |
 //! | [`resource`] | what an application keeps for each tenant, made at first use |
@@ -56,9 +57,11 @@
 //!
 //! * `http1`, `http2` (both on): what `axum::serve` speaks. Without `http2`, WebSockets over HTTP/2 are refused.
 //! * `log`: what `tracing-subscriber` needs to say for which tenant a line was written.
+//! * `dns`, `http-check` (both off): proof of custom [`domains`] by a DNS record, or by a request to them.
 
 pub mod cache;
 pub mod credential;
+pub mod domains;
 pub mod empty;
 pub mod event;
 pub mod extract;

@@ -85,6 +85,7 @@ impl Settings {
             .gate(gate)
             .always_https(stack.always_https)
             .max_resources(stack.max_resources)
+            .acme_challenge(stack.acme_challenge)
             .body_limit(stack.body_limit_bytes)
             .deadline(Duration::from_millis(stack.deadline_ms));
         if let Some(public_url) = &stack.public_url {

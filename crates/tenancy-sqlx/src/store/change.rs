@@ -23,6 +23,8 @@ pub(super) struct Change {
     pub(super) now_ms: i64,
     pub(super) reserved: Arc<[Box<str>]>,
     actor: Option<Arc<str>>,
+    /// Whether there is something to commit though no number was taken.
+    is_kept_without_number: bool,
 }
 
 impl SqlStore {
@@ -94,6 +96,7 @@ impl SqlStore {
             now_ms: super::unix_ms(&*self.inner.options.clock),
             reserved: Arc::clone(&self.inner.options.reserved),
             actor: self.actor.clone(),
+            is_kept_without_number: false,
         })
     }
 }
@@ -101,6 +104,18 @@ impl SqlStore {
 impl Change {
     pub(super) fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.transaction
+    }
+
+    /// Who makes the change.
+    #[cfg(feature = "domains")]
+    pub(super) fn actor(&self) -> Option<&str> {
+        self.actor.as_deref()
+    }
+
+    /// Commits also if no number is taken: for what stands beside the catalogue, and no reader of it has to see.
+    #[cfg(feature = "domains")]
+    pub(super) fn keep_without_number(&mut self) {
+        self.is_kept_without_number = true;
     }
 
     /// Takes the next number and logs what it stands for.
@@ -132,6 +147,13 @@ impl Change {
 
     /// Commits, and returns the last number taken. A change that took none rolls back: it changed nothing.
     async fn commit(mut self) -> Result<Option<u64>, CatalogueError> {
+        if self.number == self.head_before && self.is_kept_without_number {
+            self.transaction
+                .commit()
+                .await
+                .map_err(CatalogueError::from_sqlx)?;
+            return Ok(None);
+        }
         if self.number == self.head_before {
             self.transaction
                 .rollback()

@@ -111,7 +111,7 @@ impl Change {
         Ok(())
     }
 
-    async fn insert_domain(
+    pub(super) async fn insert_domain(
         &mut self,
         id: &TenantId,
         domain: &str,
@@ -148,7 +148,7 @@ impl Change {
         }
     }
 
-    async fn owner_of(&mut self, domain: &str) -> Result<Option<String>, CatalogueError> {
+    pub(super) async fn owner_of(&mut self, domain: &str) -> Result<Option<String>, CatalogueError> {
         sqlx::query_scalar("SELECT tenant_id FROM domains WHERE domain = ?")
             .bind(domain)
             .fetch_optional(self.connection())
@@ -207,7 +207,7 @@ impl Change {
         }
     }
 
-    async fn details_of_living(&mut self, id: &TenantId) -> Result<TenantDetails, CatalogueError> {
+    pub(super) async fn details_of_living(&mut self, id: &TenantId) -> Result<TenantDetails, CatalogueError> {
         let details = self.details(id).await?;
         if details.record.status == TenantStatus::Deleted {
             return Err(CatalogueError::conflict(
@@ -381,7 +381,7 @@ impl Change {
         self.touch(id, number).await
     }
 
-    async fn touch(&mut self, id: &TenantId, number: i64) -> Result<(), CatalogueError> {
+    pub(super) async fn touch(&mut self, id: &TenantId, number: i64) -> Result<(), CatalogueError> {
         sqlx::query("UPDATE tenants SET epoch = ?, updated_at_ms = ? WHERE id = ?")
             .bind(number)
             .bind(self.now_ms)

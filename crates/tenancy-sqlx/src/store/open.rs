@@ -58,7 +58,7 @@ impl SqlStore {
         let kind = check_kind(found, &options)?;
         match kind {
             StoreKind::Adopted => shape::check(&mut connection).await?,
-            StoreKind::Managed | StoreKind::ReadOnly => schema::check_is_newest(&mut connection).await?,
+            StoreKind::Managed | StoreKind::ReadOnly => schema::check_can_be_read(&mut connection).await?,
         }
         drop(connection);
         Ok(Self::over(options, kind, readers, None, is_read_alone))

@@ -15,14 +15,24 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    oldest_reader: 1,
-    sql: include_str!("0001_catalogue.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        oldest_reader: 1,
+        sql: include_str!("0001_catalogue.sql"),
+    },
+    Migration {
+        version: 2,
+        oldest_reader: 1,
+        sql: include_str!("0002_domain_claims.sql"),
+    },
+];
 
 /// The newest schema version that this binary knows.
-const NEWEST: u32 = 1;
+const NEWEST: u32 = 2;
+
+/// The oldest that has all that is read of tenants.
+const OLDEST_READ: u32 = 1;
 
 /// Where a file's schema stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,11 +119,11 @@ async fn has_schema(connection: &mut SqliteConnection) -> Result<bool, Catalogue
 }
 
 /// For a store that may not migrate.
-pub(super) async fn check_is_newest(connection: &mut SqliteConnection) -> Result<(), CatalogueError> {
+pub(super) async fn check_can_be_read(connection: &mut SqliteConnection) -> Result<(), CatalogueError> {
     let state = read(connection).await?;
-    if state.version < NEWEST {
+    if state.version < OLDEST_READ {
         return Err(CatalogueError::wrong_shape(format!(
-            "the file has schema version {}, and this program reads version {NEWEST}: open it once without `read_only` \
+            "the file has schema version {}, and this program reads from version {OLDEST_READ} on: open it once without `read_only` \
              to bring it up to date",
             state.version
         )));

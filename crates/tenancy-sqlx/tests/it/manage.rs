@@ -477,7 +477,7 @@ async fn the_status_counts() {
         ),
         (1, 1, 1, 1, 3)
     );
-    assert_eq!((status.schema_version, status.oldest_reader), (1, 1));
+    assert_eq!((status.schema_version, status.oldest_reader), (2, 1));
     assert_eq!((status.change_number, status.oldest_change), (7, 1));
     assert!(status.file_bytes > 0);
 }
