@@ -1,4 +1,4 @@
-//! A server's folder: its data, its sockets and its log, removed when this process ends, however it ends.
+//! A server's folder, with its data, its sockets and its log, removed when this process ends, however it ends.
 
 use std::{
     fs, io,
@@ -10,7 +10,12 @@ use std::{
 
 use super::{ServerError, program};
 
-/// A fresh folder in the system's place for temporary files, which only the servers' user can enter.
+/// In memory: making a database is copying a thousand files, ten times faster there than on a disk.
+const MEMORY: &str = "/dev/shm";
+/// A machine that has so much room there can spare what some hundred databases take.
+const ENOUGH_MEMORY: u64 = 8 << 30;
+
+/// A fresh folder in memory or in the system's place for temporary files, which only the servers' user can enter.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
@@ -20,7 +25,11 @@ pub(super) struct Folder {
 impl Folder {
     pub(super) fn create() -> Result<Self, ServerError> {
         // Short, since the path of a socket may have 107 bytes.
-        let parent = std::env::temp_dir();
+        let parent = if memory_is_enough() {
+            PathBuf::from(MEMORY)
+        } else {
+            std::env::temp_dir()
+        };
         // The kernel names working directories without symbolic links, and the keeper compares with those.
         let parent = parent.canonicalize().unwrap_or(parent);
         let path = parent.join(format!("tenancy-{:012x}", random::<6>()?));
@@ -68,6 +77,14 @@ impl Folder {
         }
         Ok(())
     }
+
+    /// Writes a file that the servers' user alone can read.
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<PathBuf, ServerError> {
+        let path = self.path.join(name);
+        let written = fs::write(&path, text).and_then(|()| own(&path, 0o600));
+        written.map_err(|error| ServerError::io(format!("{name} could not be written"), error))?;
+        Ok(path)
+    }
 }
 
 impl Drop for Folder {
@@ -76,6 +93,10 @@ impl Drop for Folder {
         // It ends once the pipe is closed, which waiting does.
         let _ = keeper.wait();
     }
+}
+
+fn memory_is_enough() -> bool {
+    rustix::fs::statvfs(MEMORY).is_ok_and(|room| room.f_bavail.saturating_mul(room.f_frsize) >= ENOUGH_MEMORY)
 }
 
 fn start_keeper(path: &Path) -> Result<Child, ServerError> {

@@ -2,9 +2,11 @@
 //!
 //! * [`Postgres::shared`] is the one server of a test program; [`Postgres::database`] gives each test a database.
 //! * [`Postgres::start`] is a server of one's own: to be stopped, killed, restarted, frozen and thawed.
+//! * [`PgBouncer`] stands in front of one, in session or transaction mode.
+//! * [`FaultProxy`] stands in front of any: it delays, trickles, freezes, resets and closes, and counts round trips.
 //!
-//! **What they do to your machine.** They listen on `127.0.0.1` alone, keep their files in a fresh folder below the
-//! system's folder for temporary files, and lower their rights to those of `nobody` where tests run as root. When the test
+//! **What they do to your machine.** They listen on `127.0.0.1` alone, keep their files in a fresh folder in memory
+//! (`/dev/shm`, where 8 GiB are free) or below the system's folder for temporary files, and lower their rights to those of `nobody` where tests run as root. When the test
 //! program ends, by itself or by SIGKILL, they end too and the folder goes. What takes long to prepare is kept in
 //! `tenancy-test` in cargo's build directory.
 //!
@@ -29,14 +31,21 @@ mod console;
 mod daemon;
 mod error;
 mod folder;
+mod pgbouncer;
 mod postgres;
+mod process;
 mod program;
+mod proxy;
+mod role;
 
 use std::panic::resume_unwind;
 
 pub use self::{
     error::ServerError,
-    postgres::{Postgres, PostgresOptions, PostgresRole, TestDatabase},
+    pgbouncer::{PgBouncer, PoolMode},
+    postgres::{Postgres, PostgresOptions, TestDatabase},
+    proxy::{Burst, Fault, FaultProxy, Traffic},
+    role::Role,
 };
 
 /// Starting, stopping and waiting for processes blocks, and a test's runtime has one thread.

@@ -1,8 +1,9 @@
-use super::{Postgres, PostgresRole};
+use super::Postgres;
+use crate::servers::Role;
 
 /// A database of one test, empty at first and dropped with this.
 ///
-/// Its owner is [`PostgresRole::Owner`]. As in every database of PostgreSQL 15 and newer, the application's role may
+/// Its owner is [`Role::Owner`]. As in every database of PostgreSQL 15 and newer, the application's role may
 /// connect and see the schema `public`, and nothing else until the owner grants it.
 #[derive(Debug)]
 pub struct TestDatabase {
@@ -32,17 +33,17 @@ impl TestDatabase {
 
     /// The URL of the role that owns the database: for migrations and the lifecycle of tenants.
     pub fn owner_url(&self) -> String {
-        self.server.url(PostgresRole::Owner, &self.name)
+        self.server.url(Role::Owner, &self.name)
     }
 
     /// The URL of the application's role, which owns nothing and may do what the owner grants it.
     pub fn app_url(&self) -> String {
-        self.server.url(PostgresRole::App, &self.name)
+        self.server.url(Role::App, &self.name)
     }
 
     /// The superuser's URL: to look at the server, and to see that an application refuses to serve with it.
     pub fn admin_url(&self) -> String {
-        self.server.url(PostgresRole::Admin, &self.name)
+        self.server.url(Role::Admin, &self.name)
     }
 }
 

@@ -5,8 +5,4 @@ mod options;
 mod server;
 mod wire;
 
-pub use self::{
-    database::TestDatabase,
-    options::PostgresOptions,
-    server::{Postgres, PostgresRole},
-};
+pub use self::{database::TestDatabase, options::PostgresOptions, server::Postgres};

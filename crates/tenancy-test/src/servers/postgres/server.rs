@@ -12,11 +12,13 @@ use rustix::process::Signal;
 
 use super::{PostgresOptions, TestDatabase, wire::Wire};
 use crate::servers::{
-    ServerError, blocking,
+    Role, ServerError, blocking,
     console::Console,
     daemon::{Daemon, Ports, Recipe},
     folder::{Folder, random},
-    name_of_database, program,
+    name_of_database,
+    process::Process,
+    program,
 };
 
 const PACKAGE: &str = "postgresql";
@@ -27,7 +29,7 @@ const PACKAGE: &str = "postgresql";
 /// It forgets on a power cut what it has committed, and on nothing else: [`kill`](Self::kill) and
 /// [`restart`](Self::restart) show an application what a crash is.
 ///
-/// Three roles can log in, by a password that is random for each server (scram-sha-256): see [`PostgresRole`]. Through
+/// Three roles can log in, by a password that is random for each server (scram-sha-256): see [`Role`]. Through
 /// the socket no password is asked for; only the user whom the tests run as, and root, can reach that.
 ///
 /// ```no_run
@@ -61,33 +63,11 @@ pub struct Postgres {
 
 #[derive(Debug)]
 struct Inner {
-    daemon: Daemon,
+    process: Process,
     console: Console,
     password: String,
     databases: AtomicU64,
-}
-
-/// Who logs in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum PostgresRole {
-    /// `app`: owns nothing, bypasses nothing, creates no databases.
-    App,
-    /// `owner`: owns the test's databases and may create more; no superuser.
-    Owner,
-    /// `postgres`: the superuser.
-    Admin,
-}
-
-impl PostgresRole {
-    /// The role's name on the server.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::App => "app",
-            Self::Owner => "owner",
-            Self::Admin => "postgres",
-        }
-    }
+    copying: &'static str,
 }
 
 impl Postgres {
@@ -128,17 +108,24 @@ impl Postgres {
         let console = Console::new(Box::new(move || Ok(Box::new(Wire::connect(&socket)?))));
         let password = format!("{:032x}", random::<16>()?);
         for statement in [
-            format!("ALTER ROLE postgres PASSWORD '{password}'"),
+            format!("ALTER ROLE admin PASSWORD '{password}'"),
             format!("CREATE ROLE owner LOGIN CREATEDB PASSWORD '{password}'"),
             format!("CREATE ROLE app LOGIN PASSWORD '{password}'"),
         ] {
             console.run_blocking(statement)?;
         }
+        let version = console.run_blocking("SHOW server_version_num")?;
+        // Three times faster than through the log, and all that older versions can do.
+        let copying = match version.first().and_then(|version| version.parse::<u32>().ok()) {
+            Some(150_000..) => "STRATEGY file_copy",
+            _ => "",
+        };
         let inner = Inner {
-            daemon,
+            process: Process::new(daemon),
             console,
             password,
             databases: AtomicU64::new(0),
+            copying,
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -152,7 +139,9 @@ impl Postgres {
     pub async fn database(&self, test: &str) -> TestDatabase {
         let number = self.inner.databases.fetch_add(1, Ordering::Relaxed) + 1;
         let name = name_of_database(number, test);
-        self.sql(format!("CREATE DATABASE {name} OWNER owner")).await;
+        let strategy = self.inner.copying;
+        self.sql(format!("CREATE DATABASE {name} OWNER owner {strategy}"))
+            .await;
         TestDatabase::new(self.clone(), name)
     }
 
@@ -169,16 +158,16 @@ impl Postgres {
     }
 
     /// The URL of a role in a database, over TCP.
-    pub fn url(&self, role: PostgresRole, database: &str) -> String {
+    pub fn url(&self, role: Role, database: &str) -> String {
         let (role, password, address) = (role.name(), self.password(), self.address());
         format!("postgres://{role}:{password}@{address}/{database}?sslmode=disable")
     }
 
     /// The URL of a role in a database, over the Unix socket, as sqlx and libpq read it.
-    pub fn socket_url(&self, role: PostgresRole, database: &str) -> String {
+    pub fn socket_url(&self, role: Role, database: &str) -> String {
         let (role, folder, port) = (
             role.name(),
-            self.inner.daemon.folder().path().display(),
+            self.inner.process.folder().path().display(),
             self.address().port(),
         );
         format!("postgres:///{database}?user={role}&host={folder}&port={port}&sslmode=disable")
@@ -186,7 +175,7 @@ impl Postgres {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.inner.daemon.address()
+        self.inner.process.address()
     }
 
     /// The password of all three roles.
@@ -196,24 +185,22 @@ impl Postgres {
 
     /// The process that all others of the server are children of. Another one after a [`restart`](Self::restart).
     pub fn pid(&self) -> u32 {
-        self.inner.daemon.pid()
+        self.inner.process.pid()
     }
 
     /// The end of its log, 4 kB at most, since it was last started.
     pub fn log(&self) -> String {
-        self.inner.daemon.log()
+        self.inner.process.log()
     }
 
-    /// Ends it as an operator would ("fast"): open transactions are rolled back, clients are told. Returns when it has ended.
+    /// Ends it as an operator would: open transactions are rolled back, and clients are told. Returns when it has ended.
     pub async fn stop(&self) {
-        let inner = Arc::clone(&self.inner);
-        blocking(move || inner.daemon.stop()).await;
+        self.inner.process.stop().await;
     }
 
     /// Ends all of its processes by SIGKILL: clients see a closed connection without a word.
     pub async fn kill(&self) {
-        let inner = Arc::clone(&self.inner);
-        blocking(move || inner.daemon.kill()).await;
+        self.inner.process.kill().await;
     }
 
     /// Starts it on the same port and over the same data, after a [`stop`](Self::stop) where it runs. Returns when it answers.
@@ -221,20 +208,17 @@ impl Postgres {
     /// # Errors
     /// It did not start.
     pub async fn restart(&self) -> Result<(), ServerError> {
-        let inner = Arc::clone(&self.inner);
-        blocking(move || inner.daemon.restart()).await
+        self.inner.process.restart().await
     }
 
     /// Stops all of its processes where they are, by SIGSTOP: the kernel goes on to accept connections, and nothing answers.
     pub async fn freeze(&self) {
-        let inner = Arc::clone(&self.inner);
-        blocking(move || inner.daemon.freeze()).await;
+        self.inner.process.freeze().await;
     }
 
     /// Lets them go on where they were.
     pub async fn thaw(&self) {
-        let inner = Arc::clone(&self.inner);
-        blocking(move || inner.daemon.thaw()).await;
+        self.inner.process.thaw().await;
     }
 
     pub(super) fn drop_later(&self, database: &str) {
@@ -263,13 +247,14 @@ impl Programs {
         let mut version = program::command(&self.server, Path::new("/"))?;
         version.arg("--version");
         let version = program::run("postgres", version)?;
-        folder.fill("data", &version, |data| {
+        // The number changes with the arguments of initdb.
+        folder.fill("data", &format!("{version} 2"), |data| {
             let mut initdb = program::command(&self.initdb, folder.path())?;
             initdb
                 .arg("--pgdata")
                 .arg(data)
                 .args([
-                    "--username=postgres",
+                    "--username=admin",
                     "--encoding=UTF8",
                     "--locale=C",
                     "--wal-segsize=4",

@@ -27,7 +27,7 @@ impl Wire {
             stream: UnixStream::connect(socket).map_err(broken)?,
         };
         wire.stream.set_read_timeout(Some(PATIENCE)).map_err(broken)?;
-        wire.send(None, b"\0\x03\0\0user\0postgres\0database\0postgres\0\0")
+        wire.send(None, b"\0\x03\0\0user\0admin\0database\0postgres\0\0")
             .map_err(broken)?;
         wire.answer("connect")?;
         Ok(wire)

@@ -1,5 +1,7 @@
 mod end_of_parent;
+mod pgbouncer;
 mod postgres;
+mod proxy;
 
 use std::{fs, io::Read, net::TcpStream, path::Path, time::Duration};
 

@@ -1,6 +1,6 @@
 use std::{path::PathBuf, process::Command};
 
-use tenancy_test::servers::{Postgres, PostgresOptions, PostgresRole};
+use tenancy_test::servers::{Postgres, PostgresOptions, Role};
 
 use super::{children_of, eventually, is_gone, is_running, says_something};
 
@@ -12,7 +12,7 @@ async fn start() -> Postgres {
 }
 
 /// What PostgreSQL's own client prints.
-fn psql(url: &str, statement: &str) -> Result<String, String> {
+pub(super) fn psql(url: &str, statement: &str) -> Result<String, String> {
     let output = Command::new("psql")
         .args(["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement, url])
         .output()
@@ -54,7 +54,7 @@ async fn each_role_may_what_it_is_for_and_needs_its_password() {
         "SELECT current_user, rolsuper, rolbypassrls, rolcreatedb FROM pg_roles WHERE rolname = current_user";
     assert_eq!(psql(&database.app_url(), who).unwrap(), "app|f|f|f");
     assert_eq!(psql(&database.owner_url(), who).unwrap(), "owner|f|f|t");
-    assert_eq!(psql(&database.admin_url(), who).unwrap(), "postgres|t|t|t");
+    assert_eq!(psql(&database.admin_url(), who).unwrap(), "admin|t|t|t");
 
     psql(
         &database.owner_url(),
@@ -77,7 +77,7 @@ async fn each_role_may_what_it_is_for_and_needs_its_password() {
             .unwrap_err()
             .contains("password authentication failed")
     );
-    let socket = database.server().socket_url(PostgresRole::App, database.name());
+    let socket = database.server().socket_url(Role::App, database.name());
     assert_eq!(psql(&socket, "SELECT id FROM note").unwrap(), "7");
 }
 
