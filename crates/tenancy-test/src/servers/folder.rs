@@ -67,6 +67,8 @@ impl Folder {
             }
             let _ = fs::remove_dir_all(&data);
         }
+        let made = fs::create_dir(&data).and_then(|()| own(&data, 0o700));
+        made.map_err(|error| ServerError::io("the data directory could not be made", error))?;
         make(&data)?;
         if let Some(cached) = cached {
             let draft = cached.with_extension(format!("{:x}", random::<6>()?));
@@ -120,7 +122,7 @@ fn file_name(version: &str) -> String {
             '-'
         }
     };
-    version.trim().chars().map(plain).take(100).collect()
+    version.trim().chars().map(plain).take(120).collect()
 }
 
 /// So many random bytes as a number.

@@ -2,6 +2,7 @@
 //!
 //! * [`Postgres::shared`] is the one server of a test program; [`Postgres::database`] gives each test a database.
 //! * [`Postgres::start`] is a server of one's own: to be stopped, killed, restarted, frozen and thawed.
+//! * [`MariaDb`] is the same with MariaDB.
 //! * [`PgBouncer`] stands in front of one, in session or transaction mode.
 //! * [`FaultProxy`] stands in front of any: it delays, trickles, freezes, resets and closes, and counts round trips.
 //!
@@ -31,6 +32,7 @@ mod console;
 mod daemon;
 mod error;
 mod folder;
+mod mariadb;
 mod pgbouncer;
 mod postgres;
 mod process;
@@ -42,6 +44,7 @@ use std::panic::resume_unwind;
 
 pub use self::{
     error::ServerError,
+    mariadb::{MariaDb, MariaDbDatabase, MariaDbOptions},
     pgbouncer::{PgBouncer, PoolMode},
     postgres::{Postgres, PostgresOptions, TestDatabase},
     proxy::{Burst, Fault, FaultProxy, Traffic},

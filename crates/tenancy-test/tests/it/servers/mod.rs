@@ -1,4 +1,5 @@
 mod end_of_parent;
+mod mariadb;
 mod pgbouncer;
 mod postgres;
 mod proxy;
