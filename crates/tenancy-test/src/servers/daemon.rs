@@ -82,6 +82,10 @@ impl Daemon {
         self.ports[0]
     }
 
+    pub(super) fn second_port(&self) -> u16 {
+        self.ports[1]
+    }
+
     pub(super) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port()).into()
     }

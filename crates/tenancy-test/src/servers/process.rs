@@ -20,6 +20,10 @@ impl Process {
         self.daemon.address()
     }
 
+    pub(super) fn second_port(&self) -> u16 {
+        self.daemon.second_port()
+    }
+
     pub(super) fn folder(&self) -> &Folder {
         self.daemon.folder()
     }

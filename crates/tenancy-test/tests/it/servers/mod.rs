@@ -3,6 +3,7 @@ mod mariadb;
 mod pgbouncer;
 mod postgres;
 mod proxy;
+mod redis;
 
 use std::{fs, io::Read, net::TcpStream, path::Path, time::Duration};
 
