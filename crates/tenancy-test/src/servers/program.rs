@@ -167,6 +167,9 @@ mod tests {
         }
         let newest = newest_version(folder.path(), "bin", "server");
         assert_eq!(newest, Some(folder.path().join("15/bin/server")));
+        let path = folder.path().to_owned();
+        drop(folder);
+        assert!(!path.exists());
     }
 
     #[test]
