@@ -38,6 +38,8 @@ pub mod adopt;
 mod error;
 pub mod file;
 mod names;
+#[cfg(feature = "databases")]
+pub mod pool;
 #[cfg(feature = "sqlite")]
 pub mod store;
 mod tenant;
