@@ -35,6 +35,8 @@
 //! ```
 
 pub mod adopt;
+#[cfg(feature = "databases")]
+mod engine;
 mod error;
 pub mod file;
 mod names;
@@ -44,6 +46,8 @@ pub mod pool;
 pub mod store;
 mod tenant;
 
+#[cfg(feature = "databases")]
+pub use engine::TenantEngine;
 pub use error::CatalogueError;
 pub use names::{RESERVED_NAMES, canonical_domain};
 pub use tenant::{DomainDetails, NewTenant, TenantDetails, TenantPatch};

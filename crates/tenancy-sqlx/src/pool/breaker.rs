@@ -6,7 +6,7 @@ use tenancy_core::BoxError;
 
 /// Why no connection could be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FaultKind {
+pub enum FaultKind {
     /// The tenant's database does not exist.
     Missing,
     /// The server does not let this login in.

@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 /// How far a connection may go from one tenant to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sharing {
+pub enum Sharing {
     /// It belongs to one tenant for ever.
     Never,
     /// It may serve other tenants of the same database. The server keeps memory for each tenant that it served, so that
@@ -26,12 +26,12 @@ struct Place {
 
 impl Target {
     /// A database, or a file, of the tenant's own.
-    pub(crate) fn database(name: &str) -> Self {
+    pub fn database(name: &str) -> Self {
         Self::new(name, None, Sharing::Never)
     }
 
     /// A part of a database that others have parts of, too.
-    pub(crate) fn part(database: &str, inside: &str, sharing: Sharing) -> Self {
+    pub fn part(database: &str, inside: &str, sharing: Sharing) -> Self {
         Self::new(database, Some(inside.into()), sharing)
     }
 

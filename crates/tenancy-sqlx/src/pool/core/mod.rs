@@ -334,11 +334,6 @@ impl<C> Core<C> {
         matches!(waiter.state, Waiting::Queued(_)) && self.entries[waiter.entry].opening > 0
     }
 
-    /// Whether a decision was made that [`poll`](Self::poll) will return.
-    pub(crate) fn is_answered(&self, waiter: usize) -> bool {
-        !matches!(self.waiters[waiter].state, Waiting::Queued(_))
-    }
-
     fn answer(&mut self, waiter: usize, answer: Waiting<C>, effects: &mut Effects<C>) {
         self.waiting -= 1;
         if let Waiting::Queued(Some(waker)) = std::mem::replace(&mut self.waiters[waiter].state, answer) {
