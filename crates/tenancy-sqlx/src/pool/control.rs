@@ -21,6 +21,10 @@ impl<DB: TenantEngine> Control<DB> {
     /// Cancels what the session runs. It leads wherever the first statement ran: a server cancels in all databases.
     pub(super) async fn cancel(&self, pool: &ServerPool<DB>, session: &DB::Session, target: &Target) {
         let mut kept = self.0.lock().await;
+        // Asked under the lock, so that one that is no longer allowed is closed after this, not before.
+        if !pool.has_control() {
+            return;
+        }
         // Taken out while it is used: if this future is dropped half way, the connection is in no state to be kept.
         let mut control = match kept.take() {
             Some((control, _)) => control,
@@ -48,11 +52,18 @@ impl<DB: TenantEngine> Control<DB> {
         if kept.as_ref().is_some_and(|(_, used)| used.elapsed() >= idle)
             && let Some((control, _)) = kept.take()
         {
-            let _ = timeout(Duration::from_secs(1), control.close()).await;
+            good_bye::<DB>(control).await;
         }
     }
 
+    /// When nobody uses it any more.
     pub(super) async fn close(&self) {
-        self.close_if_idle(Duration::ZERO).await;
+        if let Some((control, _)) = self.0.lock().await.take() {
+            good_bye::<DB>(control).await;
+        }
     }
+}
+
+async fn good_bye<DB: TenantEngine>(control: DB::Connection) {
+    let _ = timeout(Duration::from_secs(1), control.close()).await;
 }

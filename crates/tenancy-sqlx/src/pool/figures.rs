@@ -8,7 +8,7 @@ use super::core::{Counts, TenantCounts};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolFigures {
-    /// The most that may be open for tenants.
+    /// The most that may be open for tenants: the server's budget without the connection for cancelling.
     pub budget: usize,
     /// Tenants that have connections.
     pub tenants: usize,

@@ -83,9 +83,10 @@ async fn reset<DB: TenantEngine>(pool: &ServerPool<DB>, link: &mut Link<DB>) -> 
         }
         Tallies::count(&pool.tallies.cancels);
         let cancel = async {
-            match &pool.control {
-                Some(control) => control.cancel(pool, session, target).await,
-                None => drop(DB::cancel(None, session).await),
+            if DB::CANCELS_BY_CONTROL {
+                pool.control.cancel(pool, session, target).await;
+            } else {
+                drop(DB::cancel(None, session).await);
             }
         };
         // Beside each other: the statement may end by itself, and cancelling may hang.

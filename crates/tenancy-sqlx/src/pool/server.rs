@@ -25,15 +25,12 @@ use crate::engine::{Options, TenantEngine};
 /// How often one looks again whether the connect that it waits for is still under way.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// From this budget on, one connection of it is for cancelling.
-const BUDGET_WITH_CONTROL: usize = 4;
-
 pub(crate) struct ServerPool<DB: TenantEngine> {
     pub(super) name: Box<str>,
     pub(super) options: Options<DB>,
     pub(super) settings: PoolSettings,
     pub(super) tallies: Tallies,
-    pub(super) control: Option<Control<DB>>,
+    pub(super) control: Control<DB>,
     clock: Arc<dyn Clock>,
     /// Where connections are opened, cleaned and closed, wherever they are dropped.
     runtime: Handle,
@@ -52,15 +49,14 @@ impl<DB: TenantEngine> ServerPool<DB> {
         runtime: Handle,
     ) -> Arc<Self> {
         let mut limits = settings.limits.clone();
-        let control = has_control::<DB>(limits.budget).then(Control::new);
-        limits.budget -= usize::from(control.is_some());
+        limits.cancels_by_control = DB::CANCELS_BY_CONTROL;
         let upkeep = Arc::new(Notify::new());
         let pool = Arc::new(Self {
             name: name.into(),
             options,
             settings,
             tallies: Tallies::default(),
-            control,
+            control: Control::new(),
             clock,
             runtime,
             core: Mutex::new(Core::new(limits, fastrand::Rng::new())),
@@ -178,8 +174,15 @@ impl<DB: TenantEngine> ServerPool<DB> {
     }
 
     pub(crate) fn set_budget(self: &Arc<Self>, budget: usize) {
-        let budget = budget.max(1) - usize::from(self.control.is_some() && budget > 1);
-        self.with_core(|core, now, effects| core.set_budget(budget, now, effects));
+        self.with_core(|core, now, effects| core.set_budget(budget.max(1), now, effects));
+        if !self.has_control() {
+            let pool = Arc::clone(self);
+            self.spawn(async move { pool.control.close().await });
+        }
+    }
+
+    pub(super) fn has_control(&self) -> bool {
+        self.lock().has_control()
     }
 
     pub(crate) async fn close(self: &Arc<Self>) {
@@ -193,9 +196,7 @@ impl<DB: TenantEngine> ServerPool<DB> {
             }
             closed.await;
         }
-        if let Some(control) = &self.control {
-            control.close().await;
-        }
+        self.control.close().await;
     }
 
     pub(crate) fn figures(&self) -> PoolFigures {
@@ -206,10 +207,6 @@ impl<DB: TenantEngine> ServerPool<DB> {
     pub(crate) fn figures_of(&self, tenant: &TenantId) -> Option<TenantFigures> {
         self.lock().counts_of(tenant).map(TenantFigures::from)
     }
-}
-
-fn has_control<DB: TenantEngine>(budget: usize) -> bool {
-    DB::CANCELS_BY_CONTROL && budget >= BUDGET_WITH_CONTROL
 }
 
 impl<DB: TenantEngine> Drop for ServerPool<DB> {
@@ -233,9 +230,7 @@ async fn look_after<DB: TenantEngine>(pool: Weak<ServerPool<DB>>, upkeep: Arc<No
     loop {
         let due = {
             let Some(pool) = pool.upgrade() else { return };
-            if let Some(control) = &pool.control {
-                control.close_if_idle(pool.settings.limits.idle).await;
-            }
+            pool.control.close_if_idle(pool.settings.limits.idle).await;
             pool.with_core(|core, now, effects| core.tick(now, effects))
         };
         match due {

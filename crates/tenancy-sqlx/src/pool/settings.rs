@@ -21,6 +21,7 @@ impl PoolSettings {
         Self {
             limits: Limits {
                 budget: budget.max(1),
+                cancels_by_control: false,
                 max_tenants: 100,
                 max_per_tenant: None,
                 max_waiting: 1_000,

@@ -20,5 +20,7 @@ mod locks;
 mod manage;
 mod model;
 mod pages;
+#[cfg(all(feature = "databases", feature = "postgres"))]
+mod pool;
 mod stack;
 mod support;

@@ -35,7 +35,7 @@ pub(crate) struct TenantCounts {
 impl<C> Core<C> {
     pub(crate) fn counts(&self) -> Counts {
         Counts {
-            budget: self.limits.budget,
+            budget: self.limits.for_tenants(),
             tenants: self.seats.len(),
             open: self.open,
             idle: self.idle,

@@ -48,7 +48,10 @@ use super::{
 /// The settings that decide.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
+    /// With the connection for cancelling, if there may be one.
     pub(crate) budget: usize,
+    /// Whether statements are cancelled through a connection that is kept for it.
+    pub(crate) cancels_by_control: bool,
     pub(crate) max_tenants: usize,
     /// `None`: a quarter of the budget, from 1 to 20.
     pub(crate) max_per_tenant: Option<usize>,
@@ -64,10 +67,21 @@ pub(crate) struct Limits {
     pub(crate) tenants_per_connection: usize,
 }
 
+/// From this budget on, one connection of it is for cancelling.
+const BUDGET_WITH_CONTROL: usize = 4;
+
 impl Limits {
+    fn has_control(&self) -> bool {
+        self.cancels_by_control && self.budget >= BUDGET_WITH_CONTROL
+    }
+
+    fn for_tenants(&self) -> usize {
+        self.budget - usize::from(self.has_control())
+    }
+
     fn per_tenant(&self) -> usize {
         let chosen = self.max_per_tenant.unwrap_or_else(|| (self.budget / 4).min(20));
-        chosen.clamp(1, self.budget.max(1))
+        chosen.clamp(1, self.for_tenants().max(1))
     }
 }
 
@@ -136,6 +150,11 @@ impl<C> Core<C> {
             jitter,
             shut_down: false,
         }
+    }
+
+    /// Whether the budget leaves room for the connection that is for cancelling.
+    pub(crate) fn has_control(&self) -> bool {
+        self.limits.has_control()
     }
 
     /// Own idle connection, else open one, else take over an idle one that may be shared, else wait, and have the

@@ -31,7 +31,7 @@ impl<C> Core<C> {
         !self.shut_down
             && held.generation == self.entries[held.entry].generation
             && now < held.expires_at
-            && self.open - self.closing <= self.limits.budget
+            && self.open - self.closing <= self.limits.for_tenants()
             && held.served.len() <= self.limits.tenants_per_connection
     }
 

@@ -10,7 +10,7 @@ use super::{Core, Effects, Held, Ticket, Work};
 
 impl<C> Core<C> {
     fn spare(&self) -> usize {
-        self.limits.budget.saturating_sub(self.open)
+        self.limits.for_tenants().saturating_sub(self.open)
     }
 
     /// Whether an asker need not wait for anything but its own connect.

@@ -117,7 +117,7 @@ impl<C> Core<C> {
     /// Shrinking closes idle connections at once, and held ones when they come back.
     pub(crate) fn set_budget(&mut self, budget: usize, now: Duration, effects: &mut Effects<C>) {
         self.limits.budget = budget;
-        while self.open - self.closing > self.limits.budget
+        while self.open - self.closing > self.limits.for_tenants()
             && let Some(index) = self.seat_of_oldest_idle()
             && let Some(held) = self.take_idle_of(index, now)
         {

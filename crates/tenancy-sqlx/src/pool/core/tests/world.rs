@@ -21,6 +21,7 @@ pub(super) const fn ms(ms: u64) -> Duration {
 pub(super) fn limits(budget: usize) -> Limits {
     Limits {
         budget,
+        cancels_by_control: false,
         max_tenants: 100,
         max_per_tenant: None,
         max_waiting: 1_000,
