@@ -53,10 +53,10 @@ impl<DB: TenantEngine> Attempt<DB> {
         }
     }
 
-    fn failed(&mut self, fault: Fault) {
+    fn failed(&mut self, fault: &Fault) {
         if let Some(ticket) = self.ticket.take() {
             self.pool
-                .with_core(|core, now, effects| core.connect_failed(&ticket, fault, now, effects));
+                .with_core(|core, now, effects| core.connect_failed(ticket, fault, now, effects));
             self.pool.note_if_all_closed();
         }
     }
@@ -64,7 +64,7 @@ impl<DB: TenantEngine> Attempt<DB> {
 
 impl<DB: TenantEngine> Drop for Attempt<DB> {
     fn drop(&mut self) {
-        self.failed(Fault::new(FaultKind::Abandoned));
+        self.failed(&Fault::new(FaultKind::Abandoned));
     }
 }
 
@@ -90,7 +90,7 @@ pub(super) async fn open<DB: TenantEngine>(pool: Arc<ServerPool<DB>>, ticket: Ti
                 cause = fault.cause.as_ref().map(tracing::field::display),
                 "a connection to a tenant's database could not be opened"
             );
-            attempt.failed(fault);
+            attempt.failed(&fault);
         }
     }
 }

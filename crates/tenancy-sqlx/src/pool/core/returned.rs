@@ -46,6 +46,10 @@ impl<C> Core<C> {
     }
 
     /// It is closed, and the server had time to notice.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the permit is given back: it exists once"
+    )]
     pub(crate) fn closed(&mut self, closing: Closing, now: Duration, effects: &mut Effects<C>) {
         let Closing(()) = closing;
         self.closing -= 1;
@@ -53,6 +57,7 @@ impl<C> Core<C> {
         self.pump(now, effects);
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a ticket is used once")]
     pub(crate) fn connected(
         &mut self,
         ticket: Ticket,
@@ -91,10 +96,11 @@ impl<C> Core<C> {
         self.pump(now, effects);
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a ticket is used once")]
     pub(crate) fn connect_failed(
         &mut self,
-        ticket: &Ticket,
-        fault: Fault,
+        ticket: Ticket,
+        fault: &Fault,
         now: Duration,
         effects: &mut Effects<C>,
     ) {
@@ -102,11 +108,11 @@ impl<C> Core<C> {
         self.opening -= 1;
         self.open -= 1;
         self.entries[index].opening -= 1;
-        self.note_failure(ticket, &fault, now);
+        self.note_failure(&ticket, fault, now);
         self.refresh(index, now);
         match fault.kind {
-            FaultKind::Missing | FaultKind::Refused => self.refuse_hopeless(index, &fault, now, effects),
-            FaultKind::Unreachable => self.refuse_all_hopeless(&fault, now, effects),
+            FaultKind::Missing | FaultKind::Refused => self.refuse_hopeless(index, fault, now, effects),
+            FaultKind::Unreachable => self.refuse_all_hopeless(fault, now, effects),
             FaultKind::Crowded | FaultKind::Abandoned => {}
         }
         self.pump(now, effects);

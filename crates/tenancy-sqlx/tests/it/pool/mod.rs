@@ -6,5 +6,7 @@ mod dirt;
 mod faults;
 mod fixture;
 mod moves;
+#[cfg(feature = "mysql")]
+mod mysql;
 mod server;
 mod sqlite;

@@ -168,7 +168,7 @@ fn is_root() -> bool {
 }
 
 /// PostgreSQL refuses to run as root.
-fn as_server(program: &Path) -> Command {
+pub(super) fn as_server(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "QUIT"]);
     if is_root() {
@@ -178,7 +178,7 @@ fn as_server(program: &Path) -> Command {
     command
 }
 
-fn own(directory: &Path) {
+pub(super) fn own(directory: &Path) {
     if is_root() {
         let status = Command::new("chown")
             .arg("nobody:nogroup")

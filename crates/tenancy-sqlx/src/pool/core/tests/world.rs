@@ -190,7 +190,7 @@ impl World {
         let ticket = self.tickets.remove(place);
         let mut effects = Effects::new();
         self.core
-            .connect_failed(&ticket, Fault::new(kind), self.now, &mut effects);
+            .connect_failed(ticket, &Fault::new(kind), self.now, &mut effects);
         self.apply(effects);
     }
 
