@@ -100,9 +100,9 @@ impl<DB: TenantEngine> ServerPool<DB> {
             if let Ok(answer) = timeout(limit, &mut place).await {
                 return answer.map_err(|refusal| self.error_of(refusal));
             }
-            let is_opening = self.with_core(|core, _, _| core.is_opening_for(waiter));
-            // Its own connect has a limit of its own: dropping it here would open connections for nobody.
-            if !is_opening || self.clock.monotonic() >= last {
+            let goes_on = self.lock().is_about_to_be_answered(waiter);
+            // A connect has a limit of its own: giving up before it would open connections for nobody.
+            if !goes_on || self.clock.monotonic() >= last {
                 return Err(DatabaseError::wait_timeout(self.settings.wait));
             }
             limit = LOOK_AGAIN;

@@ -347,10 +347,10 @@ impl<C> Core<C> {
         }
     }
 
-    /// Whether a connection for the tenant of this waiter is being opened.
-    pub(crate) fn is_opening_for(&self, waiter: usize) -> bool {
+    /// Whether waiting on is worth it though the time is over: the answer is there, or a connection is being opened.
+    pub(crate) fn is_about_to_be_answered(&self, waiter: usize) -> bool {
         let waiter = &self.waiters[waiter];
-        matches!(waiter.state, Waiting::Queued(_)) && self.entries[waiter.entry].opening > 0
+        !matches!(waiter.state, Waiting::Queued(_)) || self.entries[waiter.entry].opening > 0
     }
 
     fn answer(&mut self, waiter: usize, answer: Waiting<C>, effects: &mut Effects<C>) {
