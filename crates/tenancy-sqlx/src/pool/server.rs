@@ -136,6 +136,7 @@ impl<DB: TenantEngine> ServerPool<DB> {
     }
 
     fn perform(self: &Arc<Self>, effects: Effects<Link<DB>>) {
+        drop(effects.let_go);
         for waker in effects.wake {
             waker.wake();
         }
@@ -254,7 +255,8 @@ impl<DB: TenantEngine> Future for Place<'_, DB> {
         let Some(waiter) = self.waiter else {
             return Poll::Pending;
         };
-        let answer = self.pool.lock().poll(waiter, context.waker());
+        let mut waker = Some(context.waker().clone());
+        let answer = self.pool.lock().poll(waiter, &mut waker);
         if answer.is_ready() {
             self.waiter = None;
         }

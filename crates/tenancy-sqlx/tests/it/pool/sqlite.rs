@@ -181,3 +181,25 @@ async fn an_idle_connection_is_had_and_given_back_without_allocating() {
     });
     assert_eq!(allocations.count_total, 0);
 }
+
+#[test]
+fn what_is_dropped_after_the_runtime_is_closed_and_nobody_hangs() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let files = runtime.block_on(Files::new(2, PoolSettings::new(1)));
+    let mut used = runtime.block_on(files.lease(0));
+    runtime.block_on(run(&mut used, "BEGIN"));
+    let waits = {
+        let (pools, tenant) = (files.pools.clone(), files.tenants[1].clone());
+        runtime.spawn(async move { drop(pools.acquire(&tenant).await) })
+    };
+    runtime.block_on(files.until(|figures| figures.waiting == 1));
+    runtime.shutdown_background();
+    drop(used);
+    drop(waits);
+    let figures = files.pools.figures("files").unwrap();
+    assert_eq!(
+        (figures.leased, figures.dirty, figures.idle),
+        (0, 0, 0),
+        "{figures:?}"
+    );
+}
