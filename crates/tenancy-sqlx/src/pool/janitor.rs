@@ -81,12 +81,13 @@ async fn reset<DB: TenantEngine>(pool: &ServerPool<DB>, link: &mut Link<DB>) -> 
         if let Ok(cleaned) = timeout(pool.settings.reset, &mut cleaning).await {
             return cleaned.map_err(|_| Fatal);
         }
-        Tallies::count(&pool.tallies.cancels);
         let cancel = async {
-            if DB::CANCELS_BY_CONTROL {
-                pool.control.cancel(pool, session, target).await;
-            } else {
+            if !DB::CANCELS_BY_CONTROL {
+                Tallies::count(&pool.tallies.cancels);
                 drop(DB::cancel(None, session).await);
+            } else if pool.has_control() {
+                Tallies::count(&pool.tallies.cancels);
+                pool.control.cancel(pool, session, target).await;
             }
         };
         // Beside each other: the statement may end by itself, and cancelling may hang.
@@ -109,6 +110,13 @@ fn nonce() -> u64 {
     fastrand::u64(..)
 }
 
+/// Without a connection for cancelling, a statement that runs holds its permit: closing would leave it running on the
+/// server, which counts it.
 fn give_up_after<DB: TenantEngine>(pool: &ServerPool<DB>) -> Duration {
-    pool.settings.give_up.max(pool.settings.reset)
+    let settings = &pool.settings;
+    if DB::CANCELS_BY_CONTROL && !pool.has_control() {
+        settings.give_up.max(settings.limits.idle)
+    } else {
+        settings.give_up.max(settings.reset)
+    }
 }

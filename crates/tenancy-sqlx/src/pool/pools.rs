@@ -43,6 +43,16 @@ impl<DB: TenantEngine> TenantPools<DB> {
     ///
     /// # Errors
     /// When there is none in time, when none can be opened, and when the tenant is deleted.
+    ///
+    /// A name is no proof of scope:
+    ///
+    /// ```compile_fail,E0308
+    /// # use tenancy_core::TenantId;
+    /// # use tenancy_sqlx::{TenantEngine, pool::TenantPools};
+    /// async fn any<DB: TenantEngine>(pools: &TenantPools<DB>, id: &TenantId) {
+    ///     pools.acquire(id).await;
+    /// }
+    /// ```
     pub async fn acquire(&self, tenant: &Tenant) -> Result<Lease<DB>, DatabaseError> {
         match self.acquire_once(tenant).await {
             // Its record was replaced while this waited. The newest one leads to where it is now.

@@ -16,7 +16,8 @@ impl PoolSettings {
     /// At most `budget` open connections to the server, from this process. At least 1.
     ///
     /// From a budget of 4 on, one of them is kept for cancelling abandoned statements; it is opened when the first one
-    /// has to be. With less, an abandoned statement runs to its end before its connection is used again, or closed.
+    /// has to be. With less, the connection of an abandoned statement is of no use before the statement ends, and is
+    /// closed after the [`idle_timeout`](Self::idle_timeout).
     pub fn new(budget: usize) -> Self {
         Self {
             limits: Limits {

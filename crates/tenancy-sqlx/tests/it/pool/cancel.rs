@@ -176,6 +176,34 @@ async fn an_abandoned_slow_query_is_cancelled_on_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_without_room_for_cancelling_is_not_passed_by_an_abandoned_query() {
+    let server = PgServer::shared();
+    let settings = PoolSettings::new(1)
+        .give_up_timeout(Duration::from_millis(300))
+        .wait_timeout(Duration::from_secs(30));
+    let fixture = Fixture::databases(server, "tight", 1, settings).await;
+    let mut lease = fixture.lease(0).await;
+    let slow = sqlx::query("SELECT pg_sleep(1)").execute(&mut *lease);
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), slow)
+            .await
+            .is_err()
+    );
+    drop(lease);
+    let mut observer = server.connect("postgres").await;
+    let mut next = std::pin::pin!(fixture.lease(0));
+    let mut next = loop {
+        assert!(server.count(&mut observer, "tight").await <= 1);
+        if let Ok(next) = tokio::time::timeout(Duration::from_millis(20), &mut next).await {
+            break next;
+        }
+    };
+    assert_eq!(canary(&mut next).await.unwrap(), "t0");
+    let figures = fixture.figures();
+    assert_eq!((figures.cancels, figures.opens), (0, 1), "{figures:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_leaves_the_queue_takes_nothing_along() {
     let settings = PoolSettings::new(4).max_per_tenant(1);
     let fixture = Fixture::databases(PgServer::shared(), "queue_leave", 1, settings).await;
