@@ -57,8 +57,11 @@ async fn the_server_never_counts_more_connections_than_the_budget() {
     ended.store(true, Ordering::Relaxed);
     let (most, samples) = sampler.await.unwrap();
     let figures = fixture.until_quiet().await;
+    // The one for cancelling is open only if it was needed: without it there is no room for one too many.
+    let allowed = figures.budget + usize::from(figures.cancels > 0);
+    assert!(allowed <= BUDGET);
     assert!(
-        most <= BUDGET,
+        most <= allowed,
         "{most} at once, in {samples} samples; {figures:?}"
     );
     assert!(
