@@ -10,6 +10,8 @@
 //!
 //! Features: `sqlite` (default) compiles SQLite and the [`store`] module; `handoff` keeps the single-use tokens of
 //! `tenancy::handoff` in the same file, and `domains` the claims of `tenancy::domains`; both depend on `tenancy`.
+//! `databases` brings the connections to the databases of tenants (module `pool`), on PostgreSQL with `postgres`, on MySQL
+//! and MariaDB with `mysql`, on SQLite with `sqlite`.
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")]
@@ -35,13 +37,19 @@
 //! ```
 
 pub mod adopt;
+#[cfg(feature = "databases")]
+mod engine;
 mod error;
 pub mod file;
 mod names;
+#[cfg(feature = "databases")]
+pub mod pool;
 #[cfg(feature = "sqlite")]
 pub mod store;
 mod tenant;
 
+#[cfg(feature = "databases")]
+pub use engine::TenantEngine;
 pub use error::CatalogueError;
 pub use names::{RESERVED_NAMES, canonical_domain};
 pub use tenant::{DomainDetails, NewTenant, TenantDetails, TenantPatch};
