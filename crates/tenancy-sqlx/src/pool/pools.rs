@@ -14,7 +14,7 @@ use crate::engine::{Options, TenantEngine};
 
 type Place = dyn Fn(&TenantRecord) -> Target + Send + Sync;
 
-/// The connections of all tenants, on all servers. See the [module](self). Cloning copies a pointer.
+/// The connections of all tenants, on all servers. See the [module](crate::pool). Cloning copies a pointer.
 pub struct TenantPools<DB: TenantEngine>(Arc<Pools<DB>>);
 
 struct Pools<DB: TenantEngine> {

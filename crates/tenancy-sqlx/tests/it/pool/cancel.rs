@@ -10,9 +10,9 @@ use super::{
     server::PgServer,
 };
 
-/// Polls after which each of the operations below has ended.
-const POLLS: usize = 24;
-const ROUNDS: usize = 6;
+/// Polls after which the unit of work below has ended, most of the time: an answer may come before it is waited for.
+const POLLS: usize = 8;
+const ROUNDS: usize = 30;
 
 /// What a fresh session says of itself.
 async fn assert_fresh(lease: &mut Lease<Postgres>, after: &str) {
@@ -65,7 +65,7 @@ async fn a_unit_of_work_dropped_at_any_await_leaves_nothing_to_the_next_tenant()
         }
     }
     assert!(
-        dropped >= 20 && ended >= 1,
+        dropped >= 10 && ended >= 1,
         "{dropped} were dropped, {ended} ended"
     );
     let figures = fixture.until_quiet().await;

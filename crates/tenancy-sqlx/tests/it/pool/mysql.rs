@@ -22,7 +22,7 @@ use tenancy_sqlx::pool::{Lease, PoolFigures, PoolSettings, Target, TenantPools};
 
 use super::{
     fixture::poll_at_most,
-    server::{as_server, own},
+    server::{as_server, directory},
 };
 
 /// A server on a free port that ends with the process of the tests.
@@ -45,8 +45,7 @@ impl Server {
     }
 
     fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        own(directory.path());
+        let directory = directory();
         let data = directory.path().join("data");
         let status = as_server(Path::new("mariadb-install-db"))
             .args([

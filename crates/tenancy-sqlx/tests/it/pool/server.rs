@@ -30,8 +30,7 @@ impl PgServer {
 
     /// One of its own, for a test that harms it.
     pub(super) fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        own(directory.path());
+        let directory = directory();
         let data = directory.path().join("data");
         let status = as_server(&program("initdb"))
             .args(["--no-sync", "--auth=trust", "--username=postgres", "-D"])
@@ -178,7 +177,25 @@ pub(super) fn as_server(program: &Path) -> Command {
     command
 }
 
-pub(super) fn own(directory: &Path) {
+/// A directory of the server's. What processes left that were killed is removed: statics are not dropped at the end.
+pub(super) fn directory() -> TempDir {
+    const PREFIX: &str = "tenancy-pool-";
+    for left in std::fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+        let name = left.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            let _ = std::fs::remove_dir_all(left.path());
+        }
+    }
+    let directory = tempfile::Builder::new()
+        .prefix(&format!("{PREFIX}{}-", std::process::id()))
+        .tempdir()
+        .unwrap();
+    own(directory.path());
+    directory
+}
+
+fn own(directory: &Path) {
     if is_root() {
         let status = Command::new("chown")
             .arg("nobody:nogroup")
