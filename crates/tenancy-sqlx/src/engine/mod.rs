@@ -68,6 +68,12 @@ pub trait Engine: Database {
         session: &Self::Session,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
+    /// Whether the server counts the session still. `control` is another connection of the same user.
+    fn is_there(
+        control: &mut Self::Connection,
+        session: &Self::Session,
+    ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
+
     /// Whom a failed connect concerns.
     fn classify(error: &sqlx::Error) -> FaultKind;
 }

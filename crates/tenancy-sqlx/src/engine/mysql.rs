@@ -67,6 +67,15 @@ impl Engine for MySql {
         Ok(())
     }
 
+    async fn is_there(control: &mut MySqlConnection, session: &Thread) -> Result<bool, sqlx::Error> {
+        let look = format!(
+            "SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = {}",
+            session.id
+        );
+        let row = sqlx::raw_sql(AssertSqlSafe(look)).fetch_optional(control).await?;
+        Ok(row.is_some())
+    }
+
     fn classify(error: &sqlx::Error) -> FaultKind {
         let number = error
             .as_database_error()

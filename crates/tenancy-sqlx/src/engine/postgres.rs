@@ -54,6 +54,15 @@ impl Engine for Postgres {
         Ok(())
     }
 
+    async fn is_there(control: &mut PgConnection, session: &Backend) -> Result<bool, sqlx::Error> {
+        let look = format!(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {})",
+            session.0
+        );
+        let row = sqlx::raw_sql(AssertSqlSafe(look)).fetch_one(control).await?;
+        row.try_get(0)
+    }
+
     fn classify(error: &sqlx::Error) -> FaultKind {
         match code_of(error).as_deref() {
             Some("3D000") => FaultKind::Missing,

@@ -97,6 +97,10 @@ impl Engine for Sqlite {
         Ok(())
     }
 
+    async fn is_there(_: &mut SqliteConnection, _: &Handle) -> Result<bool, sqlx::Error> {
+        Ok(false)
+    }
+
     /// A file is its tenant's: nothing about it says anything about other files.
     fn classify(error: &sqlx::Error) -> FaultKind {
         const CANNOT_OPEN: u32 = 14;

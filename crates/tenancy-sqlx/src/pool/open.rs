@@ -14,8 +14,8 @@ use super::{
 };
 use crate::engine::{Options, TenantEngine};
 
-/// How long after the good-bye the server may still count a connection.
-const LINGER: Duration = Duration::from_millis(10);
+/// How long the server may still count a connection after it was closed, where it can not be asked.
+const LINGER: Duration = Duration::from_millis(20);
 
 /// A connection and who the server says it is.
 pub(crate) struct Link<DB: TenantEngine> {
@@ -133,11 +133,15 @@ impl<DB: TenantEngine> Drop for Farewell<DB> {
 
 /// With a good-bye, of which the server may make what it likes.
 pub(super) async fn close<DB: TenantEngine>(pool: Arc<ServerPool<DB>>, link: Link<DB>, closing: Closing) {
-    let limit = pool.settings.give_up;
-    let _farewell = Farewell::new(pool, closing);
-    let Link { connection, .. } = link;
-    let _ = timeout(limit, connection.close()).await;
-    linger::<DB>().await;
+    let farewell = Farewell::new(pool, closing);
+    let pool = &farewell.pool;
+    let Link {
+        connection,
+        session,
+        target,
+    } = link;
+    let _ = timeout(pool.settings.give_up, connection.close()).await;
+    until_gone(pool, &session, Some(&target)).await;
 }
 
 /// Without one: the connection is in no state to send it.
@@ -146,16 +150,24 @@ pub(super) async fn close_hard<DB: TenantEngine>(
     link: Link<DB>,
     closing: Closing,
 ) {
-    let limit = pool.settings.give_up;
-    let _farewell = Farewell::new(pool, closing);
-    let Link { connection, .. } = link;
-    let _ = timeout(limit, connection.close_hard()).await;
-    linger::<DB>().await;
+    let farewell = Farewell::new(pool, closing);
+    let pool = &farewell.pool;
+    let Link {
+        connection, session, ..
+    } = link;
+    let _ = timeout(pool.settings.give_up, connection.close_hard()).await;
+    // The server may be in trouble: nothing is opened to ask it.
+    until_gone(pool, &session, None).await;
 }
 
-async fn linger<DB: TenantEngine>() {
+/// Until the server counts it no more, so that one opened in its place is not one too many.
+async fn until_gone<DB: TenantEngine>(pool: &ServerPool<DB>, session: &DB::Session, target: Option<&Target>) {
     // Without a server there is nobody who counts.
-    if DB::CANCELS_BY_CONTROL {
+    if !DB::CANCELS_BY_CONTROL {
+        return;
+    }
+    let gone = pool.control.until_gone(pool, session, target);
+    if !matches!(timeout(pool.settings.give_up, gone).await, Ok(true)) {
         sleep(LINGER).await;
     }
 }

@@ -18,11 +18,11 @@ use super::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_server_never_counts_more_connections_than_the_budget() {
     const BUDGET: usize = 8;
-    let server = PgServer::shared();
+    let server = PgServer::shared().await;
     let settings = PoolSettings::new(BUDGET)
         .settle(Duration::from_millis(1))
         .wait_timeout(Duration::from_secs(60));
-    let fixture = Arc::new(Fixture::databases(server, "sampled", 30, settings).await);
+    let fixture = Arc::new(Fixture::databases(&server, "sampled", 30, settings).await);
     let ended = Arc::new(AtomicBool::new(false));
     let sampler = {
         let ended = Arc::clone(&ended);
@@ -57,11 +57,8 @@ async fn the_server_never_counts_more_connections_than_the_budget() {
     ended.store(true, Ordering::Relaxed);
     let (most, samples) = sampler.await.unwrap();
     let figures = fixture.until_quiet().await;
-    // The one for cancelling is open only if it was needed: without it there is no room for one too many.
-    let allowed = figures.budget + usize::from(figures.cancels > 0);
-    assert!(allowed <= BUDGET);
     assert!(
-        most <= allowed,
+        most <= BUDGET,
         "{most} at once, in {samples} samples; {figures:?}"
     );
     assert!(
@@ -74,7 +71,7 @@ async fn the_server_never_counts_more_connections_than_the_budget() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_who_wake_a_cold_tenant_share_its_connections() {
     let settings = PoolSettings::new(20).wait_timeout(Duration::from_secs(60));
-    let fixture = Arc::new(Fixture::databases(PgServer::shared(), "herd", 1, settings).await);
+    let fixture = Arc::new(Fixture::databases(&PgServer::shared().await, "herd", 1, settings).await);
     let tasks = (0..1_000).map(|_| {
         let fixture = Arc::clone(&fixture);
         tokio::spawn(async move { canary(&mut fixture.lease(0).await).await })
@@ -92,7 +89,7 @@ async fn a_flood_of_one_tenant_leaves_room_for_the_others() {
     let settings = PoolSettings::new(8)
         .max_waiting(150)
         .wait_timeout(Duration::from_secs(60));
-    let fixture = Arc::new(Fixture::databases(PgServer::shared(), "flood", 12, settings).await);
+    let fixture = Arc::new(Fixture::databases(&PgServer::shared().await, "flood", 12, settings).await);
     let ask = |tenant: usize| {
         let fixture = Arc::clone(&fixture);
         tokio::spawn(async move {
@@ -124,7 +121,7 @@ async fn who_waits_for_too_long_is_told_so() {
     let settings = PoolSettings::new(4)
         .max_per_tenant(1)
         .wait_timeout(Duration::from_millis(50));
-    let fixture = Fixture::databases(PgServer::shared(), "wait", 1, settings).await;
+    let fixture = Fixture::databases(&PgServer::shared().await, "wait", 1, settings).await;
     let held = fixture.lease(0).await;
     let error = fixture.pools.acquire(&fixture.tenants[0]).await.unwrap_err();
     assert!(error.is_wait_timeout() && error.is_busy(), "{error:?}");
@@ -135,8 +132,8 @@ async fn who_waits_for_too_long_is_told_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pool_that_is_closed_leaves_nothing_open() {
-    let server = PgServer::shared();
-    let fixture = Fixture::databases(server, "closed", 3, PoolSettings::new(8)).await;
+    let server = PgServer::shared().await;
+    let fixture = Fixture::databases(&server, "closed", 3, PoolSettings::new(8)).await;
     for tenant in 0..3 {
         canary(&mut fixture.lease(tenant).await).await.unwrap();
     }
@@ -154,9 +151,9 @@ async fn a_pool_that_is_closed_leaves_nothing_open() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_smaller_budget_holds_at_once_and_a_larger_one_too() {
-    let server = PgServer::shared();
+    let server = PgServer::shared().await;
     let settings = PoolSettings::new(12).wait_timeout(Duration::from_secs(20));
-    let fixture = Fixture::databases(server, "resized", 6, settings).await;
+    let fixture = Fixture::databases(&server, "resized", 6, settings).await;
     for tenant in 0..6 {
         canary(&mut fixture.lease(tenant).await).await.unwrap();
     }

@@ -27,11 +27,11 @@ const STATES: &[(&str, &str, &str, bool)] = &[
         "",
         true,
     ),
-    ("SET ROLE app_role", "SELECT current_user", "postgres", true),
+    ("SET ROLE app_role", "SELECT current_user", "admin", true),
     (
         "SET SESSION AUTHORIZATION app_role",
         "SELECT session_user",
-        "postgres",
+        "admin",
         true,
     ),
     ("SET TIME ZONE 'Asia/Tokyo'", "SHOW TimeZone", "UTC", true),
@@ -87,9 +87,9 @@ const STATES: &[(&str, &str, &str, bool)] = &[
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_a_session_keeps_reaches_the_next_borrower() {
-    let server = PgServer::shared();
+    let server = PgServer::shared().await;
     let settings = PoolSettings::new(4).max_per_tenant(1);
-    let fixture = Fixture::databases(server, "dirt", 1, settings).await;
+    let fixture = Fixture::databases(&server, "dirt", 1, settings).await;
     let mut admin = server.connect("postgres").await;
     super::server::run(&mut admin, "CREATE ROLE app_role".into()).await;
     for &(leave, look, gone, goes_on) in STATES {
@@ -121,7 +121,7 @@ async fn nothing_that_a_session_keeps_reaches_the_next_borrower() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_aborted_transaction_is_ended() {
     let settings = PoolSettings::new(4).max_per_tenant(1);
-    let fixture = Fixture::databases(PgServer::shared(), "aborted", 1, settings).await;
+    let fixture = Fixture::databases(&PgServer::shared().await, "aborted", 1, settings).await;
     for leave in ["BEGIN; SELECT 1/0", "BEGIN; SELECT 'x'::int; SELECT 2"] {
         let mut lease = fixture.lease(0).await;
         assert!(sqlx::raw_sql(leave).execute(&mut *lease).await.is_err());
@@ -135,7 +135,7 @@ async fn an_aborted_transaction_is_ended() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prepared_statements_of_sqlx_survive() {
     let settings = PoolSettings::new(4).max_per_tenant(1);
-    let fixture = Fixture::databases(PgServer::shared(), "prepared", 1, settings).await;
+    let fixture = Fixture::databases(&PgServer::shared().await, "prepared", 1, settings).await;
     for _ in 0..3 {
         let mut lease = fixture.lease(0).await;
         let row = sqlx::query("SELECT $1::int4 + 1")
@@ -156,7 +156,7 @@ async fn prepared_statements_of_sqlx_survive() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_that_was_not_used_goes_back_without_a_reset() {
     let settings = PoolSettings::new(4);
-    let fixture = Fixture::databases(PgServer::shared(), "unused", 1, settings).await;
+    let fixture = Fixture::databases(&PgServer::shared().await, "unused", 1, settings).await;
     for _ in 0..10 {
         drop(fixture.lease(0).await);
     }
@@ -171,7 +171,7 @@ async fn a_lease_that_was_not_used_goes_back_without_a_reset() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_were_swapped_between_tenants_are_closed() {
     let settings = PoolSettings::new(8);
-    let fixture = Fixture::databases(PgServer::shared(), "swapped", 2, settings).await;
+    let fixture = Fixture::databases(&PgServer::shared().await, "swapped", 2, settings).await;
     let mut first = fixture.lease(0).await;
     let mut second = fixture.lease(1).await;
     std::mem::swap(&mut *first, &mut *second);

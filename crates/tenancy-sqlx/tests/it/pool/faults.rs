@@ -12,8 +12,8 @@ use super::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_database_is_its_tenants_matter_and_found_again() {
-    let server = PgServer::shared();
-    let fixture = Fixture::databases(server, "missing", 2, PoolSettings::new(8)).await;
+    let server = PgServer::shared().await;
+    let fixture = Fixture::databases(&server, "missing", 2, PoolSettings::new(8)).await;
     let mut admin = server.connect("postgres").await;
     run(
         &mut admin,
@@ -54,10 +54,10 @@ async fn a_missing_database_is_its_tenants_matter_and_found_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_login_is_tried_once_in_each_window() {
-    let server = PgServer::shared();
+    let server = PgServer::shared().await;
     let mut admin = server.connect("postgres").await;
     run(&mut admin, "CREATE ROLE nobody_logs_in NOLOGIN".into()).await;
-    let fixture = Fixture::databases(server, "storm", 1, PoolSettings::new(8)).await;
+    let fixture = Fixture::databases(&server, "storm", 1, PoolSettings::new(8)).await;
     let clock = Arc::new(ManualClock::new());
     clock.advance(Duration::from_secs(10));
     let pools = TenantPools::<sqlx::Postgres>::builder(|_| Target::database("storm_t0"))
@@ -76,13 +76,18 @@ async fn a_refused_login_is_tried_once_in_each_window() {
         assert_eq!(pools.figures("main").unwrap().failed_opens, window);
         clock.advance(Duration::from_secs(6));
     }
-    run(&mut admin, "ALTER ROLE nobody_logs_in LOGIN".into()).await;
+    let password = server.password();
+    run(
+        &mut admin,
+        format!("ALTER ROLE nobody_logs_in LOGIN PASSWORD '{password}'"),
+    )
+    .await;
     pools.acquire(&fixture.tenants[0]).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_restart_of_the_server_all_goes_on() {
-    let server = PgServer::start();
+    let server = PgServer::start().await;
     let settings = PoolSettings::new(8).connect_timeout(Duration::from_secs(5));
     let fixture = Fixture::databases(&server, "restart", 4, settings).await;
     let mut held = fixture.lease(0).await;
@@ -90,7 +95,7 @@ async fn after_a_restart_of_the_server_all_goes_on() {
         canary(&mut fixture.lease(tenant).await).await.unwrap();
     }
     fixture.until(|figures| figures.idle == figures.open - 1).await;
-    server.stop();
+    server.kill().await;
     assert!(canary(&mut held).await.is_err());
     drop(held);
     fixture.until(|figures| figures.closed_hard > 0).await;
@@ -100,7 +105,7 @@ async fn after_a_restart_of_the_server_all_goes_on() {
         assert!(error.is_unavailable(), "{error:?}");
     }
     assert!(fixture.figures().breaker_open);
-    server.run();
+    server.restart().await;
     for tenant in 0..4 {
         let mut lease = until_served(&fixture, tenant).await;
         assert_eq!(canary(&mut lease).await.unwrap(), format!("t{tenant}"));
@@ -122,8 +127,8 @@ async fn until_served(fixture: &Fixture, tenant: usize) -> tenancy_sqlx::pool::L
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_backend_costs_its_own_connection_and_nothing_else() {
-    let server = PgServer::shared();
-    let fixture = Fixture::databases(server, "frozen", 2, PoolSettings::new(8)).await;
+    let server = PgServer::shared().await;
+    let fixture = Fixture::databases(&server, "frozen", 2, PoolSettings::new(8)).await;
     let mut lease = fixture.lease(0).await;
     let frozen = backend(&mut lease).await;
     signal("STOP", frozen);
@@ -147,7 +152,7 @@ async fn a_frozen_backend_costs_its_own_connection_and_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_without_room_makes_them_wait_not_fail() {
-    let server = PgServer::start();
+    let server = PgServer::start().await;
     let fixture = Fixture::databases(&server, "crowded", 2, PoolSettings::new(8)).await;
     let mut lease = fixture.lease(0).await;
     // Superusers have places of their own: all are taken but the last one.
@@ -174,8 +179,8 @@ async fn a_server_without_room_makes_them_wait_not_fail() {
 async fn a_server_that_never_answers_is_given_up_after_the_connect_timeout() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
-    let server = PgServer::shared();
-    let fixture = Fixture::databases(server, "silent", 1, PoolSettings::new(8)).await;
+    let server = PgServer::shared().await;
+    let fixture = Fixture::databases(&server, "silent", 1, PoolSettings::new(8)).await;
     let settings = PoolSettings::new(8)
         .connect_timeout(Duration::from_millis(200))
         .wait_timeout(Duration::from_millis(20));

@@ -196,10 +196,16 @@ fn what_is_dropped_after_the_runtime_is_closed_and_nobody_hangs() {
     runtime.shutdown_background();
     drop(used);
     drop(waits);
-    let figures = files.pools.figures("files").unwrap();
-    assert_eq!(
-        (figures.leased, figures.dirty, figures.idle),
-        (0, 0, 0),
-        "{figures:?}"
-    );
+    let held = || {
+        let figures = files.pools.figures("files").unwrap();
+        figures.leased + figures.dirty + figures.idle
+    };
+    // The runtime drops what it still has in threads of its own.
+    for _ in 0..2_000 {
+        if held() == 0 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("never let go: {:?}", files.pools.figures("files"));
 }
