@@ -35,13 +35,19 @@
 //! ```
 
 pub mod adopt;
+#[cfg(feature = "databases")]
+mod engine;
 mod error;
 pub mod file;
 mod names;
+#[cfg(feature = "databases")]
+pub mod pool;
 #[cfg(feature = "sqlite")]
 pub mod store;
 mod tenant;
 
+#[cfg(feature = "databases")]
+pub use engine::TenantEngine;
 pub use error::CatalogueError;
 pub use names::{RESERVED_NAMES, canonical_domain};
 pub use tenant::{DomainDetails, NewTenant, TenantDetails, TenantPatch};

@@ -22,5 +22,7 @@ mod locks;
 mod manage;
 mod model;
 mod pages;
+#[cfg(all(feature = "databases", feature = "postgres"))]
+mod pool;
 mod stack;
 mod support;
