@@ -9,7 +9,9 @@
 //! purge, and an id that was used once is never given again.
 //!
 //! Features: `sqlite` (default) compiles SQLite and the [`store`] module; `handoff` keeps the single-use tokens of
-//! `tenancy::handoff` in the same file, and `domains` the claims of `tenancy::domains`; both depend on `tenancy`.
+//! `tenancy::handoff` in the same file, and `domains` the claims of `tenancy::domains`; both depend on `tenancy`. `databases` brings the connections to the
+//! databases of tenants (module `pool`), on PostgreSQL with `postgres`, on MySQL and MariaDB with `mysql`, on SQLite with
+//! `sqlite`.
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")]

@@ -91,6 +91,7 @@ fn is_answer_of_the_server(error: &sqlx::Error) -> bool {
 }
 
 /// As text, whatever the driver's error says.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 fn code_of(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
     error.as_database_error().and_then(|error| error.code())
 }

@@ -100,9 +100,9 @@ impl<DB: TenantEngine> ServerPool<DB> {
             if let Ok(answer) = timeout(limit, &mut place).await {
                 return answer.map_err(|refusal| self.error_of(refusal));
             }
-            let is_opening = self.with_core(|core, _, _| core.is_opening_for(waiter));
-            // Its own connect has a limit of its own: dropping it here would open connections for nobody.
-            if !is_opening || self.clock.monotonic() >= last {
+            let goes_on = self.lock().is_about_to_be_answered(waiter);
+            // A connect has a limit of its own: giving up before it would open connections for nobody.
+            if !goes_on || self.clock.monotonic() >= last {
                 return Err(DatabaseError::wait_timeout(self.settings.wait));
             }
             limit = LOOK_AGAIN;
@@ -136,6 +136,7 @@ impl<DB: TenantEngine> ServerPool<DB> {
     }
 
     fn perform(self: &Arc<Self>, effects: Effects<Link<DB>>) {
+        drop(effects.let_go);
         for waker in effects.wake {
             waker.wake();
         }
@@ -254,7 +255,8 @@ impl<DB: TenantEngine> Future for Place<'_, DB> {
         let Some(waiter) = self.waiter else {
             return Poll::Pending;
         };
-        let answer = self.pool.lock().poll(waiter, context.waker());
+        let mut waker = Some(context.waker().clone());
+        let answer = self.pool.lock().poll(waiter, &mut waker);
         if answer.is_ready() {
             self.waiter = None;
         }

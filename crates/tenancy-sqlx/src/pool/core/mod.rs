@@ -313,12 +313,15 @@ impl<C> Core<C> {
     }
 
     /// The answer for one that waits. After `Ready` its number is free.
-    pub(crate) fn poll(&mut self, waiter: usize, waker: &Waker) -> Poll<Result<Grant<C>, Refusal>> {
+    ///
+    /// `waker` is exchanged for the one of before: dropping a waker may run any code, so that it is not done here.
+    pub(crate) fn poll(
+        &mut self,
+        waiter: usize,
+        waker: &mut Option<Waker>,
+    ) -> Poll<Result<Grant<C>, Refusal>> {
         if let Waiting::Queued(kept) = &mut self.waiters[waiter].state {
-            match kept {
-                Some(kept) => kept.clone_from(waker),
-                None => *kept = Some(waker.clone()),
-            }
+            std::mem::swap(kept, waker);
             return Poll::Pending;
         }
         match self.waiters.remove(waiter).state {
@@ -332,7 +335,8 @@ impl<C> Core<C> {
     pub(crate) fn cancel(&mut self, waiter: usize, now: Duration, effects: &mut Effects<C>) {
         let Waiter { entry, state } = self.waiters.remove(waiter);
         match state {
-            Waiting::Queued(_) => {
+            Waiting::Queued(waker) => {
+                effects.let_go.extend(waker);
                 let queue = &mut self.entries[entry].queue;
                 if let Some(place) = queue.iter().position(|&other| other == waiter) {
                     queue.remove(place);
@@ -347,10 +351,10 @@ impl<C> Core<C> {
         }
     }
 
-    /// Whether a connection for the tenant of this waiter is being opened.
-    pub(crate) fn is_opening_for(&self, waiter: usize) -> bool {
+    /// Whether waiting on is worth it though the time is over: the answer is there, or a connection is being opened.
+    pub(crate) fn is_about_to_be_answered(&self, waiter: usize) -> bool {
         let waiter = &self.waiters[waiter];
-        matches!(waiter.state, Waiting::Queued(_)) && self.entries[waiter.entry].opening > 0
+        !matches!(waiter.state, Waiting::Queued(_)) || self.entries[waiter.entry].opening > 0
     }
 
     fn answer(&mut self, waiter: usize, answer: Waiting<C>, effects: &mut Effects<C>) {

@@ -108,6 +108,8 @@ pub(crate) enum Work<C> {
 #[derive(Debug)]
 pub(crate) struct Effects<C> {
     pub(crate) wake: Vec<Waker>,
+    /// To be dropped without the lock, which may run any code.
+    pub(crate) let_go: Vec<Waker>,
     pub(crate) work: Vec<Work<C>>,
     /// Somebody waits, or something is open, for the first time: upkeep is due earlier than it was.
     pub(crate) upkeep: bool,
@@ -117,6 +119,7 @@ impl<C> Effects<C> {
     pub(crate) fn new() -> Self {
         Self {
             wake: Vec::new(),
+            let_go: Vec::new(),
             work: Vec::new(),
             upkeep: false,
         }

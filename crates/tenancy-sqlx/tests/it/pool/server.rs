@@ -155,7 +155,7 @@ pub(super) async fn run(connection: &mut PgConnection, sql: String) {
 
 fn program(name: &str) -> PathBuf {
     let mut versions: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
-        .expect("PostgreSQL is installed")
+        .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
     versions.sort();

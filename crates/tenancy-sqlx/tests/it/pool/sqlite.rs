@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use sqlx::{Connection, Row, Sqlite, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tenancy::{MemoryStore, Tenancy, Tenant, resolve::Subdomain};
@@ -10,7 +11,7 @@ use tenancy_sqlx::pool::{Lease, PoolFigures, PoolSettings, Target, TenantPools};
 use super::fixture::poll_at_most;
 
 struct Files {
-    _directory: TempDir,
+    directory: TempDir,
     _tenancy: Tenancy,
     tenants: Vec<Tenant>,
     pools: TenantPools<Sqlite>,
@@ -38,16 +39,16 @@ impl Files {
         )
         .build();
         let files = Self {
-            _directory: directory,
+            directory,
             _tenancy: tenancy,
             tenants: handles,
             pools,
         };
-        for tenant in 0..tenants {
+        for (tenant, id) in ids.iter().enumerate() {
             let mut lease = files.lease(tenant).await;
             run(&mut lease, "CREATE TABLE canary (tenant TEXT)").await;
             sqlx::query("INSERT INTO canary VALUES (?)")
-                .bind(&ids[tenant])
+                .bind(id)
                 .execute(&mut *lease)
                 .await
                 .unwrap();
@@ -160,5 +161,45 @@ async fn an_abandoned_endless_query_is_interrupted() {
         (after.cancels, after.opens),
         (before.cancels + 1, before.opens),
         "{after:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_connection_is_had_and_given_back_without_allocating() {
+    let files = Files::new(1, PoolSettings::new(2)).await;
+    let target = Target::database(files.directory.path().join("t0").to_str().unwrap());
+    let pools = TenantPools::<Sqlite>::builder(move |_| target.clone())
+        .server("files", SqliteConnectOptions::new(), PoolSettings::new(2))
+        .build();
+    let once = || pools.acquire(&files.tenants[0]).now_or_never().unwrap().unwrap();
+    drop(pools.acquire(&files.tenants[0]).await.unwrap());
+    drop(once());
+    let allocations = allocation_counter::measure(|| {
+        for _ in 0..100 {
+            drop(once());
+        }
+    });
+    assert_eq!(allocations.count_total, 0);
+}
+
+#[test]
+fn what_is_dropped_after_the_runtime_is_closed_and_nobody_hangs() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let files = runtime.block_on(Files::new(2, PoolSettings::new(1)));
+    let mut used = runtime.block_on(files.lease(0));
+    runtime.block_on(run(&mut used, "BEGIN"));
+    let waits = {
+        let (pools, tenant) = (files.pools.clone(), files.tenants[1].clone());
+        runtime.spawn(async move { drop(pools.acquire(&tenant).await) })
+    };
+    runtime.block_on(files.until(|figures| figures.waiting == 1));
+    runtime.shutdown_background();
+    drop(used);
+    drop(waits);
+    let figures = files.pools.figures("files").unwrap();
+    assert_eq!(
+        (figures.leased, figures.dirty, figures.idle),
+        (0, 0, 0),
+        "{figures:?}"
     );
 }

@@ -213,7 +213,7 @@ impl World {
     pub(super) fn poll_all(&mut self) -> Vec<usize> {
         let mut served = Vec::new();
         for (tenant, waiter) in std::mem::take(&mut self.waiters) {
-            match self.core.poll(waiter, Waker::noop()) {
+            match self.core.poll(waiter, &mut Some(Waker::noop().clone())) {
                 Poll::Ready(Ok(grant)) => {
                     self.take(tenant, grant);
                     served.push(tenant);
@@ -255,7 +255,7 @@ impl World {
             .partition(|&(waiting, _)| waiting == tenant);
         self.waiters = others;
         for (_, waiter) in of_tenant {
-            match self.core.poll(waiter, Waker::noop()) {
+            match self.core.poll(waiter, &mut Some(Waker::noop().clone())) {
                 Poll::Ready(Ok(Grant { held, must_answer })) => self.lent.push(Lent {
                     tenant,
                     held,
