@@ -30,7 +30,7 @@ impl<DB: TenantEngine> Control<DB> {
             Some((control, _)) => control,
             None => {
                 let options = DB::at(&pool.options, target.database_name());
-                match open::connect::<DB>(&options, pool.settings.connect).await {
+                match open::connect::<DB>(&options, pool.settings.is_pooled, pool.settings.connect).await {
                     Ok((control, _)) => control,
                     Err(fault) => {
                         tracing::warn!(server = %pool.name, kind = ?fault.kind, "no connection to cancel statements with");
