@@ -40,6 +40,8 @@ pub mod adopt;
 #[cfg(feature = "databases")]
 pub mod audit;
 #[cfg(feature = "databases")]
+pub mod batch;
+#[cfg(feature = "databases")]
 pub mod database;
 #[cfg(feature = "databases")]
 mod engine;

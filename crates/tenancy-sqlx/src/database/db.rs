@@ -5,7 +5,7 @@ use futures_core::future::BoxFuture;
 use http::request::Parts;
 use tenancy::{Tenant, extract::ExtractRejection};
 
-use super::{DatabaseError, TenantConnection, TenantDatabases, TenantTransaction};
+use super::{DatabaseError, GuardedTransaction, TenantConnection, TenantDatabases, TenantTransaction};
 use crate::{
     engine::{Access, TenantEngine},
     pool::{Lease, Servers, Target, target::Session},
@@ -122,6 +122,20 @@ impl<DB: TenantEngine> TenantDb<DB> {
         let result = work(&mut transaction).await?;
         transaction.commit().await?;
         Ok(result)
+    }
+
+    /// Begins a transaction on tables that tenants share, of which it takes only statements with the tenant in them.
+    ///
+    /// Works with every strategy; where there is [another wall](crate::isolation) it is a second one.
+    ///
+    /// # Errors
+    /// When there is no connection, when the tenant's placement leads nowhere, and when the database refuses.
+    pub async fn guarded(&self) -> Result<GuardedTransaction<DB>, DatabaseError> {
+        let databases = &self.databases.0;
+        let (lease, target) = self.databases.lease(&databases.primaries, &self.tenant).await?;
+        let begin = self.begin_message(&target, false)?;
+        let transaction = TenantTransaction::begin(lease, begin).await?;
+        Ok(GuardedTransaction::new(transaction, self.tenant.id().clone()))
     }
 
     async fn begin_on(

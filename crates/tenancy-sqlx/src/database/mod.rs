@@ -85,6 +85,7 @@ mod builder;
 mod claims;
 mod databases;
 mod db;
+mod guarded;
 mod lease;
 mod response;
 mod server;
@@ -93,6 +94,7 @@ pub use self::{
     builder::{BuildError, TenantDatabasesBuilder},
     databases::TenantDatabases,
     db::TenantDb,
+    guarded::{GuardedQuery, GuardedTransaction},
     lease::{TenantConnection, TenantTransaction},
     server::Server,
 };

@@ -7,7 +7,7 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-use sqlx::{Connection, Database};
+use sqlx::{Connection, Database, IntoArguments, error::BoxDynError, query::Query};
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 use sqlx_core::transaction::TransactionManager;
 
@@ -48,7 +48,7 @@ pub struct Access {
 }
 
 /// Not reachable from outside: it seals [`TenantEngine`].
-pub trait Engine: Database {
+pub trait Engine: Database<Arguments: IntoArguments<Self>> {
     /// Who the server says the session is, and how it was when nobody had used it.
     type Session: Send + Sync + 'static;
 
@@ -80,6 +80,21 @@ pub trait Engine: Database {
         connection: &mut Self::Connection,
         sql: String,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// Binds a text as the next value.
+    fn bind_text(arguments: &mut Self::Arguments, text: &str) -> Result<(), BoxDynError>;
+
+    /// Runs a query for what it does.
+    fn execute(
+        connection: &mut Self::Connection,
+        query: Query<'_, Self, Self::Arguments>,
+    ) -> impl Future<Output = Result<Self::QueryResult, sqlx::Error>> + Send;
+
+    /// Runs a query for its rows.
+    fn fetch_all(
+        connection: &mut Self::Connection,
+        query: Query<'_, Self, Self::Arguments>,
+    ) -> impl Future<Output = Result<Vec<Self::Row>, sqlx::Error>> + Send;
 
     /// Drops what sqlx remembers of statements.
     fn forget_statements(

@@ -1,6 +1,8 @@
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, MySql, MySqlConnection, Row,
-    mysql::{MySqlDatabaseError, MySqlRow},
+    Arguments, AssertSqlSafe, ConnectOptions, Connection, MySql, MySqlConnection, Row,
+    error::BoxDynError,
+    mysql::{MySqlArguments, MySqlDatabaseError, MySqlQueryResult, MySqlRow},
+    query::Query,
 };
 
 use super::{ABANDONED_ANSWERS, Access, Cleaned, Engine, Options, is_answer_of_the_server, queue_rollbacks};
@@ -59,6 +61,24 @@ impl Engine for MySql {
     async fn run(connection: &mut MySqlConnection, sql: String) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
         Ok(())
+    }
+
+    fn bind_text(arguments: &mut MySqlArguments, text: &str) -> Result<(), BoxDynError> {
+        arguments.add(text.to_owned())
+    }
+
+    async fn execute(
+        connection: &mut MySqlConnection,
+        query: Query<'_, Self, MySqlArguments>,
+    ) -> Result<MySqlQueryResult, sqlx::Error> {
+        query.execute(connection).await
+    }
+
+    async fn fetch_all(
+        connection: &mut MySqlConnection,
+        query: Query<'_, Self, MySqlArguments>,
+    ) -> Result<Vec<MySqlRow>, sqlx::Error> {
+        query.fetch_all(connection).await
     }
 
     async fn forget_statements(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {

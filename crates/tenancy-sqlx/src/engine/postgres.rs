@@ -1,4 +1,9 @@
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Postgres, Row, postgres::PgRow};
+use sqlx::{
+    Arguments, AssertSqlSafe, ConnectOptions, Connection, PgConnection, Postgres, Row,
+    error::BoxDynError,
+    postgres::{PgArguments, PgQueryResult, PgRow},
+    query::Query,
+};
 
 use super::{
     ABANDONED_ANSWERS, Access, Cleaned, Engine, Options, code_of, is_answer_of_the_server, queue_rollbacks,
@@ -65,6 +70,24 @@ impl Engine for Postgres {
     async fn run(connection: &mut PgConnection, sql: String) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
         Ok(())
+    }
+
+    fn bind_text(arguments: &mut PgArguments, text: &str) -> Result<(), BoxDynError> {
+        arguments.add(text.to_owned())
+    }
+
+    async fn execute(
+        connection: &mut PgConnection,
+        query: Query<'_, Self, PgArguments>,
+    ) -> Result<PgQueryResult, sqlx::Error> {
+        query.execute(connection).await
+    }
+
+    async fn fetch_all(
+        connection: &mut PgConnection,
+        query: Query<'_, Self, PgArguments>,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        query.fetch_all(connection).await
     }
 
     async fn forget_statements(connection: &mut PgConnection) -> Result<(), sqlx::Error> {

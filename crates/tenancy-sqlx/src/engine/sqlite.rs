@@ -7,8 +7,10 @@ use std::{
 };
 
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Row, Sqlite, SqliteConnection,
-    sqlite::SqliteTransactionManager,
+    Arguments, AssertSqlSafe, ConnectOptions, Connection, Row, Sqlite, SqliteConnection,
+    error::BoxDynError,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteQueryResult, SqliteRow, SqliteTransactionManager},
 };
 use sqlx_core::transaction::TransactionManager;
 
@@ -86,6 +88,24 @@ impl Engine for Sqlite {
     async fn run(connection: &mut SqliteConnection, sql: String) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
         Ok(())
+    }
+
+    fn bind_text(arguments: &mut SqliteArguments, text: &str) -> Result<(), BoxDynError> {
+        arguments.add(text.to_owned())
+    }
+
+    async fn execute(
+        connection: &mut SqliteConnection,
+        query: Query<'_, Self, SqliteArguments>,
+    ) -> Result<SqliteQueryResult, sqlx::Error> {
+        query.execute(connection).await
+    }
+
+    async fn fetch_all(
+        connection: &mut SqliteConnection,
+        query: Query<'_, Self, SqliteArguments>,
+    ) -> Result<Vec<SqliteRow>, sqlx::Error> {
+        query.fetch_all(connection).await
     }
 
     async fn forget_statements(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {

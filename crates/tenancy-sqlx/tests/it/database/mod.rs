@@ -1,8 +1,10 @@
 //! The databases of tenants, by each strategy, against real servers.
 
 mod audit;
+mod batch;
 mod fixture;
 mod http;
+mod mysql;
 mod placement;
 mod pooler;
 mod reads;
