@@ -111,13 +111,6 @@ impl<DB: TenantEngine> TenantDatabases<DB> {
         self.0.sites.get(name).ok_or_else(DatabaseError::unknown_server)
     }
 
-    pub(super) fn place_of(
-        &self,
-        tenant: &Tenant,
-    ) -> Result<(&dyn IsolationStrategy, Target), DatabaseError> {
-        self.place(&tenant.record())
-    }
-
     fn place(&self, record: &TenantRecord) -> Result<(&dyn IsolationStrategy, Target), DatabaseError> {
         let home = &self.site_of(record)?.home;
         let strategy = self.0.isolation.strategy_of(record);

@@ -8,7 +8,7 @@ use tenancy::{Tenant, extract::ExtractRejection};
 use super::{DatabaseError, GuardedTransaction, TenantConnection, TenantDatabases, TenantTransaction};
 use crate::{
     engine::{Access, TenantEngine},
-    pool::{Lease, Servers, Target, target::Session},
+    pool::{Lease, Servers, Target, breaker::FaultKind, target::Session},
 };
 
 /// The database of one tenant. An extractor; see the [module](super).
@@ -115,10 +115,7 @@ impl<DB: TenantEngine> TenantDb<DB> {
             return Err(error);
         }
         DB::forget_statements(&mut transaction).await?;
-        let (_, target) = self.databases.place_of(&self.tenant)?;
-        transaction
-            .begin_again(self.begin_message(&target, false)?)
-            .await?;
+        transaction.begin_again().await?;
         let result = work(&mut transaction).await?;
         transaction.commit().await?;
         Ok(result)
@@ -147,7 +144,7 @@ impl<DB: TenantEngine> TenantDb<DB> {
         let begin = self.begin_message(&target, is_read_only)?;
         match TenantTransaction::begin(lease, begin).await {
             // The server was restarted while the connection was idle: nothing has happened yet.
-            Err(sqlx::Error::Io(_)) => {
+            Err(error) if DB::classify(&error) == FaultKind::Unreachable => {
                 let (lease, target) = self.lease(servers).await?;
                 let begin = self.begin_message(&target, is_read_only)?;
                 Ok(TenantTransaction::begin(lease, begin).await?)

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     ops::{Deref, DerefMut},
+    sync::Arc,
 };
 
 use sqlx::{AssertSqlSafe, Connection, SqlSafeStr, Transaction};
@@ -16,17 +17,21 @@ use crate::{engine::TenantEngine, pool::Lease};
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct TenantTransaction<DB: TenantEngine> {
     lease: Lease<DB>,
+    /// What it began with. The connection leads to where this belongs, whatever the tenant's record says by now.
+    begin: Option<Arc<str>>,
 }
 
 impl<DB: TenantEngine> TenantTransaction<DB> {
     /// Begins on a connection that carries nothing.
     pub(super) async fn begin(lease: Lease<DB>, begin: Option<String>) -> Result<Self, sqlx::Error> {
-        let mut transaction = Self { lease };
-        transaction.begin_again(begin).await?;
+        let begin = begin.map(Arc::from);
+        let mut transaction = Self { lease, begin };
+        transaction.begin_again().await?;
         Ok(transaction)
     }
 
-    pub(super) async fn begin_again(&mut self, begin: Option<String>) -> Result<(), sqlx::Error> {
+    pub(super) async fn begin_again(&mut self) -> Result<(), sqlx::Error> {
+        let begin = self.begin.clone();
         let begin = begin.map(|sql| AssertSqlSafe(sql).into_sql_str());
         DB::TransactionManager::begin(&mut self.lease, begin).await
     }

@@ -1,4 +1,4 @@
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
 use tenancy_core::BoxError;
 
@@ -231,8 +231,11 @@ impl Error for DatabaseError {
 /// What a statement said. One that could not be asked at all is a database that is [away](DatabaseError::is_unavailable).
 impl From<sqlx::Error> for DatabaseError {
     fn from(error: sqlx::Error) -> Self {
-        let kind = match error {
+        // The server ends the session: it shuts down, or was told to.
+        let ends = |code: Cow<'_, str>| code.starts_with("57P") || code.starts_with("08");
+        let kind = match &error {
             sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => Kind::Unavailable,
+            sqlx::Error::Database(error) if error.code().is_some_and(ends) => Kind::Unavailable,
             _ => Kind::Failed,
         };
         Self {

@@ -58,3 +58,33 @@ async fn a_tenants_schema_or_rows_cost_no_round_trip_in_a_transaction() {
         assert!(enters.is_none_or(|enters| message.contains(enters)), "{message}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_was_cut_while_it_was_idle_is_not_the_callers_business() {
+    for kind in KINDS {
+        let world = World::new(kind, "cut", 1).await;
+        let proxy = FaultProxy::start(world.database.server().address())
+            .await
+            .unwrap();
+        let databases = TenantDatabases::<Postgres>::builder(&world.tenancy)
+            .server("main", Server::at(proxy.url(&world.database.app_url())).budget(4))
+            .isolation(kind.isolation())
+            .build()
+            .await
+            .unwrap();
+        let db = databases.of(&world.tenants[0]);
+        for _ in 0..3 {
+            let mut transaction = db.begin().await.unwrap();
+            assert_eq!(
+                notes(&mut transaction).await.unwrap(),
+                [world.canary(0)],
+                "{kind:?}"
+            );
+            transaction.commit().await.unwrap();
+            while databases.figures("main").unwrap().idle != 1 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            proxy.cut();
+        }
+    }
+}
