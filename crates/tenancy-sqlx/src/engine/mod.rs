@@ -42,9 +42,9 @@ pub enum Cleaned {
 /// How a transaction begins.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Access {
-    pub(crate) is_read_only: bool,
+    pub is_read_only: bool,
     /// Whether the session that answers is another one in each transaction.
-    pub(crate) is_pooled: bool,
+    pub is_pooled: bool,
 }
 
 /// Not reachable from outside: it seals [`TenantEngine`].
