@@ -10,8 +10,8 @@
 //!
 //! Features: `sqlite` (default) compiles SQLite and the [`store`] module; `handoff` keeps the single-use tokens of
 //! `tenancy::handoff` in the same file, and `domains` the claims of `tenancy::domains`; both depend on `tenancy`.
-//! `databases` brings the connections to the databases of tenants (module `pool`), on PostgreSQL with `postgres`, on MySQL
-//! and MariaDB with `mysql`, on SQLite with `sqlite`.
+//! `databases` brings the databases of tenants (modules `database`, `isolation`, `audit`, `batch`, `pool`), on PostgreSQL
+//! with `postgres`, on MySQL and MariaDB with `mysql`, on SQLite with `sqlite`.
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")]
@@ -38,9 +38,17 @@
 
 pub mod adopt;
 #[cfg(feature = "databases")]
+pub mod audit;
+#[cfg(feature = "databases")]
+pub mod batch;
+#[cfg(feature = "databases")]
+pub mod database;
+#[cfg(feature = "databases")]
 mod engine;
 mod error;
 pub mod file;
+#[cfg(feature = "databases")]
+pub mod isolation;
 mod names;
 #[cfg(feature = "databases")]
 pub mod pool;

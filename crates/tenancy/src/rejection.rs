@@ -35,7 +35,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use axum::body::Body;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
-use crate::resolve::Refusal;
+use crate::{resolve::Refusal, scope};
 
 /// Why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,11 +79,17 @@ pub enum RejectionReason {
     Panicked,
     /// A stage that another one needs did not run. 500.
     MisbuiltStack,
+    /// All connections to the tenant's database that it may have are in use. 503.
+    DatabaseBusy,
+    /// The tenant's database can not be reached, or its placement leads nowhere. 503.
+    DatabaseUnavailable,
+    /// The database refused a statement. 500.
+    DatabaseFailed,
 }
 
 impl RejectionReason {
     /// All reasons.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::BadHost,
         Self::InvalidIdentifier,
         Self::IdentifiersDisagree,
@@ -103,6 +109,9 @@ impl RejectionReason {
         Self::DeadlinePassed,
         Self::Panicked,
         Self::MisbuiltStack,
+        Self::DatabaseBusy,
+        Self::DatabaseUnavailable,
+        Self::DatabaseFailed,
     ];
 
     /// A short name for logs and metrics, such as `unknown_tenant`. The set is fixed and small.
@@ -127,6 +136,9 @@ impl RejectionReason {
             Self::DeadlinePassed => "deadline_passed",
             Self::Panicked => "panicked",
             Self::MisbuiltStack => "misbuilt_stack",
+            Self::DatabaseBusy => "database_busy",
+            Self::DatabaseUnavailable => "database_unavailable",
+            Self::DatabaseFailed => "database_failed",
         }
     }
 
@@ -139,13 +151,17 @@ impl RejectionReason {
                 StatusCode::FORBIDDEN
             }
             Self::NoCredential => StatusCode::UNAUTHORIZED,
-            Self::PendingTenant | Self::StoreUnavailable | Self::OverBudget => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::PendingTenant
+            | Self::StoreUnavailable
+            | Self::OverBudget
+            | Self::DatabaseBusy
+            | Self::DatabaseUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectRefused => StatusCode::NOT_IMPLEMENTED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::DeadlinePassed => StatusCode::GATEWAY_TIMEOUT,
-            Self::PeerUnknown | Self::Panicked | Self::MisbuiltStack => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::PeerUnknown | Self::Panicked | Self::MisbuiltStack | Self::DatabaseFailed => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         }
     }
 
@@ -158,6 +174,8 @@ impl RejectionReason {
                 | Self::PeerUnknown
                 | Self::Panicked
                 | Self::MisbuiltStack
+                | Self::DatabaseUnavailable
+                | Self::DatabaseFailed
         )
     }
 }
@@ -202,7 +220,10 @@ impl Rejection {
 
     fn quiet(reason: RejectionReason) -> Self {
         let retry_after = match reason {
-            RejectionReason::StoreUnavailable | RejectionReason::OverBudget => Some(Duration::from_secs(1)),
+            RejectionReason::StoreUnavailable
+            | RejectionReason::OverBudget
+            | RejectionReason::DatabaseBusy
+            | RejectionReason::DatabaseUnavailable => Some(Duration::from_secs(1)),
             RejectionReason::PendingTenant => Some(Duration::from_secs(10)),
             _ => None,
         };
@@ -289,6 +310,25 @@ pub(crate) fn respond(rejection: Rejection, responder: Option<&RejectionResponde
     }
     response.extensions_mut().insert(rejection);
     response
+}
+
+/// Refuses the request that runs as the stages refuse: in the application's own words, with a reference, and a line in the log.
+///
+/// For parts that stand on this crate, such as those that reach a tenant's database. The stack whose answers they are is
+/// that of the current tenant; where none is current, the default answer is given. `detail` is for the log alone;
+/// `retry_after` replaces what the reason says. Does not await.
+pub fn refuse(
+    reason: RejectionReason,
+    detail: &dyn fmt::Display,
+    retry_after: Option<Duration>,
+) -> Response<Body> {
+    let mut rejection = Rejection::new(reason, detail);
+    rejection.retry_after = retry_after.or(rejection.retry_after);
+    let tenant = scope::current_tenant();
+    let responder = tenant
+        .as_ref()
+        .and_then(|tenant| tenant.home().responder.as_deref());
+    respond(rejection, responder)
 }
 
 #[cfg(test)]

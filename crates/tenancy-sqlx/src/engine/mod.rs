@@ -7,11 +7,15 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-use sqlx::{Connection, Database};
+use sqlx::{Connection, Database, IntoArguments, error::BoxDynError, query::Query};
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 use sqlx_core::transaction::TransactionManager;
 
-use crate::pool::breaker::FaultKind;
+use crate::{
+    audit::Seen,
+    isolation::{Audited, EngineKind},
+    pool::{breaker::FaultKind, target::Session},
+};
 
 /// A database that tenants can live in: `sqlx::Postgres`, `sqlx::MySql` and `sqlx::Sqlite`, each with the feature of
 /// its name. Sealed.
@@ -35,10 +39,20 @@ pub enum Cleaned {
     OtherSession,
 }
 
+/// How a transaction begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Access {
+    pub is_read_only: bool,
+    /// Whether the session that answers is another one in each transaction.
+    pub is_pooled: bool,
+}
+
 /// Not reachable from outside: it seals [`TenantEngine`].
-pub trait Engine: Database {
+pub trait Engine: Database<Arguments: IntoArguments<Self>> {
     /// Who the server says the session is, and how it was when nobody had used it.
     type Session: Send + Sync + 'static;
+
+    const KIND: EngineKind;
 
     /// Whether a statement is cancelled through another connection.
     const CANCELS_BY_CONTROL: bool;
@@ -46,9 +60,51 @@ pub trait Engine: Database {
     /// The same server and login, another database or file.
     fn at(options: &Options<Self>, database: &str) -> Options<Self>;
 
+    /// The database that the options name; on SQLite, the directory.
+    fn home(options: &Options<Self>) -> String;
+
+    /// The same, for a server behind a pooler: nothing is kept in a session from one transaction to the next.
+    fn pooled(options: Options<Self>) -> Options<Self>;
+
+    /// What begins a transaction in a tenant's part of a database. `None`: the plain statement does.
+    fn begin(session: &Session, access: Access) -> Option<String>;
+
+    /// What makes a connection a tenant's until it is reset. `None`: it is so already.
+    fn enter(session: &Session) -> Option<String>;
+
+    /// Whether a statement failed because what sqlx remembers of it is no longer true.
+    fn is_stale(error: &sqlx::Error) -> bool;
+
+    /// Runs a statement that asks for nothing.
+    fn run(
+        connection: &mut Self::Connection,
+        sql: String,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// Binds a text as the next value.
+    fn bind_text(arguments: &mut Self::Arguments, text: &str) -> Result<(), BoxDynError>;
+
+    /// Runs a query for what it does.
+    fn execute(
+        connection: &mut Self::Connection,
+        query: Query<'_, Self, Self::Arguments>,
+    ) -> impl Future<Output = Result<Self::QueryResult, sqlx::Error>> + Send;
+
+    /// Runs a query for its rows.
+    fn fetch_all(
+        connection: &mut Self::Connection,
+        query: Query<'_, Self, Self::Arguments>,
+    ) -> impl Future<Output = Result<Vec<Self::Row>, sqlx::Error>> + Send;
+
+    /// Drops what sqlx remembers of statements.
+    fn forget_statements(
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
     /// Opens a connection and asks who it is. Dropping the future closes the socket.
     fn open(
         options: &Options<Self>,
+        is_pooled: bool,
     ) -> impl Future<Output = Result<(Self::Connection, Self::Session), sqlx::Error>> + Send;
 
     /// Ends whatever the connection was used for. An error means that it is of no use any more.
@@ -73,6 +129,13 @@ pub trait Engine: Database {
         control: &mut Self::Connection,
         session: &Self::Session,
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
+
+    /// Looks at a server before tenants are served from it.
+    fn audit<'a>(
+        options: &'a Options<Self>,
+        audited: &'a [Audited<'a>],
+        is_pooled: bool,
+    ) -> impl Future<Output = Result<Seen, sqlx::Error>> + Send + 'a;
 
     /// Whom a failed connect concerns.
     fn classify(error: &sqlx::Error) -> FaultKind;

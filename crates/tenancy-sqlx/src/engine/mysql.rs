@@ -1,10 +1,16 @@
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, MySql, MySqlConnection, Row,
-    mysql::{MySqlDatabaseError, MySqlRow},
+    Arguments, AssertSqlSafe, ConnectOptions, Connection, MySql, MySqlConnection, Row,
+    error::BoxDynError,
+    mysql::{MySqlArguments, MySqlDatabaseError, MySqlQueryResult, MySqlRow},
+    query::Query,
 };
 
-use super::{ABANDONED_ANSWERS, Cleaned, Engine, Options, is_answer_of_the_server, queue_rollbacks};
-use crate::pool::breaker::FaultKind;
+use super::{ABANDONED_ANSWERS, Access, Cleaned, Engine, Options, is_answer_of_the_server, queue_rollbacks};
+use crate::{
+    audit::{self, Seen},
+    isolation::{Audited, EngineKind},
+    pool::{breaker::FaultKind, target::Session},
+};
 
 /// The thread that serves a connection, and how often it was told to keep something.
 #[derive(Debug)]
@@ -22,13 +28,67 @@ const KEPT: &str = "SHOW SESSION STATUS WHERE Variable_name IN ('Com_set_option'
 impl Engine for MySql {
     type Session = Thread;
 
+    const KIND: EngineKind = EngineKind::MySql;
     const CANCELS_BY_CONTROL: bool = true;
 
     fn at(options: &Options<Self>, database: &str) -> Options<Self> {
         options.clone().database(database)
     }
 
-    async fn open(options: &Options<Self>) -> Result<(MySqlConnection, Thread), sqlx::Error> {
+    fn home(options: &Options<Self>) -> String {
+        options.get_database().unwrap_or_default().to_owned()
+    }
+
+    fn pooled(options: Options<Self>) -> Options<Self> {
+        options.statement_cache_capacity(0)
+    }
+
+    fn begin(_: &Session, access: Access) -> Option<String> {
+        access
+            .is_read_only
+            .then(|| "START TRANSACTION READ ONLY".to_owned())
+    }
+
+    fn enter(_: &Session) -> Option<String> {
+        None
+    }
+
+    fn is_stale(error: &sqlx::Error) -> bool {
+        // Unknown statement handler; the prepared statement needs to be prepared again.
+        matches!(number_of(error), Some(1243 | 1615))
+    }
+
+    async fn run(connection: &mut MySqlConnection, sql: String) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
+        Ok(())
+    }
+
+    fn bind_text(arguments: &mut MySqlArguments, text: &str) -> Result<(), BoxDynError> {
+        arguments.add(text.to_owned())
+    }
+
+    async fn execute(
+        connection: &mut MySqlConnection,
+        query: Query<'_, Self, MySqlArguments>,
+    ) -> Result<MySqlQueryResult, sqlx::Error> {
+        query.execute(connection).await
+    }
+
+    async fn fetch_all(
+        connection: &mut MySqlConnection,
+        query: Query<'_, Self, MySqlArguments>,
+    ) -> Result<Vec<MySqlRow>, sqlx::Error> {
+        query.fetch_all(connection).await
+    }
+
+    async fn forget_statements(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+        connection.clear_cached_statements().await
+    }
+
+    async fn open(
+        options: &Options<Self>,
+        _is_pooled: bool,
+    ) -> Result<(MySqlConnection, Thread), sqlx::Error> {
         let mut connection = options.connect().await?;
         let row = sqlx::raw_sql("SELECT CAST(CONNECTION_ID() AS CHAR), VERSION()")
             .fetch_one(&mut connection)
@@ -76,12 +136,16 @@ impl Engine for MySql {
         Ok(row.is_some())
     }
 
+    async fn audit<'a>(
+        options: &'a Options<Self>,
+        _: &'a [Audited<'a>],
+        _: bool,
+    ) -> Result<Seen, sqlx::Error> {
+        audit::mysql::audit(options).await
+    }
+
     fn classify(error: &sqlx::Error) -> FaultKind {
-        let number = error
-            .as_database_error()
-            .and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
-            .map(MySqlDatabaseError::number);
-        match (number, error) {
+        match (number_of(error), error) {
             (Some(1049), _) => FaultKind::Missing,
             (Some(1040 | 1203 | 1226), _) => FaultKind::Crowded,
             // It shuts down, has no threads or memory left, or blocks this host.
@@ -90,6 +154,13 @@ impl Engine for MySql {
             (None, _) => FaultKind::Unreachable,
         }
     }
+}
+
+fn number_of(error: &sqlx::Error) -> Option<u16> {
+    let error = error.as_database_error()?;
+    error
+        .try_downcast_ref::<MySqlDatabaseError>()
+        .map(MySqlDatabaseError::number)
 }
 
 fn reset_message(session: &Thread, nonce: u64) -> String {

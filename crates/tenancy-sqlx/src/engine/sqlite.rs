@@ -6,11 +6,20 @@ use std::{
     },
 };
 
-use sqlx::{AssertSqlSafe, ConnectOptions, Row, Sqlite, SqliteConnection, sqlite::SqliteTransactionManager};
+use sqlx::{
+    Arguments, AssertSqlSafe, ConnectOptions, Connection, Row, Sqlite, SqliteConnection,
+    error::BoxDynError,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteQueryResult, SqliteRow, SqliteTransactionManager},
+};
 use sqlx_core::transaction::TransactionManager;
 
-use super::{Cleaned, Engine, Options};
-use crate::pool::breaker::FaultKind;
+use super::{Access, Cleaned, Engine, Options};
+use crate::{
+    audit::{self, Seen},
+    isolation::{Audited, EngineKind},
+    pool::{breaker::FaultKind, target::Session},
+};
 
 /// Between two looks whether the statement shall go on. Some tens of microseconds.
 const STEPS: i32 = 4_096;
@@ -48,13 +57,65 @@ const STATE: &str = "\
 impl Engine for Sqlite {
     type Session = Handle;
 
+    const KIND: EngineKind = EngineKind::Sqlite;
     const CANCELS_BY_CONTROL: bool = false;
 
     fn at(options: &Options<Self>, database: &str) -> Options<Self> {
         options.clone().filename(Path::new(database))
     }
 
-    async fn open(options: &Options<Self>) -> Result<(SqliteConnection, Handle), sqlx::Error> {
+    fn home(options: &Options<Self>) -> String {
+        options.get_filename().to_string_lossy().into_owned()
+    }
+
+    fn pooled(options: Options<Self>) -> Options<Self> {
+        options
+    }
+
+    fn begin(_: &Session, _: Access) -> Option<String> {
+        None
+    }
+
+    fn enter(_: &Session) -> Option<String> {
+        None
+    }
+
+    fn is_stale(_: &sqlx::Error) -> bool {
+        // SQLite prepares anew by itself.
+        false
+    }
+
+    async fn run(connection: &mut SqliteConnection, sql: String) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
+        Ok(())
+    }
+
+    fn bind_text(arguments: &mut SqliteArguments, text: &str) -> Result<(), BoxDynError> {
+        arguments.add(text.to_owned())
+    }
+
+    async fn execute(
+        connection: &mut SqliteConnection,
+        query: Query<'_, Self, SqliteArguments>,
+    ) -> Result<SqliteQueryResult, sqlx::Error> {
+        query.execute(connection).await
+    }
+
+    async fn fetch_all(
+        connection: &mut SqliteConnection,
+        query: Query<'_, Self, SqliteArguments>,
+    ) -> Result<Vec<SqliteRow>, sqlx::Error> {
+        query.fetch_all(connection).await
+    }
+
+    async fn forget_statements(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        connection.clear_cached_statements().await
+    }
+
+    async fn open(
+        options: &Options<Self>,
+        _is_pooled: bool,
+    ) -> Result<(SqliteConnection, Handle), sqlx::Error> {
         let mut connection = options.connect().await?;
         let interrupted = Arc::new(AtomicBool::new(false));
         let goes_on = Arc::clone(&interrupted);
@@ -99,6 +160,14 @@ impl Engine for Sqlite {
 
     async fn is_there(_: &mut SqliteConnection, _: &Handle) -> Result<bool, sqlx::Error> {
         Ok(false)
+    }
+
+    async fn audit<'a>(
+        options: &'a Options<Self>,
+        _: &'a [Audited<'a>],
+        _: bool,
+    ) -> Result<Seen, sqlx::Error> {
+        Ok(audit::sqlite::audit(options.get_filename()))
     }
 
     /// A file is its tenant's: nothing about it says anything about other files.

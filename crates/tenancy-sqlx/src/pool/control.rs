@@ -104,9 +104,9 @@ impl<DB: TenantEngine> Control<DB> {
     }
 
     async fn open(&self, pool: &ServerPool<DB>, target: &Target) -> Option<DB::Connection> {
-        let limit = pool.settings.connect;
+        let (is_pooled, limit) = (pool.settings.is_pooled, pool.settings.connect);
         if !self.has_no_home.load(Ordering::Relaxed) {
-            match open::connect::<DB>(&pool.options, limit).await {
+            match open::connect::<DB>(&pool.options, is_pooled, limit).await {
                 Ok((control, _)) => return Some(control),
                 Err(fault) if matches!(fault.kind, FaultKind::Missing | FaultKind::Refused) => {
                     self.has_no_home.store(true, Ordering::Relaxed);
@@ -118,7 +118,7 @@ impl<DB: TenantEngine> Control<DB> {
             }
         }
         let options = DB::at(&pool.options, target.database_name());
-        let opened = open::connect::<DB>(&options, limit).await;
+        let opened = open::connect::<DB>(&options, is_pooled, limit).await;
         opened
             .inspect_err(|fault| in_vain(pool, fault))
             .ok()

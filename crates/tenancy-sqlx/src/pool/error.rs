@@ -1,4 +1,4 @@
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
 use tenancy_core::BoxError;
 
@@ -16,9 +16,14 @@ enum Kind {
     UnknownServer,
     Deleted,
     ShutDown,
+    Misplaced,
+    BehindPooler,
+    Guarded,
+    Failed,
+    Abandoned,
 }
 
-/// Why there is no connection to a tenant's database.
+/// Why there is no connection to a tenant's database, or why a statement failed there.
 ///
 /// Opaque; ask with the `is_*` methods. The `Display` form may be shown to any client: it names no tenant and no server.
 /// The cause, if there is one, is kept as [`source`](Error::source).
@@ -45,12 +50,32 @@ impl DatabaseError {
         }
     }
 
-    pub(super) fn unknown_server() -> Self {
+    pub(crate) fn unknown_server() -> Self {
         Self::new(Kind::UnknownServer)
     }
 
     pub(super) fn deleted() -> Self {
         Self::new(Kind::Deleted)
+    }
+
+    /// The tenant's placement leads nowhere that may be.
+    pub(crate) fn misplaced(cause: impl Into<BoxError>) -> Self {
+        Self {
+            cause: Some(Arc::new(cause.into())),
+            ..Self::new(Kind::Misplaced)
+        }
+    }
+
+    pub(crate) fn behind_pooler() -> Self {
+        Self::new(Kind::BehindPooler)
+    }
+
+    pub(crate) fn guarded() -> Self {
+        Self::new(Kind::Guarded)
+    }
+
+    pub(crate) fn abandoned() -> Self {
+        Self::new(Kind::Abandoned)
     }
 
     pub(super) fn refused(refusal: Refusal, wait: Duration) -> Self {
@@ -122,6 +147,38 @@ impl DatabaseError {
         self.kind == Kind::Deleted
     }
 
+    /// Whether the tenant's placement leads where it may not: to a database of the server's or the application's own, to
+    /// another tenant's, out of a directory, or to a strategy that is not there. The [source](Error::source) says which.
+    pub fn is_misplaced(&self) -> bool {
+        self.kind == Kind::Misplaced
+    }
+
+    /// Whether the session would have to keep something from one transaction to the next, and a pooler in transaction mode
+    /// stands in between. A transaction works there.
+    pub fn is_behind_pooler(&self) -> bool {
+        self.kind == Kind::BehindPooler
+    }
+
+    /// Whether the tenant shares tables that no policy guards, so that only guarded statements are taken.
+    pub fn is_guarded(&self) -> bool {
+        self.kind == Kind::Guarded
+    }
+
+    /// Whether the database refused a statement. The [source](Error::source) is sqlx's error.
+    pub fn is_failed(&self) -> bool {
+        self.kind == Kind::Failed
+    }
+
+    /// Whether an operation of a [batch](crate::batch) panicked, or its group ended without it.
+    pub fn is_abandoned(&self) -> bool {
+        self.kind == Kind::Abandoned
+    }
+
+    /// sqlx's error, if that is the cause.
+    pub fn as_sqlx(&self) -> Option<&sqlx::Error> {
+        self.cause.as_ref()?.downcast_ref()
+    }
+
     /// Whether the pool was shut down.
     pub fn is_shut_down(&self) -> bool {
         self.kind == Kind::ShutDown
@@ -137,9 +194,16 @@ impl fmt::Display for DatabaseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             Kind::QueueFull | Kind::WaitTimeout | Kind::Crowded => "all database connections are in use",
-            Kind::Missing | Kind::Refused | Kind::Unavailable | Kind::UnknownServer | Kind::Deleted => {
-                "the database is not available"
-            }
+            Kind::Missing
+            | Kind::Refused
+            | Kind::Unavailable
+            | Kind::UnknownServer
+            | Kind::Deleted
+            | Kind::Misplaced => "the database is not available",
+            Kind::BehindPooler => "a pooler stands in between that keeps no session: use a transaction",
+            Kind::Guarded => "only guarded statements are taken",
+            Kind::Failed => "a statement failed",
+            Kind::Abandoned => "the operation ended without a result",
             Kind::Moved => "the database was moved",
             Kind::ShutDown => "the service is shutting down",
         })
@@ -161,6 +225,23 @@ impl Error for DatabaseError {
         self.cause
             .as_ref()
             .map(|cause| &***cause as &(dyn Error + 'static))
+    }
+}
+
+/// What a statement said. One that could not be asked at all is a database that is [away](DatabaseError::is_unavailable).
+impl From<sqlx::Error> for DatabaseError {
+    fn from(error: sqlx::Error) -> Self {
+        // The server ends the session: it shuts down, or was told to.
+        let ends = |code: Cow<'_, str>| code.starts_with("57P") || code.starts_with("08");
+        let kind = match &error {
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => Kind::Unavailable,
+            sqlx::Error::Database(error) if error.code().is_some_and(ends) => Kind::Unavailable,
+            _ => Kind::Failed,
+        };
+        Self {
+            cause: Some(Arc::new(Box::new(error))),
+            ..Self::new(kind)
+        }
     }
 }
 

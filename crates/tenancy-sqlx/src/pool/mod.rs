@@ -83,8 +83,9 @@ mod open;
 mod pools;
 mod server;
 mod settings;
-mod target;
+pub(crate) mod target;
 
+pub(crate) use self::pools::Servers;
 pub use self::{
     error::DatabaseError,
     figures::{PoolFigures, TenantFigures},

@@ -72,11 +72,12 @@ pub(super) async fn open<DB: TenantEngine>(pool: Arc<ServerPool<DB>>, ticket: Ti
     let target = ticket.target().clone();
     let options = DB::at(&pool.options, target.database_name());
     let limit = pool.settings.connect;
+    let is_pooled = pool.settings.is_pooled;
     let mut attempt = Attempt {
         pool,
         ticket: Some(ticket),
     };
-    match connect::<DB>(&options, limit).await {
+    match connect::<DB>(&options, is_pooled, limit).await {
         Ok((connection, session)) => attempt.succeeded(Link {
             connection,
             session,
@@ -97,9 +98,10 @@ pub(super) async fn open<DB: TenantEngine>(pool: Arc<ServerPool<DB>>, ticket: Ti
 
 pub(super) async fn connect<DB: TenantEngine>(
     options: &Options<DB>,
+    is_pooled: bool,
     limit: Duration,
 ) -> Result<(DB::Connection, DB::Session), Fault> {
-    match timeout(limit, DB::open(options)).await {
+    match timeout(limit, DB::open(options, is_pooled)).await {
         Ok(Ok(opened)) => Ok(opened),
         Ok(Err(error)) => Err(Fault::new(DB::classify(&error)).caused_by(error)),
         Err(_) => Err(Fault::new(FaultKind::Unreachable).caused_by(ConnectTimeout)),
@@ -167,7 +169,8 @@ async fn until_gone<DB: TenantEngine>(pool: &ServerPool<DB>, session: &DB::Sessi
         return;
     }
     let gone = pool.control.until_gone(pool, session, target);
-    if !matches!(timeout(pool.settings.give_up, gone).await, Ok(true)) {
+    // What a pooler keeps open is not this pool's to count.
+    if pool.settings.is_pooled || !matches!(timeout(pool.settings.give_up, gone).await, Ok(true)) {
         sleep(LINGER).await;
     }
 }

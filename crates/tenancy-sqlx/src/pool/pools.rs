@@ -18,9 +18,109 @@ type Place = dyn Fn(&TenantRecord) -> Target + Send + Sync;
 pub struct TenantPools<DB: TenantEngine>(Arc<Pools<DB>>);
 
 struct Pools<DB: TenantEngine> {
-    servers: HashMap<Box<str>, Arc<ServerPool<DB>>>,
-    default_server: Box<str>,
+    servers: Servers<DB>,
     place: Box<Place>,
+}
+
+/// The pools by the names of their servers, whoever says where on them a tenant lives.
+pub(crate) struct Servers<DB: TenantEngine> {
+    by_name: HashMap<Box<str>, Arc<ServerPool<DB>>>,
+    default_server: Box<str>,
+}
+
+impl<DB: TenantEngine> Servers<DB> {
+    /// Opens nothing yet. The first one is where tenants live whose placement names none.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(crate) fn new(
+        servers: impl IntoIterator<Item = (Box<str>, Options<DB>, PoolSettings)>,
+        clock: &Arc<dyn Clock>,
+    ) -> Self {
+        let runtime = Handle::current();
+        let mut default_server = None;
+        let by_name = servers
+            .into_iter()
+            .map(|(name, options, settings)| {
+                default_server.get_or_insert_with(|| name.clone());
+                let pool = ServerPool::new(&name, options, settings, Arc::clone(clock), runtime.clone());
+                (name, pool)
+            })
+            .collect();
+        Self {
+            by_name,
+            default_server: default_server.unwrap_or_default(),
+        }
+    }
+
+    /// A connection to a target on the server that the record names.
+    pub(crate) async fn acquire(
+        &self,
+        tenant: &Tenant,
+        record: &TenantRecord,
+        target: &Target,
+    ) -> Result<Lease<DB>, DatabaseError> {
+        if tenant.status() == TenantStatus::Deleted {
+            return Err(DatabaseError::deleted());
+        }
+        let ask = Ask {
+            tenant: tenant.id(),
+            version: version_of(record),
+            target,
+        };
+        let server = self.by_name.get(self.name_of(record));
+        server
+            .ok_or_else(DatabaseError::unknown_server)?
+            .acquire(ask)
+            .await
+    }
+
+    /// The name of the server that the record leads to, whether or not it exists.
+    pub(crate) fn name_of<'a>(&'a self, record: &'a TenantRecord) -> &'a str {
+        let named = record.placement.as_ref().map(|placement| &*placement.server);
+        named
+            .filter(|name| !name.is_empty())
+            .unwrap_or(&self.default_server)
+    }
+
+    pub(crate) fn has(&self, server: &str) -> bool {
+        self.by_name.contains_key(server)
+    }
+
+    pub(crate) fn forget(&self, tenant: &Tenant) {
+        let version = version_of(&tenant.record());
+        for server in self.by_name.values() {
+            server.retire(tenant.id(), version);
+        }
+    }
+
+    pub(crate) fn set_budget(&self, server: &str, budget: usize) -> bool {
+        let server = self.by_name.get(server);
+        if let Some(server) = server {
+            server.set_budget(budget);
+        }
+        server.is_some()
+    }
+
+    pub(crate) fn figures(&self, server: &str) -> Option<PoolFigures> {
+        self.by_name.get(server).map(|server| server.figures())
+    }
+
+    pub(crate) fn figures_of(&self, server: &str, tenant: &TenantId) -> Option<TenantFigures> {
+        self.by_name.get(server)?.figures_of(tenant)
+    }
+
+    pub(crate) async fn close(&self) {
+        for server in self.by_name.values() {
+            server.close().await;
+        }
+    }
+}
+
+impl<DB: TenantEngine> fmt::Debug for Servers<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.by_name.values()).finish()
+    }
 }
 
 impl<DB: TenantEngine> TenantPools<DB> {
@@ -62,62 +162,37 @@ impl<DB: TenantEngine> TenantPools<DB> {
     }
 
     async fn acquire_once(&self, tenant: &Tenant) -> Result<Lease<DB>, DatabaseError> {
-        if tenant.status() == TenantStatus::Deleted {
-            return Err(DatabaseError::deleted());
-        }
         let record = tenant.record();
         let target = (self.0.place)(&record);
-        let ask = Ask {
-            tenant: tenant.id(),
-            version: version_of(&record),
-            target: &target,
-        };
-        self.server_of(&record)?.acquire(ask).await
+        self.0.servers.acquire(tenant, &record, &target).await
     }
 
     /// Ends all use of where the tenant was: what is idle is closed, what is in use is closed when it is given back, and
     /// who waits is refused. Needless for requests, which come with the newest record; for before a database is moved or
     /// dropped.
     pub fn forget(&self, tenant: &Tenant) {
-        let record = tenant.record();
-        for server in self.0.servers.values() {
-            server.retire(tenant.id(), version_of(&record));
-        }
+        self.0.servers.forget(tenant);
     }
 
     /// Gives the pool of a server another budget. A smaller one closes idle connections at once, and others when they
     /// are given back. Returns whether there is such a server.
     pub fn set_budget(&self, server: &str, budget: usize) -> bool {
-        let server = self.0.servers.get(server);
-        if let Some(server) = server {
-            server.set_budget(budget);
-        }
-        server.is_some()
+        self.0.servers.set_budget(server, budget)
     }
 
     /// What the pool of a server has and did; `None` if there is no such server.
     pub fn figures(&self, server: &str) -> Option<PoolFigures> {
-        self.0.servers.get(server).map(|server| server.figures())
+        self.0.servers.figures(server)
     }
 
     /// What a tenant has on a server; `None` if the pool knows nothing of it.
     pub fn figures_of(&self, server: &str, tenant: &TenantId) -> Option<TenantFigures> {
-        self.0.servers.get(server)?.figures_of(tenant)
+        self.0.servers.figures_of(server, tenant)
     }
 
     /// Refuses everybody from now on, and waits until every connection is given back and closed.
     pub async fn close(&self) {
-        for server in self.0.servers.values() {
-            server.close().await;
-        }
-    }
-
-    fn server_of(&self, record: &TenantRecord) -> Result<&Arc<ServerPool<DB>>, DatabaseError> {
-        let named = record.placement.as_ref().map(|placement| &placement.server);
-        let name = named
-            .filter(|name| !name.is_empty())
-            .unwrap_or(&self.0.default_server);
-        self.0.servers.get(name).ok_or_else(DatabaseError::unknown_server)
+        self.0.servers.close().await;
     }
 }
 
@@ -136,7 +211,7 @@ impl<DB: TenantEngine> Clone for TenantPools<DB> {
 
 impl<DB: TenantEngine> fmt::Debug for TenantPools<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.servers.values()).finish()
+        self.0.servers.fmt(f)
     }
 }
 
@@ -175,19 +250,8 @@ impl<DB: TenantEngine> TenantPoolsBuilder<DB> {
     /// # Panics
     /// Outside of a tokio runtime: connections are opened and cleaned by its tasks, for as long as it lives.
     pub fn build(self) -> TenantPools<DB> {
-        let runtime = Handle::current();
-        let default_server = self
-            .servers
-            .first()
-            .map(|(name, ..)| name.clone())
-            .unwrap_or_default();
-        let servers = self.servers.into_iter().map(|(name, options, settings)| {
-            let pool = ServerPool::new(&name, options, settings, Arc::clone(&self.clock), runtime.clone());
-            (name, pool)
-        });
         TenantPools(Arc::new(Pools {
-            servers: servers.collect(),
-            default_server,
+            servers: Servers::new(self.servers, &self.clock),
             place: self.place,
         }))
     }

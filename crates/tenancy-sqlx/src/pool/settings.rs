@@ -10,6 +10,8 @@ pub struct PoolSettings {
     pub(super) wait: Duration,
     pub(super) reset: Duration,
     pub(super) give_up: Duration,
+    /// Whether a pooler in transaction mode stands in between.
+    pub(super) is_pooled: bool,
 }
 
 impl PoolSettings {
@@ -38,7 +40,22 @@ impl PoolSettings {
             wait: Duration::from_secs(3),
             reset: Duration::from_millis(250),
             give_up: Duration::from_secs(1),
+            is_pooled: false,
         }
+    }
+
+    pub(crate) fn with_budget(mut self, budget: usize) -> Self {
+        self.limits.budget = budget.max(1);
+        self
+    }
+
+    pub(crate) fn pooled(mut self, is_pooled: bool) -> Self {
+        self.is_pooled = is_pooled;
+        self
+    }
+
+    pub(crate) fn connect_limit(&self) -> Duration {
+        self.connect
     }
 
     /// How many tenants may have open connections at a time. 100 unless set; at least 1. The next one waits for another

@@ -1,7 +1,11 @@
 use std::{fmt, sync::Arc};
 
+use tenancy_core::TenantId;
+
+use crate::isolation::{Identifier, SettingName};
+
 /// How far a connection may go from one tenant to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sharing {
     /// It belongs to one tenant for ever.
     Never,
@@ -12,39 +16,112 @@ pub enum Sharing {
     Rows,
 }
 
+/// What makes a connection one tenant's for the time of a transaction or a lease.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Session {
+    /// Nothing: whatever the connection leads to is the tenant's.
+    Own,
+    SearchPath {
+        schema: Identifier,
+        extra: Arc<[Identifier]>,
+    },
+    Setting {
+        name: SettingName,
+        tenant: TenantId,
+    },
+    /// Nothing can: each statement has to.
+    Guarded(TenantId),
+}
+
 /// Where the connections of one tenant lead. Cloning copies a pointer.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Target(Arc<Place>);
 
-#[derive(PartialEq, Eq)]
+#[derive(PartialEq, Eq, Hash)]
 struct Place {
     database: Box<str>,
     /// What tells the tenants of one database apart: a schema, a role.
     inside: Option<Box<str>>,
     sharing: Sharing,
+    session: Session,
 }
 
 impl Target {
     /// A database, or a file, of the tenant's own.
     pub fn database(name: &str) -> Self {
-        Self::new(name, None, Sharing::Never)
+        Self::new(name, None, Sharing::Never, Session::Own)
+    }
+
+    /// A schema of a database, on connections that go from tenant to tenant. The path has the schema and then `extra`.
+    pub fn schema(database: &str, schema: Identifier, extra: Arc<[Identifier]>) -> Self {
+        Self::of_schema(database, schema, extra, Sharing::Schemas)
+    }
+
+    /// A schema of a database, on connections that serve no other tenant.
+    pub fn pinned_schema(database: &str, schema: Identifier, extra: Arc<[Identifier]>) -> Self {
+        Self::of_schema(database, schema, extra, Sharing::Never)
+    }
+
+    fn of_schema(database: &str, schema: Identifier, extra: Arc<[Identifier]>, sharing: Sharing) -> Self {
+        let inside = Some(schema.as_str().into());
+        Self::new(database, inside, sharing, Session::SearchPath { schema, extra })
+    }
+
+    /// The rows of tables that policies leave to a tenant, whose id is the value of a setting.
+    pub fn rows(database: &str, setting: SettingName, tenant: TenantId) -> Self {
+        let inside = Some(tenant.as_str().into());
+        let session = Session::Setting {
+            name: setting,
+            tenant,
+        };
+        Self::new(database, inside, Sharing::Rows, session)
+    }
+
+    /// The rows of tables that statements with the tenant in them see.
+    pub fn guarded(database: &str, tenant: TenantId) -> Self {
+        let inside = Some(tenant.as_str().into());
+        Self::new(database, inside, Sharing::Rows, Session::Guarded(tenant))
     }
 
     /// A part of a database that others have parts of, too.
     pub fn part(database: &str, inside: &str, sharing: Sharing) -> Self {
-        Self::new(database, Some(inside.into()), sharing)
+        Self::new(database, Some(inside.into()), sharing, Session::Own)
     }
 
-    fn new(database: &str, inside: Option<Box<str>>, sharing: Sharing) -> Self {
+    fn new(database: &str, inside: Option<Box<str>>, sharing: Sharing, session: Session) -> Self {
         Self(Arc::new(Place {
             database: database.into(),
             inside,
             sharing,
+            session,
         }))
     }
 
-    pub(crate) fn database_name(&self) -> &str {
+    /// The database or file that its connections lead to.
+    pub fn database_name(&self) -> &str {
         &self.0.database
+    }
+
+    /// The schema of the tenant's own, where it is that which keeps it apart.
+    pub fn schema_name(&self) -> Option<&Identifier> {
+        match &self.0.session {
+            Session::SearchPath { schema, .. } => Some(schema),
+            Session::Own | Session::Setting { .. } | Session::Guarded(_) => None,
+        }
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.0.session
+    }
+
+    /// Whether two tenants that are led here would see each other.
+    pub(crate) fn is_of_one_tenant(&self) -> bool {
+        matches!(self.0.session, Session::Own | Session::SearchPath { .. })
+    }
+
+    /// Where it leads, whatever connections do on the way.
+    pub(crate) fn place(&self) -> (&str, Option<&str>) {
+        (&self.0.database, self.0.inside.as_deref())
     }
 
     pub(super) fn sharing(&self) -> Sharing {
@@ -52,7 +129,7 @@ impl Target {
     }
 
     /// Whether a connection that was opened for the other may serve this.
-    pub(super) fn shares_with(&self, other: &Self) -> bool {
+    pub(crate) fn shares_with(&self, other: &Self) -> bool {
         self.0.sharing != Sharing::Never
             && self.0.sharing == other.0.sharing
             && self.0.database == other.0.database
@@ -65,6 +142,7 @@ impl fmt::Debug for Target {
             database,
             inside,
             sharing,
+            session: _,
         } = &*self.0;
         f.debug_struct("Target")
             .field("database", database)

@@ -13,6 +13,8 @@ mod bulk;
 mod cancel;
 mod changes;
 mod conformance;
+#[cfg(all(feature = "databases", feature = "postgres", feature = "mysql"))]
+mod database;
 #[cfg(feature = "domains")]
 mod domains;
 mod file;

@@ -162,7 +162,7 @@ pub(super) async fn backend(lease: &mut Lease<Postgres>) -> u32 {
 }
 
 /// Polls a future so many times and no more; `Err` with how often if it was not enough.
-pub(super) async fn poll_at_most<F: Future>(times: usize, future: F) -> Option<F::Output> {
+pub(crate) async fn poll_at_most<F: Future>(times: usize, future: F) -> Option<F::Output> {
     let mut future: Pin<Box<F>> = Box::pin(future);
     let mut left = times;
     std::future::poll_fn(|context| {

@@ -4,7 +4,7 @@ mod budget;
 mod cancel;
 mod dirt;
 mod faults;
-mod fixture;
+pub(crate) mod fixture;
 mod moves;
 #[cfg(feature = "mysql")]
 mod mysql;
