@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Row};
 use tenancy::{MemoryStore, Tenancy, Tenant, resolve::Subdomain};
 use tenancy_core::{Placement, TenantRecord};
@@ -39,10 +41,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn new(kind: Kind, name: &str, tenants: usize) -> Self {
-        Self::with(kind, name, tenants, |url| {
-            Server::at(url).settings(PoolSettings::new(6))
-        })
-        .await
+        Self::with(kind, name, tenants, |url| Server::at(url).settings(patient(6))).await
     }
 
     pub(super) async fn with(
@@ -87,7 +86,7 @@ impl World {
         let before = tenant.epoch();
         self.store.update(tenant.id(), edit).await.unwrap();
         while tenant.epoch() == before {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
@@ -207,4 +206,9 @@ pub(super) async fn notes_in(db: &TenantDb<Postgres>) -> Result<Vec<String>, Dat
     let notes = notes(&mut transaction).await?;
     transaction.commit().await?;
     Ok(notes)
+}
+
+/// Waits for as long as a machine may take that does much else.
+pub(super) fn patient(budget: usize) -> PoolSettings {
+    PoolSettings::new(budget).wait_timeout(Duration::from_secs(60))
 }

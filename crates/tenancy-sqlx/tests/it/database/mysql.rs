@@ -111,7 +111,9 @@ async fn notes_in(db: &TenantDb<MySql>) -> Result<Vec<String>, DatabaseError> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_statement_text_reads_each_tenants_own_rows() {
     // Fewer connections than tenants. A connection that went from one to another would run what it had prepared before.
-    let settings = PoolSettings::new(3).settle(Duration::ZERO);
+    let settings = PoolSettings::new(3)
+        .settle(Duration::ZERO)
+        .wait_timeout(Duration::from_secs(60));
     let world = World::databases("own_rows", 5, settings).await;
     let work = (0..60).map(|round| {
         let world = &world;
@@ -129,7 +131,9 @@ async fn one_statement_text_reads_each_tenants_own_rows() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_a_statement_went_to_is_not_the_next_borrowers() {
-    let settings = PoolSettings::new(4).max_per_tenant(1);
+    let settings = PoolSettings::new(4)
+        .max_per_tenant(1)
+        .wait_timeout(Duration::from_secs(60));
     let world = World::databases("went_away", 2, settings).await;
     assert_eq!(notes_in(&world.db(0)).await.unwrap(), [world.canary(0)]);
     let mut connection = world.db(0).acquire().await.unwrap();
@@ -150,7 +154,9 @@ async fn a_database_that_a_statement_went_to_is_not_the_next_borrowers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_dropped_at_any_await_leaves_nothing_to_the_next_borrower() {
-    let settings = PoolSettings::new(4).max_per_tenant(1);
+    let settings = PoolSettings::new(4)
+        .max_per_tenant(1)
+        .wait_timeout(Duration::from_secs(60));
     let world = World::databases("dropped_work", 1, settings).await;
     let mut ended = 0;
     for polls in 1..=18 {
@@ -214,7 +220,9 @@ async fn databases_are_named_word_for_word_and_none_of_the_servers_is_had() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shared_tables_take_only_statements_with_the_tenant_in_them() {
-    let settings = PoolSettings::new(3).settle(Duration::ZERO);
+    let settings = PoolSettings::new(3)
+        .settle(Duration::ZERO)
+        .wait_timeout(Duration::from_secs(60));
     let world = World::new("guarded", 6, Isolation::guarded(), settings).await;
     let name = world.database.name();
     let table = format!(
