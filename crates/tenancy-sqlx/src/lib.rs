@@ -35,10 +35,12 @@
 //! ```
 
 pub mod adopt;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod central;
 mod error;
 pub mod file;
 mod names;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub mod store;
 mod tenant;
 
