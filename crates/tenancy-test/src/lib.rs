@@ -61,6 +61,8 @@ mod fake;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 mod recorder;
+#[cfg(all(feature = "servers", target_os = "linux"))]
+pub mod servers;
 
 pub use tenancy_core::{Clock, ManualClock};
 

@@ -10,6 +10,8 @@ mod app;
 mod conformance;
 mod factory;
 mod recorder;
+#[cfg(all(feature = "servers", target_os = "linux"))]
+mod servers;
 
 use axum::{
     body::Body,
