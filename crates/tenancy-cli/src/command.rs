@@ -42,7 +42,7 @@ impl TenancyCommand {
         let mut out = Output::new(out, context.is_json(), context.width());
         match self {
             Self::Tenants(args) => Box::pin(args.run(context, &mut out)).await,
-            Self::Domains(args) => args.run(context, &mut out).await,
+            Self::Domains(args) => Box::pin(args.run(context, &mut out)).await,
             Self::Catalogue(args) => args.run(context, &mut out).await,
             Self::Explain(args) => args.run(context, &mut out).await,
             Self::Order => order::run(context, &mut out),

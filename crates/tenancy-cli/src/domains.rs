@@ -1,3 +1,5 @@
+mod claims;
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use tenancy_sqlx::{TenantDetails, canonical_domain};
@@ -40,6 +42,31 @@ enum DomainsCommand {
         /// The tenant's id
         id: String,
     },
+    /// Claim a domain for a tenant, and tell how to prove it. Needs a managed catalogue
+    ///
+    /// A claim leads nowhere until it is verified, and does not hold the domain. Who has claimed it already is told the
+    /// same again.
+    Claim {
+        /// The tenant's id
+        id: String,
+        /// The domain; Unicode is accepted
+        domain: String,
+    },
+    /// List the claims of a tenant, or of all. Reads any catalogue
+    Claims {
+        /// The tenant's id
+        id: Option<String>,
+    },
+    /// Look whether a claim is proven, and give the domain to the tenant if so. Needs a managed catalogue
+    #[cfg(feature = "dns")]
+    Verify(claims::VerifyArgs),
+    /// Take a claim back. Needs a managed catalogue
+    Unclaim {
+        /// The tenant's id
+        id: String,
+        /// The domain
+        domain: String,
+    },
 }
 
 #[derive(Serialize)]
@@ -50,33 +77,50 @@ struct DomainList<'a> {
 
 impl DomainsArgs {
     pub(crate) async fn run(self, context: &CliContext, out: &mut Output<'_>) -> Result<(), CliError> {
-        let store = match self.command {
-            DomainsCommand::List { .. } => context.catalogue_to_read().await?,
-            DomainsCommand::Add { .. } | DomainsCommand::Remove { .. } => context.catalogue().await?,
-        };
-        let done = match self.command {
-            DomainsCommand::Add { id, domain, primary } => {
-                let id = find::parse_id(&id)?;
-                match store.add_domain(&id, &domain, primary).await {
-                    Ok(details) => changed(&details, "has", &domain, out),
-                    Err(error) => Err(find::refused(&store, &id, error).await),
-                }
+        match self.command {
+            DomainsCommand::Add { id, domain, primary } => add(&id, &domain, primary, context, out).await,
+            DomainsCommand::Remove { id, domain } => remove(&id, &domain, context, out).await,
+            DomainsCommand::List { id } => {
+                let store = context.catalogue_to_read().await?;
+                let found = find::by_id(&store, &find::parse_id(&id)?).await;
+                store.close().await;
+                list(&found?, out)
             }
-            DomainsCommand::Remove { id, domain } => {
-                let id = find::parse_id(&id)?;
-                match store.remove_domain(&id, &domain).await {
-                    Ok(details) => changed(&details, "has no more", &domain, out),
-                    Err(error) => Err(find::refused(&store, &id, error).await),
-                }
-            }
-            DomainsCommand::List { id } => match find::by_id(&store, &find::parse_id(&id)?).await {
-                Ok(details) => list(&details, out),
-                Err(error) => Err(error),
-            },
-        };
-        store.close().await;
-        done
+            DomainsCommand::Claim { id, domain } => claims::claim(&id, &domain, context, out).await,
+            DomainsCommand::Claims { id } => claims::list(id.as_deref(), context, out).await,
+            #[cfg(feature = "dns")]
+            DomainsCommand::Verify(args) => args.run(context, out).await,
+            DomainsCommand::Unclaim { id, domain } => claims::unclaim(&id, &domain, context, out).await,
+        }
     }
+}
+
+async fn add(
+    id: &str,
+    domain: &str,
+    is_primary: bool,
+    context: &CliContext,
+    out: &mut Output<'_>,
+) -> Result<(), CliError> {
+    let store = context.catalogue().await?;
+    let id = find::parse_id(id)?;
+    let added = match store.add_domain(&id, domain, is_primary).await {
+        Ok(details) => Ok(details),
+        Err(error) => Err(find::refused(&store, &id, error).await),
+    };
+    store.close().await;
+    changed(&added?, "has", domain, out)
+}
+
+async fn remove(id: &str, domain: &str, context: &CliContext, out: &mut Output<'_>) -> Result<(), CliError> {
+    let store = context.catalogue().await?;
+    let id = find::parse_id(id)?;
+    let removed = match store.remove_domain(&id, domain).await {
+        Ok(details) => Ok(details),
+        Err(error) => Err(find::refused(&store, &id, error).await),
+    };
+    store.close().await;
+    changed(&removed?, "has no more", domain, out)
 }
 
 fn changed(details: &TenantDetails, has: &str, domain: &str, out: &mut Output<'_>) -> Result<(), CliError> {

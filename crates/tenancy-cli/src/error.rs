@@ -1,7 +1,10 @@
 use std::{error::Error, fmt, io};
 
 use serde::Serialize;
-use tenancy::core::{BoxError, InvalidName};
+use tenancy::{
+    core::{BoxError, InvalidName},
+    domains::DomainError,
+};
 use tenancy_server::settings::SettingsError;
 use tenancy_sqlx::CatalogueError;
 
@@ -102,6 +105,24 @@ impl CliError {
             converted.details.extend(error.source().map(ToString::to_string));
         }
         converted.caused_by(error)
+    }
+
+    pub(crate) fn from_domains(error: DomainError) -> Self {
+        let kind = if error.is_not_found() {
+            Kind::NotFound
+        } else if error.is_conflict() || error.is_too_many() || error.is_expired() {
+            Kind::Conflict
+        } else if error.is_invalid() {
+            Kind::Invalid
+        } else {
+            Kind::Catalogue
+        };
+        let message = match error.operator_detail() {
+            "" => error.to_string(),
+            detail if kind == Kind::Catalogue => format!("{error}: {detail}"),
+            detail => detail.to_owned(),
+        };
+        Self::new(kind, message).caused_by(error)
     }
 
     pub(crate) fn from_settings(error: SettingsError) -> Self {

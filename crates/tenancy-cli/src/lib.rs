@@ -6,6 +6,7 @@
 //! | `tenants list`, `show` | look at them |
 //! | `tenants update`, `suspend`, `resume`, `maintenance`, `delete`, `restore`, `purge` | change them |
 //! | `domains add`, `remove`, `list` | what leads to a tenant |
+//! | `domains claim`, `claims`, `verify`, `unclaim` | what a tenant says is its own, and the proof of it |
 //! | `catalogue adopt`, `check` | a catalogue over tables that an application has already |
 //! | `explain` | why a request gets the tenant that it gets |
 //! | `order` | the stages of the stack, in the order in force |

@@ -9,7 +9,7 @@
 //! purge, and an id that was used once is never given again.
 //!
 //! Features: `sqlite` (default) compiles SQLite and the [`store`] module; `handoff` keeps the single-use tokens of
-//! `tenancy::handoff` in the same file, and depends on `tenancy`.
+//! `tenancy::handoff` in the same file, and `domains` the claims of `tenancy::domains`; both depend on `tenancy`.
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")]

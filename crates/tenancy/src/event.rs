@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use tenancy_core::TenantId;
 
-use crate::{Tenant, handoff::HandoffAudit, rejection::RejectionReason};
+use crate::{Tenant, domains::DomainReport, handoff::HandoffAudit, rejection::RejectionReason};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -73,6 +73,11 @@ pub enum Event {
     Handoff {
         /// Who, for whom, what for.
         audit: Arc<HandoffAudit>,
+    },
+    /// A claim of a custom domain was checked, or a verified domain again; see [`domains`](crate::domains).
+    DomainChecked {
+        /// Whose, what was found, and what came of it.
+        report: Arc<DomainReport>,
     },
     /// Code of this tenant begins to run: a request, a `run`, a carried task.
     ScopeEntered {

@@ -36,6 +36,7 @@
 //! | [`extract`] | `Tenant`, `Option<Tenant>`, `Central`, `Resolution` |
 //! | [`rejection`] | what refused requests get, and why |
 //! | [`credential`] | a session or token of one tenant is refused by all others |
+//! | [`domains`] | custom domains: claimed, verified, and told to the proxy that makes certificates |
 //! | [`handoff`] | single-use tokens: impersonation, single sign-on over one host |
 //! | [`schedule`] | jobs for every tenant, one run at a time across processes |
 //! | [`resource`] | what an application keeps for each tenant, made at first use |
@@ -53,9 +54,11 @@
 //! # Crate features
 //!
 //! * `http1`, `http2` (both on): what `axum::serve` speaks. Without `http2`, WebSockets over HTTP/2 are refused.
+//! * `dns`, `http-check` (both off): proof of custom [`domains`] by a DNS record, or by a request to them.
 
 pub mod cache;
 pub mod credential;
+pub mod domains;
 pub mod empty;
 pub mod event;
 pub mod extract;

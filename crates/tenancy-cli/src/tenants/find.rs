@@ -1,5 +1,5 @@
 use clap::Args;
-use tenancy::core::TenantId;
+use tenancy::{core::TenantId, domains::DomainError};
 use tenancy_sqlx::{CatalogueError, TenantDetails, store::SqlStore};
 
 use crate::{
@@ -64,6 +64,15 @@ pub(crate) async fn by_id(store: &SqlStore, id: &TenantId) -> Result<TenantDetai
             Err(explain_missing(store, id, CliError::not_found(format!("there is no tenant {id}"))).await)
         }
     }
+}
+
+/// What was refused of a claim, with advice where another tenant may have been meant.
+pub(crate) async fn refused_claim(store: &SqlStore, id: &TenantId, error: DomainError) -> CliError {
+    let error = CliError::from_domains(error);
+    if error.is_not_found() && matches!(store.get(id).await, Ok(None)) {
+        return explain_missing(store, id, error).await;
+    }
+    error
 }
 
 /// What the catalogue refused, with advice where another tenant may have been meant.

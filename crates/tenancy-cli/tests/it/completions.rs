@@ -15,6 +15,8 @@ fn every_shell_gets_every_command() {
             "maintenance",
             "generate-secret",
             "domains",
+            "unclaim",
+            "dns-server",
             "explain",
             "http2",
             "order",

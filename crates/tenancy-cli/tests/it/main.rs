@@ -7,6 +7,7 @@
 
 mod catalogue;
 mod completions;
+mod domains;
 mod embedding;
 mod errors;
 mod looking;

@@ -66,6 +66,8 @@ pub struct StackSettings {
     pub hide_suspended: bool,
     /// Whether every client speaks TLS, to a proxy in front for instance. Default: no.
     pub always_https: bool,
+    /// Whether challenges of ACME (`/.well-known/acme-challenge/` and a token) are central, whatever their host. Default: no.
+    pub acme_challenge: bool,
     /// How many look-ups of unknown keys reach the catalogue each second. Default: 100.
     pub misses_per_second: u32,
     /// How long known tenants are served after the catalogue stopped answering, in milliseconds. Default: 3,600,000.
@@ -85,6 +87,7 @@ impl Default for StackSettings {
             deadline_ms: 30_000,
             hide_suspended: false,
             always_https: false,
+            acme_challenge: false,
             misses_per_second: 100,
             max_stale_ms: 3_600_000,
         }

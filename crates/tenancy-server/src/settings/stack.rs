@@ -80,6 +80,7 @@ impl Settings {
             .resolve_settings(resolve)
             .gate(gate)
             .always_https(stack.always_https)
+            .acme_challenge(stack.acme_challenge)
             .body_limit(stack.body_limit_bytes)
             .deadline(Duration::from_millis(stack.deadline_ms));
         if let Some(public_url) = &stack.public_url {

@@ -131,6 +131,7 @@ mod environment {
             ("TENANCY__TENANCY__MISSES_PER_SECOND", "7"),
             ("TENANCY__TENANCY__HIDE_SUSPENDED", "true"),
             ("TENANCY__TENANCY__ALWAYS_HTTPS", "false"),
+            ("TENANCY__TENANCY__ACME_CHALLENGE", "true"),
             ("TENANCY__TENANCY__BASE_DOMAINS", "a.example, b.example,"),
             ("TENANCY__TENANCY__CENTRAL_HOSTS", "www.a.example"),
             ("TENANCY__TENANCY__TRUST_PROXIES", "10.0.0.0/8,::1"),
@@ -144,6 +145,7 @@ mod environment {
         assert_eq!(loaded.tenancy.misses_per_second, 7);
         assert!(loaded.tenancy.hide_suspended);
         assert!(!loaded.tenancy.always_https);
+        assert!(loaded.tenancy.acme_challenge);
         assert_eq!(loaded.tenancy.base_domains, ["a.example", "b.example"]);
         assert_eq!(loaded.tenancy.central_hosts.unwrap(), ["www.a.example"]);
         assert_eq!(loaded.tenancy.trust_proxies, ["10.0.0.0/8", "::1"]);
@@ -544,4 +546,19 @@ fn settings_that_are_written_out_are_read_in_again() {
     assert_ne!(loaded, Settings::default());
     let written = toml::to_string(&loaded).unwrap();
     assert_eq!(from_text(&written), loaded);
+}
+
+#[tokio::test]
+async fn challenges_of_acme_are_central_only_if_the_settings_say_so() {
+    for (text, expected) in [("tenancy.acme_challenge = true\n", 200), ("", 404)] {
+        let stack = from_text(text).stack(MemoryStore::of(["acme"]).unwrap()).unwrap();
+        let challenge = get(|| async { "token.thumbprint" });
+        let central = Router::new().route("/.well-known/acme-challenge/{token}", challenge);
+        let app = stack.build().unwrap().routes().central(central).build();
+        let request = Request::get("/.well-known/acme-challenge/token")
+            .header("host", "shop.example")
+            .body(Body::empty())
+            .unwrap();
+        assert_eq!(app.oneshot(request).await.unwrap().status(), expected, "{text}");
+    }
 }

@@ -36,6 +36,18 @@ impl Row {
         }
     }
 
+    #[cfg(feature = "domains")]
+    pub(crate) fn optional_int(&self, column: &str) -> Result<Option<i64>, sqlx::Error> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(row) => row.try_get(column),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(row) => row.try_get(column),
+            #[cfg(feature = "mysql")]
+            Self::MySql(row) => row.try_get(column),
+        }
+    }
+
     /// A whole number of any width; a boolean is 1 or 0.
     pub(crate) fn int(&self, column: &str) -> Result<i64, sqlx::Error> {
         match self {

@@ -25,6 +25,8 @@ pub(super) struct Change {
     pub(super) now_ms: i64,
     pub(super) reserved: Arc<[Box<str>]>,
     actor: Option<Arc<str>>,
+    /// Whether there is something to commit though no number was taken.
+    is_kept_without_number: bool,
 }
 
 impl SqlStore {
@@ -115,6 +117,7 @@ impl SqlStore {
             now_ms: super::unix_ms(&*self.inner.options.clock),
             reserved: Arc::clone(&self.inner.options.reserved),
             actor: self.actor.clone(),
+            is_kept_without_number: false,
         })
     }
 }
@@ -139,6 +142,23 @@ impl Change {
             .map_err(CatalogueError::from_sqlx)
     }
 
+    /// As [`execute`](Self::execute), and returns how many rows were changed.
+    #[cfg(feature = "domains")]
+    pub(super) async fn execute_counted(&mut self, statement: Statement) -> Result<u64, CatalogueError> {
+        self.connection
+            .execute(statement)
+            .await
+            .map_err(CatalogueError::from_sqlx)
+    }
+
+    #[cfg(feature = "domains")]
+    pub(super) async fn fetch_all(&mut self, statement: Statement) -> Result<Vec<Row>, CatalogueError> {
+        self.connection
+            .fetch_all(statement)
+            .await
+            .map_err(CatalogueError::from_sqlx)
+    }
+
     pub(super) async fn find(&mut self, statement: Statement) -> Result<Option<Row>, CatalogueError> {
         self.connection
             .fetch_optional(statement)
@@ -153,6 +173,18 @@ impl Change {
             .map(|row| row.text("answer").map(str::to_owned))
             .transpose()
             .map_err(CatalogueError::from_sqlx)
+    }
+
+    /// Who makes the change.
+    #[cfg(feature = "domains")]
+    pub(super) fn actor(&self) -> Option<&str> {
+        self.actor.as_deref()
+    }
+
+    /// Commits also if no number is taken: for what stands beside the catalogue, and no reader of it has to see.
+    #[cfg(feature = "domains")]
+    pub(super) fn keep_without_number(&mut self) {
+        self.is_kept_without_number = true;
     }
 
     /// Takes the next number and logs what it stands for.
@@ -182,6 +214,13 @@ impl Change {
 
     /// Commits, and returns the last number taken. A change that took none rolls back: it changed nothing.
     async fn commit(mut self) -> Result<Option<u64>, CatalogueError> {
+        if self.number == self.head_before && self.is_kept_without_number {
+            self.connection
+                .commit()
+                .await
+                .map_err(CatalogueError::from_sqlx)?;
+            return Ok(None);
+        }
         if self.number == self.head_before {
             self.connection
                 .roll_back()

@@ -11,7 +11,11 @@ use super::{
     checks,
     row::{self, logged_domain, logged_keys, logged_slug},
 };
-use crate::{CatalogueError, NewTenant, TenantDetails, TenantPatch, central::sql, names};
+use crate::{
+    CatalogueError, NewTenant, TenantDetails, TenantPatch,
+    central::{Dialect, sql},
+    names,
+};
 
 /// A new tenant whose values are checked and canonical.
 #[derive(Clone)]
@@ -109,7 +113,7 @@ impl Change {
         self.execute(used).await
     }
 
-    async fn insert_domain(
+    pub(super) async fn insert_domain(
         &mut self,
         id: &TenantId,
         domain: &str,
@@ -123,7 +127,37 @@ impl Change {
         .bind(id.as_str())
         .bind(is_primary)
         .bind(self.now_ms);
-        self.execute(insert).await
+        self.execute(insert).await?;
+        self.end_claims(domain).await
+    }
+
+    /// However a domain is given, nobody can prove it any more. Elsewhere a trigger does it, whoever gives the domain; on
+    /// MySQL, triggers ask for a right that most roles lack.
+    async fn end_claims(&mut self, domain: &str) -> Result<(), CatalogueError> {
+        match self.dialect() {
+            #[cfg(feature = "mysql")]
+            Dialect::MySql => {
+                let claims = sql("DELETE FROM tenancy_domain_claims WHERE domain = ?").bind(domain);
+                self.execute(claims).await
+            }
+            #[cfg(any(feature = "sqlite", feature = "postgres"))]
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps whose domains were, before they are taken away: as [`end_claims`](Self::end_claims). `None` is all of them.
+    async fn remember_former(&mut self, id: &TenantId, domain: Option<&str>) -> Result<(), CatalogueError> {
+        match self.dialect() {
+            #[cfg(feature = "mysql")]
+            Dialect::MySql => {
+                let former = sql("INSERT INTO tenancy_former_domains (domain, tenant_id)
+                     SELECT domain, tenant_id FROM domains WHERE tenant_id = ? AND domain = coalesce(?, domain)
+                     ON DUPLICATE KEY UPDATE tenant_id = VALUES(tenant_id)");
+                self.execute(former.bind(id.as_str()).bind(domain)).await
+            }
+            #[cfg(any(feature = "sqlite", feature = "postgres"))]
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn id_of_slug(&mut self, slug: &str) -> Result<Option<String>, CatalogueError> {
@@ -141,7 +175,7 @@ impl Change {
         }
     }
 
-    async fn owner_of(&mut self, domain: &str) -> Result<Option<String>, CatalogueError> {
+    pub(super) async fn owner_of(&mut self, domain: &str) -> Result<Option<String>, CatalogueError> {
         self.find_text(sql("SELECT tenant_id AS answer FROM domains WHERE domain = ?").bind(domain))
             .await
     }
@@ -189,7 +223,7 @@ impl Change {
         }
     }
 
-    async fn details_of_living(&mut self, id: &TenantId) -> Result<TenantDetails, CatalogueError> {
+    pub(super) async fn details_of_living(&mut self, id: &TenantId) -> Result<TenantDetails, CatalogueError> {
         let details = self.details(id).await?;
         if details.record.status == TenantStatus::Deleted {
             return Err(CatalogueError::conflict(
@@ -346,6 +380,7 @@ impl Change {
             ));
         }
         let number = self.log(id, "remove_domain", &[logged_domain(domain)]).await?;
+        self.remember_former(id, Some(domain)).await?;
         let statement = sql("DELETE FROM domains WHERE domain = ? AND tenant_id = ?")
             .bind(domain)
             .bind(id.as_str());
@@ -353,7 +388,7 @@ impl Change {
         self.touch(id, number).await
     }
 
-    async fn touch(&mut self, id: &TenantId, number: i64) -> Result<(), CatalogueError> {
+    pub(super) async fn touch(&mut self, id: &TenantId, number: i64) -> Result<(), CatalogueError> {
         let statement = sql("UPDATE tenants SET epoch = ?, updated_at_ms = ? WHERE id = ?")
             .bind(number)
             .bind(self.now_ms)
@@ -370,6 +405,7 @@ impl Change {
             ));
         }
         self.log(id, "purge", &logged_keys(&details)).await?;
+        self.remember_former(id, None).await?;
         for statement in [
             "DELETE FROM domains WHERE tenant_id = ?",
             "DELETE FROM tenants WHERE id = ?",

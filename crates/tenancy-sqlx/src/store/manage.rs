@@ -163,6 +163,9 @@ impl SqlStore {
     /// Gives a domain to a tenant; Unicode is accepted. The first domain is the primary one, and so is one added
     /// with `is_primary`, in place of the one before. A domain that the tenant has already is no error.
     ///
+    /// For operators: whoever calls it is trusted, and no proof is asked for. Where a tenant's users name the domain, let
+    /// them claim it instead, and verify the claim (`tenancy::domains`; feature `domains`). All claims of the domain end.
+    ///
     /// # Errors
     /// Not found; invalid when it is no domain; conflict when another tenant has it, even a deleted one, or this
     /// tenant is deleted.

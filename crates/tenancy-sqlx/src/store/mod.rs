@@ -59,6 +59,8 @@
 mod bulk;
 mod change;
 mod checks;
+#[cfg(feature = "domains")]
+mod domains;
 mod edit;
 mod faults;
 #[cfg(feature = "handoff")]

@@ -63,7 +63,7 @@ pub struct LoggedChange {
     /// The tenant's id; `None` for the beginning of the log.
     pub tenant_id: Option<String>,
     /// What was done: `create`, `update`, `suspend`, `resume`, `maintenance`, `delete`, `restore`, `purge`,
-    /// `add_domain`, `remove_domain`, `init`, or what a newer program added.
+    /// `add_domain`, `remove_domain`, `verify_domain`, `unserve_domain`, `serve_domain`, `init`, or what a newer program added.
     pub kind: String,
     /// The keys it touched, as JSON text: `["slug:acme"]`.
     pub keys: String,

@@ -99,6 +99,12 @@ async fn kind_of_object(connection: &mut Connection, name: &str) -> Result<Optio
     found.map(|row| row.text("answer").map(str::to_owned)).transpose()
 }
 
+/// Whether there is a table of that name.
+#[cfg(feature = "domains")]
+pub(super) async fn is_there(connection: &mut Connection, table: &str) -> Result<bool, sqlx::Error> {
+    Ok(kind_of_object(connection, table).await?.as_deref() == Some("table"))
+}
+
 /// What kind of catalogue there is; `None` when there is none.
 pub(super) async fn kind_of(connection: &mut Connection) -> Result<Option<StoreKind>, CatalogueError> {
     let found = kind_of_object(connection, "tenancy_schema")

@@ -13,6 +13,8 @@ mod bulk;
 mod cancel;
 mod changes;
 mod conformance;
+#[cfg(feature = "domains")]
+mod domains;
 mod file;
 #[cfg(feature = "handoff")]
 mod handoffs;

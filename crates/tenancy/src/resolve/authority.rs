@@ -72,7 +72,7 @@ impl TrustedProxies {
         })
     }
 
-    fn contains(&self, peer: IpAddr) -> bool {
+    pub(crate) fn contains(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.networks.iter().any(|network| network.contains(&peer))
     }
@@ -111,7 +111,7 @@ static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-prot
 
 /// Whether any header is there that speaks for a proxy. One pass over the names.
 #[inline(always)]
-pub(super) fn any_speaks_for_a_proxy(headers: &HeaderMap) -> bool {
+pub(crate) fn any_speaks_for_a_proxy(headers: &HeaderMap) -> bool {
     let mut any = false;
     for name in headers.keys() {
         // Most headers of a browser end here.

@@ -69,6 +69,7 @@ pub(crate) struct FirstLook {
     gate: Option<GatePolicy>,
     steps: Vec<ExplanationStep>,
     outcome: Outcome,
+    is_exempt: bool,
 }
 
 impl FirstLook {
@@ -77,11 +78,21 @@ impl FirstLook {
         look_at_request(resolver, request, &mut |part, finding| {
             steps.push(ExplanationStep::new(part, finding));
         });
+        let exempted = resolver
+            .exempts_acme
+            .then(|| resolver.exempted(request))
+            .flatten();
+        let is_exempt = exempted.is_some();
+        if is_exempt {
+            let finding = "a challenge of ACME, which no identifier is asked about";
+            steps.push(ExplanationStep::new("path", finding.to_owned()));
+        }
         Self {
             resolver: Arc::clone(resolver),
             gate,
             steps,
-            outcome: resolver.resolve(request),
+            outcome: exempted.unwrap_or_else(|| resolver.resolve(request)),
+            is_exempt,
         }
     }
 
@@ -104,8 +115,11 @@ impl FirstLook {
                     steps,
                     tenant: None,
                     central: true,
-                    outcome: "central: the host is configured as central and no identifier is present"
-                        .to_owned(),
+                    outcome: if self.is_exempt {
+                        "central: challenges of ACME are, whatever their host".to_owned()
+                    } else {
+                        "central: the host is configured as central and no identifier is present".to_owned()
+                    },
                     status: None,
                 },
                 Some(tenant) => {

@@ -60,6 +60,7 @@ mod authority;
 mod central;
 mod dev_tenant;
 mod directory;
+mod exempt;
 mod explain;
 mod follow;
 mod found;
@@ -71,10 +72,11 @@ mod settings;
 mod snapshot_file;
 mod table;
 
-pub(crate) use authority::Authority;
+pub(crate) use authority::{Authority, any_speaks_for_a_proxy};
 pub use authority::{InvalidProxy, TrustedProxies};
 pub(crate) use central::CentralHosts;
 pub(crate) use dev_tenant::DevTenant;
+pub(crate) use exempt::is_acme_challenge;
 pub(crate) use explain::FirstLook;
 pub use explain::{Explanation, ExplanationStep};
 pub(crate) use found::{Found, room_for_extensions};
@@ -82,6 +84,7 @@ pub use identify::{
     Chain, Claim, ConflictPolicy, Cookie, Domain, DomainOrSubdomain, Header, IdentifierConfigError, Named,
     Origin, PathSegment, Query, Subdomain, named,
 };
+pub(crate) use identify::{decode_form, is_public_suffix};
 pub use lookup::Source;
 pub(crate) use lookup::{Lookup, Trust};
 pub use resolution::Resolution;

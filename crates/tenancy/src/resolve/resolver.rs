@@ -24,6 +24,8 @@ pub(crate) struct Resolver {
     pub(crate) central_hosts: CentralHosts,
     pub(crate) proxies: Option<TrustedProxies>,
     pub(crate) dev_tenant: Option<DevTenant>,
+    /// Whether requests of a certificate authority are central, whatever their host.
+    pub(crate) exempts_acme: bool,
     /// See [`room_for_extensions`](super::room_for_extensions).
     pub(crate) room: Extensions,
 }
@@ -131,7 +133,7 @@ impl Resolver {
         )?)
     }
 
-    pub(super) fn is_central(&self, host: &Host<'_>) -> bool {
+    pub(crate) fn is_central(&self, host: &Host<'_>) -> bool {
         self.central_hosts.contain(host)
     }
 
@@ -202,12 +204,7 @@ impl Resolver {
                 resolution: Resolution::of(Side::Tenant(candidate)),
                 edits,
             }),
-            Ok(Identity::Nobody) if central => Outcome::Found(Found {
-                resolution: Resolution::of(Side::Central {
-                    home: Arc::clone(&self.lookup.home),
-                }),
-                edits,
-            }),
+            Ok(Identity::Nobody) if central => Outcome::Found(self.central(edits)),
             Ok(Identity::Nobody) => {
                 let detail = "no identifier is present and the host is not central";
                 let refusal = Refusal::new(RejectionReason::UnknownTenant, detail);
@@ -215,6 +212,39 @@ impl Resolver {
             }
             Ok(Identity::Unclear(unclear)) => Outcome::Ask(Pending { edits, ..*unclear }),
             Err(refusal) => self.dev_tenant_or(refusal, request, &scan, &authority),
+        }
+    }
+
+    /// Whose requests for this host are that name nobody otherwise.
+    pub(crate) fn resolve_host(&self, host: &Host<'_>) -> Outcome {
+        let mut request = Request::new(());
+        // A host has no bytes that a header can not have.
+        if let Ok(value) = HeaderValue::from_str(host.name()) {
+            request.headers_mut().insert(header::HOST, value);
+        }
+        let central = self.is_central(host);
+        let head = head_for_identifiers(&request, host, central);
+        match self.identify(&head, &mut Edits::default()) {
+            Ok(Identity::Tenant(candidate)) => Outcome::Found(Found {
+                resolution: Resolution::of(Side::Tenant(candidate)),
+                edits: Edits::default(),
+            }),
+            Ok(Identity::Nobody) if central => Outcome::Found(self.central(Edits::default())),
+            Ok(Identity::Nobody) => Outcome::Refused(Refusal::new(
+                RejectionReason::UnknownTenant,
+                "the host names nobody and is not central",
+            )),
+            Ok(Identity::Unclear(unclear)) => Outcome::Ask(*unclear),
+            Err(refusal) => Outcome::Refused(refusal),
+        }
+    }
+
+    pub(super) fn central(&self, edits: Edits) -> Found {
+        Found {
+            resolution: Resolution::of(Side::Central {
+                home: Arc::clone(&self.lookup.home),
+            }),
+            edits,
         }
     }
 

@@ -59,6 +59,7 @@ pub struct TenancyBuilder {
     auth_stands_outside: bool,
     public_url: Option<String>,
     max_resources: u64,
+    exempts_acme: bool,
 }
 
 struct DevTenantSetting {
@@ -105,6 +106,7 @@ impl TenancyBuilder {
             auth_stands_outside: false,
             public_url: None,
             max_resources: 1_024,
+            exempts_acme: false,
         }
     }
 
@@ -319,6 +321,36 @@ impl TenancyBuilder {
         self
     }
 
+    /// Makes challenges of a certificate authority central, whatever their host: no identifier is asked, and neither
+    /// maintenance nor a tenant's status stands in the way. Serve them on the central router. Default: off.
+    ///
+    /// Meant is `GET` or `HEAD` of `/.well-known/acme-challenge/` and one token of the letters that RFC 8555 allows
+    /// (`A-Z`, `a-z`, `0-9`, `-`, `_`; up to 256). Every other path, however it is written, goes the usual way. The host must
+    /// be a valid one; which one, your route has to look at if it matters to it.
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use axum::{Router, extract::Path, routing::get};
+    /// use tenancy::{MemoryStore, Tenancy, resolve::DomainOrSubdomain};
+    ///
+    /// let tenancy = Tenancy::builder(DomainOrSubdomain::of("example.com")?, MemoryStore::new())
+    ///     .acme_challenge(true)
+    ///     .build()?;
+    /// let answer = |Path(token): Path<String>| async move { format!("{token}.thumbprint") };
+    /// let app = tenancy
+    ///     .routes()
+    ///     .central(Router::new().route("/.well-known/acme-challenge/{token}", get(answer)))
+    ///     .build();
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+    /// ```
+    #[must_use]
+    pub fn acme_challenge(mut self, exempt: bool) -> Self {
+        self.exempts_acme = exempt;
+        self
+    }
+
     /// How many objects of all tenants together are kept; see [`resource`](crate::resource). Default: 1,024.
     #[must_use]
     pub fn max_resources(mut self, limit: u64) -> Self {
@@ -466,6 +498,7 @@ impl TenancyBuilder {
             central_hosts: CentralHosts::new(central_hosts),
             proxies: self.proxies,
             dev_tenant,
+            exempts_acme: self.exempts_acme,
             room: room_for_extensions(),
         });
         let shared = Arc::new(SegmentShared {

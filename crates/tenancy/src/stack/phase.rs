@@ -22,6 +22,7 @@ use crate::{
     rejection::{Rejection, RejectionReason, respond},
     resolve::{
         Authority, Found, Outcome, Pending, Refusal, Resolution, Resolver, TrustedProxies, authority_of,
+        is_acme_challenge,
     },
     scope::{Scope, Slot, with_current},
     tenant::GateState,
@@ -32,6 +33,10 @@ pub(crate) enum Phase {
     PanicCatch,
     Maintenance(GlobalMaintenance),
     Resolve(Arc<Resolver>),
+    /// In the places of the two before, where challenges of ACME are let through. Of their own, so that a stack that does not
+    /// let them through does not ask.
+    MaintenanceExceptAcme(GlobalMaintenance),
+    ResolveExceptAcme(Arc<Resolver>),
     /// In the place of `Resolve`, where a layer knows whose every request is.
     Given(Option<Tenant>),
     Gate(GatePolicy),
@@ -177,8 +182,8 @@ impl Phase {
     pub(crate) fn stage(&self) -> Option<Stage> {
         Some(match self {
             Self::PanicCatch => Stage::PanicCatch,
-            Self::Maintenance(_) => Stage::Maintenance,
-            Self::Resolve(_) | Self::Given(_) => Stage::Resolve,
+            Self::Maintenance(_) | Self::MaintenanceExceptAcme(_) => Stage::Maintenance,
+            Self::Resolve(_) | Self::ResolveExceptAcme(_) | Self::Given(_) => Stage::Resolve,
             Self::Gate(_) => Stage::Gate,
             Self::BodyLimit(_) => Stage::BodyLimit,
             Self::Deadline(_) => Stage::Deadline,
@@ -201,6 +206,13 @@ impl Phase {
                 Step::Catch
             }
             Self::Maintenance(switch) => run_maintenance(switch, shared, request),
+            Self::MaintenanceExceptAcme(_) if is_acme_challenge(request) => Step::Next,
+            Self::MaintenanceExceptAcme(switch) => run_maintenance(switch, shared, request),
+            Self::ResolveExceptAcme(resolver) => {
+                let outcome = resolver.exempted(request);
+                let outcome = outcome.unwrap_or_else(|| resolver.resolve(request));
+                run_resolved(outcome, resolver, shared, request, passage)
+            }
             Self::Resolve(resolver) => {
                 // As `Resolver::resolve`, with one move less of what is found.
                 if let Some(found) = resolver.resolve_by_raw_host(request) {
@@ -225,6 +237,20 @@ impl Phase {
                 Step::Next
             }
         }
+    }
+}
+
+fn run_resolved<B>(
+    outcome: Outcome,
+    resolver: &Arc<Resolver>,
+    shared: &SegmentShared,
+    request: &mut Request<B>,
+    passage: &mut Passage,
+) -> Step {
+    match outcome {
+        Outcome::Found(found) => shared.enter(found, resolver, request, passage),
+        Outcome::Refused(refusal) => Step::Refuse(Box::new(refusal)),
+        Outcome::Ask(pending) => Step::Ask(Arc::clone(resolver), Box::new(pending)),
     }
 }
 

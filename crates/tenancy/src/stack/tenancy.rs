@@ -56,7 +56,13 @@ impl TenancyParts {
     pub(crate) fn phase(&self, stage: Stage) -> Phase {
         match stage {
             Stage::PanicCatch => Phase::PanicCatch,
+            Stage::Maintenance if self.resolver.exempts_acme => {
+                Phase::MaintenanceExceptAcme(self.maintenance.clone())
+            }
             Stage::Maintenance => Phase::Maintenance(self.maintenance.clone()),
+            Stage::Resolve if self.resolver.exempts_acme => {
+                Phase::ResolveExceptAcme(Arc::clone(&self.resolver))
+            }
             Stage::Resolve => Phase::Resolve(Arc::clone(&self.resolver)),
             Stage::Gate => Phase::Gate(self.gate),
             Stage::BodyLimit => Phase::BodyLimit(self.body_limit),
@@ -225,7 +231,7 @@ impl Tenancy {
         }
     }
 
-    pub(crate) fn resolver(&self) -> &Resolver {
+    pub(crate) fn resolver(&self) -> &Arc<Resolver> {
         &self.inner.parts.resolver
     }
 

@@ -46,7 +46,7 @@ pub(super) async fn open_to_read(path: &Path, options: &SqlStoreOptions) -> Resu
     let kind = checked_kind(found, options)?;
     match kind {
         StoreKind::Adopted => shape::check(&mut connection).await?,
-        StoreKind::Managed | StoreKind::ReadOnly => schema::check_is_newest(&mut connection).await?,
+        StoreKind::Managed | StoreKind::ReadOnly => schema::check_can_be_read(&mut connection).await?,
     }
     drop(connection);
     Ok(Opened {

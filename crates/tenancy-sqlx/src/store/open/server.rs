@@ -32,7 +32,7 @@ pub(super) async fn open_to_read(
     let kind = checked_kind(shape::kind_of(&mut connection).await?, options)?;
     match kind {
         StoreKind::Adopted => shape::check(&mut connection).await?,
-        StoreKind::Managed | StoreKind::ReadOnly => schema::check_is_newest(&mut connection).await?,
+        StoreKind::Managed | StoreKind::ReadOnly => schema::check_can_be_read(&mut connection).await?,
     }
     Ok(Opened {
         kind,

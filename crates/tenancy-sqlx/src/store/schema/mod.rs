@@ -28,13 +28,18 @@ const SQLITE: &[Migration] = &[
     Migration {
         version: 2,
         oldest_reader: 1,
-        sql: include_str!("sqlite_0002_isolation.sql"),
+        sql: include_str!("sqlite_0002_domain_claims.sql"),
+    },
+    Migration {
+        version: 3,
+        oldest_reader: 1,
+        sql: include_str!("sqlite_0003_isolation.sql"),
     },
 ];
 
 #[cfg(feature = "postgres")]
 const POSTGRES: &[Migration] = &[Migration {
-    version: 2,
+    version: 3,
     oldest_reader: 1,
     sql: include_str!("postgres_0001_catalogue.sql"),
 }];
@@ -42,13 +47,16 @@ const POSTGRES: &[Migration] = &[Migration {
 /// A statement of MySQL that changes a schema commits at once: each can be run again.
 #[cfg(feature = "mysql")]
 const MYSQL: &[Migration] = &[Migration {
-    version: 2,
+    version: 3,
     oldest_reader: 1,
     sql: include_str!("mysql_0001_catalogue.sql"),
 }];
 
 /// The newest schema version that this binary knows.
-const NEWEST: u32 = 2;
+const NEWEST: u32 = 3;
+
+/// The oldest that has all that is read of tenants.
+const OLDEST_READ: u32 = 3;
 
 const LEDGER: &str = "CREATE TABLE IF NOT EXISTS tenancy_schema (
     version INTEGER PRIMARY KEY NOT NULL, oldest_reader INTEGER NOT NULL, applied_at_ms BIGINT NOT NULL)";
@@ -215,12 +223,12 @@ async fn has_schema(connection: &mut Connection) -> Result<bool, CatalogueError>
 }
 
 /// For a store that may not migrate.
-pub(super) async fn check_is_newest(connection: &mut Connection) -> Result<(), CatalogueError> {
+pub(super) async fn check_can_be_read(connection: &mut Connection) -> Result<(), CatalogueError> {
     let state = read(connection).await?;
-    if state.version < NEWEST {
+    if state.version < OLDEST_READ {
         return Err(CatalogueError::wrong_shape(format!(
-            "the catalogue has schema version {}, and this program reads version {NEWEST}: open it once without \
-             `read_only` to bring it up to date",
+            "the catalogue has schema version {}, and this program reads from version {OLDEST_READ} on: open it once \
+             without `read_only` to bring it up to date",
             state.version
         )));
     }

@@ -54,3 +54,38 @@ CREATE TABLE IF NOT EXISTS tenancy_used_ids (
     id          VARCHAR(48) NOT NULL PRIMARY KEY,
     incarnation BIGINT NOT NULL
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- What tenants say is theirs and have not proven. Leads nowhere, and holds no name.
+CREATE TABLE IF NOT EXISTS tenancy_domain_claims (
+    tenant_id       VARCHAR(48)   NOT NULL,
+    domain          VARCHAR(253)  NOT NULL,
+    token           VARBINARY(128) NOT NULL,
+    made_by         TEXT,
+    made_at_ms      BIGINT NOT NULL,
+    expires_at_ms   BIGINT NOT NULL,
+    last_checked_ms BIGINT,
+    last_error      TEXT,
+    PRIMARY KEY (tenant_id, domain),
+    INDEX tenancy_domain_claims_domain (domain, token),
+    INDEX tenancy_domain_claims_expiry (expires_at_ms),
+    FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- What verified domains were proven by. One that an operator gave has no row.
+CREATE TABLE IF NOT EXISTS tenancy_domain_proofs (
+    domain          VARCHAR(253) NOT NULL PRIMARY KEY,
+    tenant_id       VARCHAR(48)  NOT NULL,
+    token           VARBINARY(128) NOT NULL,
+    verified_at_ms  BIGINT NOT NULL,
+    last_checked_ms BIGINT,
+    last_error      TEXT,
+    failures        INTEGER NOT NULL DEFAULT 0,
+    INDEX tenancy_domain_proofs_tenant (tenant_id, domain),
+    FOREIGN KEY (domain) REFERENCES domains (domain) ON DELETE CASCADE
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- Whose domains were: a name that still leads here must not go to whoever claims it next without better proof.
+CREATE TABLE IF NOT EXISTS tenancy_former_domains (
+    domain    VARCHAR(253) NOT NULL PRIMARY KEY,
+    tenant_id VARCHAR(48)  NOT NULL
+) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

@@ -109,6 +109,11 @@ fn open_to_strangers(name: &str) -> Option<psl::Type> {
     section_of_suffix(name).or_else(|| section_of_suffix(&format!("any-tenant.{name}")))
 }
 
+/// Whether the public suffix list has exactly this name: anybody can register a name under it.
+pub(crate) fn is_public_suffix(name: &str) -> bool {
+    section_of_suffix(name).is_some()
+}
+
 fn section_of_suffix(name: &str) -> Option<psl::Type> {
     psl::suffix(name.as_bytes())
         .filter(|suffix| *suffix == name)

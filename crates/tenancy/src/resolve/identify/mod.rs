@@ -45,6 +45,7 @@ mod value;
 #[cfg(test)]
 mod testing;
 
+pub(crate) use base::is_public_suffix;
 pub use chain::{Chain, ConflictPolicy};
 pub use claim::Claim;
 pub use cookie::Cookie;
@@ -55,5 +56,6 @@ pub use named::{Named, named};
 pub use origin::Origin;
 pub use path::PathSegment;
 pub use query::Query;
+pub(crate) use query::decode as decode_form;
 pub(super) use shortcut::name_without_port;
 pub use subdomain::{DomainOrSubdomain, Subdomain};

@@ -111,7 +111,7 @@ impl Identify for Query {
 }
 
 /// The text of a raw value; `None` for broken escapes, for bytes that are no UTF-8, and for more than a key can be.
-fn decode(raw: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn decode(raw: &str) -> Option<Cow<'_, str>> {
     if raw.len() > 3 * TenantKey::MAX_LEN {
         return None;
     }

@@ -1,5 +1,6 @@
 //! Who a request is for, over real sockets, written byte by byte: a client library would not send most of this.
 
+mod acme;
 mod answers;
 mod connections;
 mod frames;
