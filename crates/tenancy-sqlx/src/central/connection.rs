@@ -155,7 +155,6 @@ impl Connection {
     }
 
     /// From here on it is closed when it is dropped, whatever it does.
-    #[cfg(feature = "mysql")]
     pub(crate) fn hold(&mut self) {
         self.in_transaction = true;
     }

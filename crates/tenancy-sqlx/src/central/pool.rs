@@ -77,6 +77,18 @@ async fn detached<T: Send + 'static>(
     }
 }
 
+#[cfg(feature = "sqlite")]
+impl Pool {
+    /// One connection to a file that is there. Nothing is opened yet.
+    pub(crate) fn file(path: &std::path::Path) -> Self {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+        let pool = sqlx::sqlite::SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(Duration::from_secs(10));
+        Self::Sqlite(pool.connect_lazy_with(options))
+    }
+}
+
 #[cfg(feature = "postgres")]
 impl Pool {
     /// Nothing connects yet.

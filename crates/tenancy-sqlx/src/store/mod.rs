@@ -101,6 +101,7 @@ pub use locks::SqlLocks;
 pub use options::SqlStoreOptions;
 pub use read::{CatalogueStatus, CreationOrder, ListFilter, LoggedChange, TenantList};
 
+pub(crate) use place::Place;
 use statements::Statements;
 
 /// A catalogue in a SQLite file. See the [module](self).

@@ -6,8 +6,9 @@ use std::{
 };
 
 use crate::CatalogueError;
+use crate::central::Pool;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-use crate::central::{Pool, PoolLimits};
+use crate::central::PoolLimits;
 
 #[derive(Clone)]
 pub(crate) enum Place {
@@ -53,6 +54,26 @@ impl Place {
             _ => Err(refused(
                 "the URL must begin with `sqlite:`, `postgres://`, `mysql://` or `mariadb://`",
             )),
+        }
+    }
+}
+
+impl Place {
+    /// A pool of one, for a short piece of work on what is there.
+    pub(crate) fn single_connection(&self) -> Result<Pool, CatalogueError> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::File(path) => Ok(Pool::file(path)),
+            #[cfg(not(feature = "sqlite"))]
+            Self::File(_) => Err(refused(
+                "this program was built without SQLite (feature `sqlite`)",
+            )),
+            #[cfg(any(feature = "postgres", feature = "mysql"))]
+            Self::Server(server) => Ok(server.pool(PoolLimits {
+                min: 0,
+                max: 1,
+                connect: std::time::Duration::from_secs(10),
+            })),
         }
     }
 }

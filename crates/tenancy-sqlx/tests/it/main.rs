@@ -8,6 +8,7 @@
 )]
 
 mod adopted;
+mod adopted_everywhere;
 mod adopted_stack;
 mod bulk;
 mod cancel;
@@ -22,5 +23,6 @@ mod locks;
 mod manage;
 mod model;
 mod pages;
+mod servers;
 mod stack;
 mod support;
