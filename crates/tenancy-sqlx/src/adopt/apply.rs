@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Adoption, Removal, mysql, postgres, source::check_name, sqlite};
+use super::{Adoption, Removal, source::check_name};
 use crate::{
     CatalogueError,
     central::{Connection, Dialect, Pool, sql},
@@ -33,11 +33,11 @@ impl Adoption {
         let opened = Opened::at(place).await?;
         let steps = match opened.connection.dialect() {
             #[cfg(feature = "sqlite")]
-            Dialect::Sqlite => vec![sqlite::adoption(self)?],
+            Dialect::Sqlite => vec![super::sqlite::adoption(self)?],
             #[cfg(feature = "postgres")]
-            Dialect::Postgres => vec![postgres::adoption(self)?],
+            Dialect::Postgres => vec![super::postgres::adoption(self)?],
             #[cfg(feature = "mysql")]
-            Dialect::MySql => mysql::adoption(self)?,
+            Dialect::MySql => super::mysql::adoption(self)?,
         };
         opened.run(steps).await
     }
@@ -65,11 +65,11 @@ async fn take_out_of(place: &Place, what: Removal) -> Result<(), CatalogueError>
     let opened = Opened::at(place).await?;
     let steps = match opened.connection.dialect() {
         #[cfg(feature = "sqlite")]
-        Dialect::Sqlite => vec![sqlite::removal(what)],
+        Dialect::Sqlite => vec![super::sqlite::removal(what)],
         #[cfg(feature = "postgres")]
-        Dialect::Postgres => vec![postgres::removal(what)],
+        Dialect::Postgres => vec![super::postgres::removal(what)],
         #[cfg(feature = "mysql")]
-        Dialect::MySql => mysql::removal(what),
+        Dialect::MySql => super::mysql::removal(what),
     };
     opened.run(steps).await
 }

@@ -119,9 +119,12 @@ impl Connection {
     pub(crate) async fn begin_write(&mut self, wait: Duration) -> Result<(), sqlx::Error> {
         self.in_transaction = true;
         match self.dialect() {
-            // Its busy timeout is the connection's.
             #[cfg(feature = "sqlite")]
-            Dialect::Sqlite => self.run("BEGIN IMMEDIATE").await,
+            Dialect::Sqlite => {
+                // Its busy timeout is the connection's.
+                let _ = wait;
+                self.run("BEGIN IMMEDIATE").await
+            }
             #[cfg(feature = "postgres")]
             Dialect::Postgres => {
                 let wait_ms = wait.as_millis().clamp(1, 2_147_483_647);

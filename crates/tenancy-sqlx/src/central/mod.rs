@@ -12,7 +12,9 @@ mod row;
 mod statement;
 
 pub(crate) use connection::Connection;
-pub(crate) use pool::{Pool, PoolLimits};
+pub(crate) use pool::Pool;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) use pool::PoolLimits;
 pub(crate) use row::Row;
 pub(crate) use statement::{Statement, sql};
 

@@ -15,6 +15,7 @@ pub(crate) enum Pool {
 }
 
 /// How many connections a pool of a server has, and how long one may take to open.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PoolLimits {
     pub(crate) min: u32,

@@ -11,11 +11,9 @@ use super::{
     checks,
     row::{self, logged_domain, logged_keys, logged_slug},
 };
-use crate::{
-    CatalogueError, NewTenant, TenantDetails, TenantPatch,
-    central::{Dialect, sql},
-    names,
-};
+#[cfg(feature = "mysql")]
+use crate::central::Dialect;
+use crate::{CatalogueError, NewTenant, TenantDetails, TenantPatch, central::sql, names};
 
 /// A new tenant whose values are checked and canonical.
 #[derive(Clone)]
@@ -127,37 +125,32 @@ impl Change {
         .bind(id.as_str())
         .bind(is_primary)
         .bind(self.now_ms);
-        self.execute(insert).await?;
-        self.end_claims(domain).await
+        #[cfg(feature = "mysql")]
+        self.end_claims(domain).await?;
+        self.execute(insert).await
     }
 
     /// However a domain is given, nobody can prove it any more. Elsewhere a trigger does it, whoever gives the domain; on
     /// MySQL, triggers ask for a right that most roles lack.
+    #[cfg(feature = "mysql")]
     async fn end_claims(&mut self, domain: &str) -> Result<(), CatalogueError> {
-        match self.dialect() {
-            #[cfg(feature = "mysql")]
-            Dialect::MySql => {
-                let claims = sql("DELETE FROM tenancy_domain_claims WHERE domain = ?").bind(domain);
-                self.execute(claims).await
-            }
-            #[cfg(any(feature = "sqlite", feature = "postgres"))]
-            _ => Ok(()),
+        if self.dialect() != Dialect::MySql {
+            return Ok(());
         }
+        let claims = sql("DELETE FROM tenancy_domain_claims WHERE domain = ?").bind(domain);
+        self.execute(claims).await
     }
 
     /// Keeps whose domains were, before they are taken away: as [`end_claims`](Self::end_claims). `None` is all of them.
+    #[cfg(feature = "mysql")]
     async fn remember_former(&mut self, id: &TenantId, domain: Option<&str>) -> Result<(), CatalogueError> {
-        match self.dialect() {
-            #[cfg(feature = "mysql")]
-            Dialect::MySql => {
-                let former = sql("INSERT INTO tenancy_former_domains (domain, tenant_id)
-                     SELECT domain, tenant_id FROM domains WHERE tenant_id = ? AND domain = coalesce(?, domain)
-                     ON DUPLICATE KEY UPDATE tenant_id = VALUES(tenant_id)");
-                self.execute(former.bind(id.as_str()).bind(domain)).await
-            }
-            #[cfg(any(feature = "sqlite", feature = "postgres"))]
-            _ => Ok(()),
+        if self.dialect() != Dialect::MySql {
+            return Ok(());
         }
+        let former = sql("INSERT INTO tenancy_former_domains (domain, tenant_id)
+             SELECT domain, tenant_id FROM domains WHERE tenant_id = ? AND domain = coalesce(?, domain)
+             ON DUPLICATE KEY UPDATE tenant_id = VALUES(tenant_id)");
+        self.execute(former.bind(id.as_str()).bind(domain)).await
     }
 
     pub(super) async fn id_of_slug(&mut self, slug: &str) -> Result<Option<String>, CatalogueError> {
@@ -380,6 +373,7 @@ impl Change {
             ));
         }
         let number = self.log(id, "remove_domain", &[logged_domain(domain)]).await?;
+        #[cfg(feature = "mysql")]
         self.remember_former(id, Some(domain)).await?;
         let statement = sql("DELETE FROM domains WHERE domain = ? AND tenant_id = ?")
             .bind(domain)
@@ -405,6 +399,7 @@ impl Change {
             ));
         }
         self.log(id, "purge", &logged_keys(&details)).await?;
+        #[cfg(feature = "mysql")]
         self.remember_former(id, None).await?;
         for statement in [
             "DELETE FROM domains WHERE tenant_id = ?",

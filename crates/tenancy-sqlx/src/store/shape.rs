@@ -1,6 +1,6 @@
 //! The fixed shape of an adopted catalogue, and whether a database has it.
 
-use super::{StoreKind, statements::Statements};
+use super::StoreKind;
 use crate::{
     CatalogueError,
     central::{Connection, Dialect, Statement, sql},
@@ -189,7 +189,7 @@ async fn missing_triggers(connection: &mut Connection) -> Result<i64, sqlx::Erro
         }
         #[cfg(any(feature = "sqlite", feature = "postgres"))]
         dialect => {
-            let head = sql(Statements::of(dialect, StoreKind::Adopted).head);
+            let head = sql(super::statements::Statements::of(dialect, StoreKind::Adopted).head);
             connection.fetch_one(head).await?.int("missing_triggers")
         }
     }

@@ -75,9 +75,13 @@ impl SqlStore {
     }
 
     pub(super) fn check_is_still_alone(&self) -> Result<(), CatalogueError> {
+        if !self.inner.is_read_alone {
+            return Ok(());
+        }
         match &self.inner.options.place {
             #[cfg(feature = "sqlite")]
-            Place::File(path) if self.inner.is_read_alone => file::check_is_still_alone(path),
+            Place::File(path) => file::check_is_still_alone(path),
+            #[cfg(any(not(feature = "sqlite"), feature = "postgres", feature = "mysql"))]
             _ => Ok(()),
         }
     }

@@ -133,6 +133,8 @@ async fn unlock(connection: &mut Connection, is_done: bool) -> Result<(), sqlx::
     match connection.dialect() {
         #[cfg(feature = "mysql")]
         Dialect::MySql => {
+            // What was made is for good either way.
+            let _ = is_done;
             connection
                 .ask_int("SELECT release_lock(concat('tenancy:', sha1(database()))) AS answer")
                 .await?;
