@@ -9,7 +9,9 @@ use tenancy::{Tenancy, core::BoxError, stack::TenancyBuilder};
 use tenancy_server::settings::{CatalogueUrl, LoadedSettings, Settings, Sources};
 use tenancy_sqlx::store::{SqlStore, SqlStoreOptions};
 
-use crate::{CliError, CommandStore, TenancyArgs, TenancyCommand, place::CataloguePlace};
+use crate::{
+    CliError, CommandStore, TenancyArgs, TenancyCommand, place::CataloguePlace, redact::without_passwords,
+};
 
 type MakeStack = dyn Fn(&Settings, CommandStore) -> Result<TenancyBuilder, BoxError> + Send + Sync;
 
@@ -316,7 +318,12 @@ fn make_directory(directory: &Path) -> Result<(), CliError> {
     })
 }
 
-/// The path from the root, for messages: the working directory of a script is not always known.
+/// The path from the root, for messages: the working directory of a script is not always known. A URL that was given
+/// for a path by mistake loses its password.
 pub(crate) fn full_path(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    match full.to_str().map(|text| (text, without_passwords(text))) {
+        Some((text, clean)) if text != clean => clean.into(),
+        _ => full,
+    }
 }

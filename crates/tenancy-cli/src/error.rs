@@ -8,6 +8,8 @@ use tenancy::{
 use tenancy_server::settings::SettingsError;
 use tenancy_sqlx::CatalogueError;
 
+use crate::redact::without_passwords;
+
 /// What a script can tell from the exit code. Made to stand at the end of `--help`.
 pub const EXIT_CODES: &str = "\
 Exit codes:
@@ -22,24 +24,33 @@ Exit codes:
 With --json errors are objects on standard error, unless the command line can not even be parsed:
   {\"error\":{\"kind\":\"not_found\",\"code\":3,\"message\":\"…\",\"advice\":\"…\",\"details\":[]}}";
 
+/// What kind of failure it is: the `kind` of an error that is reported in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+#[non_exhaustive]
+pub enum CliErrorKind {
+    /// Failed, or broken off at the question.
     Failed,
+    /// The command line is not valid.
     Usage,
+    /// There is no such tenant or domain.
     NotFound,
+    /// A name is taken, or the tenant's status does not allow the change.
     Conflict,
+    /// A value, a file or the settings are not valid.
     Invalid,
+    /// The catalogue is not there, can not be opened or does not answer.
     Catalogue,
+    /// The reader of the output went away, as `head` does. Nothing is wrong then.
     OutputClosed,
 }
 
 /// Why a command failed, for the operator who gave it.
 ///
-/// Opaque; ask with the `is_*` methods, or for the [`exit_code`](Self::exit_code). The `Display` form is a sentence;
-/// [`report`](Self::report) adds what to do. It may name tenants, paths and what was given.
+/// Opaque; ask for the [`kind`](Self::kind) or the [`exit_code`](Self::exit_code). The `Display` form is a sentence;
+/// [`report`](Self::report) adds what to do. It may name tenants, paths and what was given, without the passwords of URLs.
 pub struct CliError {
-    kind: Kind,
+    kind: CliErrorKind,
     message: String,
     advice: Option<String>,
     details: Vec<String>,
@@ -48,10 +59,10 @@ pub struct CliError {
 }
 
 impl CliError {
-    fn new(kind: Kind, message: impl Into<String>) -> Self {
+    fn new(kind: CliErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
-            message: message.into(),
+            message: without_passwords(&message.into()),
             advice: None,
             details: Vec::new(),
             is_told: false,
@@ -60,19 +71,19 @@ impl CliError {
     }
 
     pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self::new(Kind::Failed, message)
+        Self::new(CliErrorKind::Failed, message)
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self::new(Kind::Usage, message)
+        Self::new(CliErrorKind::Usage, message)
     }
 
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
-        Self::new(Kind::NotFound, message)
+        Self::new(CliErrorKind::NotFound, message)
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
-        Self::new(Kind::Invalid, message)
+        Self::new(CliErrorKind::Invalid, message)
     }
 
     pub(crate) fn invalid_name(error: &InvalidName) -> Self {
@@ -80,72 +91,77 @@ impl CliError {
     }
 
     pub(crate) fn no_catalogue(message: impl Into<String>) -> Self {
-        Self::new(Kind::Catalogue, message)
+        Self::new(CliErrorKind::Catalogue, message)
     }
 
     /// For operators the detail says more than the text that clients may see.
     pub(crate) fn from_catalogue(error: CatalogueError) -> Self {
         let kind = if error.is_not_found() {
-            Kind::NotFound
+            CliErrorKind::NotFound
         } else if error.is_conflict() {
-            Kind::Conflict
+            CliErrorKind::Conflict
         } else if error.is_invalid() {
-            Kind::Invalid
+            CliErrorKind::Invalid
         } else {
-            Kind::Catalogue
+            CliErrorKind::Catalogue
         };
         let detail = error.operator_detail().unwrap_or_default();
         let message = match kind {
             _ if detail.is_empty() => error.to_string(),
-            Kind::Catalogue => format!("{error}: {detail}"),
+            CliErrorKind::Catalogue => format!("{error}: {detail}"),
             _ => detail.to_owned(),
         };
         let mut converted = Self::new(kind, message);
-        if kind == Kind::Catalogue {
-            converted.details.extend(error.source().map(ToString::to_string));
+        if kind == CliErrorKind::Catalogue {
+            let cause = error.source().map(ToString::to_string);
+            converted = converted.with_details(cause.into_iter().collect());
         }
         converted.caused_by(error)
     }
 
     pub(crate) fn from_domains(error: DomainError) -> Self {
         let kind = if error.is_not_found() {
-            Kind::NotFound
+            CliErrorKind::NotFound
         } else if error.is_conflict() || error.is_too_many() || error.is_expired() {
-            Kind::Conflict
+            CliErrorKind::Conflict
         } else if error.is_invalid() {
-            Kind::Invalid
+            CliErrorKind::Invalid
         } else {
-            Kind::Catalogue
+            CliErrorKind::Catalogue
         };
         let message = match error.operator_detail() {
             "" => error.to_string(),
-            detail if kind == Kind::Catalogue => format!("{error}: {detail}"),
+            detail if kind == CliErrorKind::Catalogue => format!("{error}: {detail}"),
             detail => detail.to_owned(),
         };
         Self::new(kind, message).caused_by(error)
     }
 
     pub(crate) fn from_settings(error: SettingsError) -> Self {
-        let mut converted = Self::invalid("the settings can not be used");
-        converted.details = error.mistakes().iter().map(ToString::to_string).collect();
-        converted.caused_by(error)
+        let mistakes = error.mistakes().iter().map(ToString::to_string).collect();
+        Self::invalid("the settings can not be used")
+            .with_details(mistakes)
+            .caused_by(error)
     }
 
     pub(crate) fn from_output(error: io::Error) -> Self {
         let kind = match error.kind() {
-            io::ErrorKind::BrokenPipe => Kind::OutputClosed,
-            _ => Kind::Failed,
+            io::ErrorKind::BrokenPipe => CliErrorKind::OutputClosed,
+            _ => CliErrorKind::Failed,
         };
         Self::new(kind, format!("the output can not be written: {error}")).caused_by(error)
     }
 
     pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
-        self.advice = Some(advice.into());
+        self.advice = Some(without_passwords(&advice.into()));
         self
     }
 
     pub(crate) fn with_details(mut self, details: Vec<String>) -> Self {
-        self.details = details;
+        self.details = details
+            .into_iter()
+            .map(|detail| without_passwords(&detail))
+            .collect();
         self
     }
 
@@ -164,39 +180,19 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             // The reader has seen what it wanted.
-            Kind::OutputClosed => 0,
-            Kind::Failed => 1,
-            Kind::Usage => 2,
-            Kind::NotFound => 3,
-            Kind::Conflict => 4,
-            Kind::Invalid => 5,
-            Kind::Catalogue => 6,
+            CliErrorKind::OutputClosed => 0,
+            CliErrorKind::Failed => 1,
+            CliErrorKind::Usage => 2,
+            CliErrorKind::NotFound => 3,
+            CliErrorKind::Conflict => 4,
+            CliErrorKind::Invalid => 5,
+            CliErrorKind::Catalogue => 6,
         }
     }
 
-    /// Whether there is no such tenant or domain.
-    pub fn is_not_found(&self) -> bool {
-        self.kind == Kind::NotFound
-    }
-
-    /// Whether a name is taken, or the tenant's status does not allow the change.
-    pub fn is_conflict(&self) -> bool {
-        self.kind == Kind::Conflict
-    }
-
-    /// Whether a value, a file or the settings are not valid.
-    pub fn is_invalid(&self) -> bool {
-        self.kind == Kind::Invalid
-    }
-
-    /// Whether the catalogue is not there, can not be opened or does not answer.
-    pub fn is_catalogue_failure(&self) -> bool {
-        self.kind == Kind::Catalogue
-    }
-
-    /// Whether the reader of the output went away, as `head` does. Nothing is wrong then.
-    pub fn is_output_closed(&self) -> bool {
-        self.kind == Kind::OutputClosed
+    /// What kind of failure it is.
+    pub fn kind(&self) -> CliErrorKind {
+        self.kind
     }
 
     /// Writes the error for people, or as one line of JSON. Writes nothing where the command's output has said it all,
@@ -205,7 +201,7 @@ impl CliError {
     /// # Errors
     /// When it can not be written.
     pub fn report(&self, json: bool, to: &mut dyn io::Write) -> io::Result<()> {
-        if self.is_told || self.is_output_closed() {
+        if self.is_told || self.kind == CliErrorKind::OutputClosed {
             return Ok(());
         }
         if json {
@@ -245,7 +241,7 @@ struct Report<'a> {
 
 #[derive(Serialize)]
 struct ErrorObject<'a> {
-    kind: Kind,
+    kind: CliErrorKind,
     code: u8,
     message: &'a str,
     advice: Option<&'a str>,
@@ -265,7 +261,6 @@ impl fmt::Debug for CliError {
             .field("message", &self.message)
             .field("advice", &self.advice)
             .field("details", &self.details)
-            .field("source", &self.source)
             .finish_non_exhaustive()
     }
 }

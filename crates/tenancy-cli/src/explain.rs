@@ -138,7 +138,7 @@ mod tests {
             ("x-forwarded-host", "a.example:8080")
         );
         for bad in ["", "no colon", ": value", "na me: value", "name: a\nb"] {
-            assert!(parse_header(bad).unwrap_err().is_invalid(), "{bad:?}");
+            assert_eq!(parse_header(bad).unwrap_err().exit_code(), 5, "{bad:?}");
         }
     }
 }

@@ -1,14 +1,15 @@
-//! Tenants as the command line shows them. One difference to the record matters: the bypass key stays out, since who
-//! has it can make bypass cookies.
+//! Tenants as the command line shows them. Two differences to the record matter: the bypass key stays out, since who
+//! has it can make bypass cookies; and of the application's own values there are the names alone, unless asked for.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tenancy::core::{Maintenance, Placement};
+use tenancy::core::{Attachment, Maintenance, Placement};
 use tenancy_sqlx::{DomainDetails, TenantDetails, store::RowFault};
 
 use crate::{
     CliError,
     output::{Output, moment},
+    redact::Values,
 };
 
 #[derive(Serialize)]
@@ -19,7 +20,8 @@ pub(crate) struct TenantView<'a> {
     plan: Option<&'a str>,
     r#type: Option<&'a str>,
     domains: Vec<DomainView<'a>>,
-    settings: Option<&'a RawValue>,
+    settings: Option<Box<RawValue>>,
+    data: Option<Box<RawValue>>,
     placement: Option<&'a Placement>,
     maintenance: Option<MaintenanceView<'a>>,
     created_at: Option<String>,
@@ -47,7 +49,14 @@ struct MaintenanceView<'a> {
 
 impl<'a> From<&'a TenantDetails> for TenantView<'a> {
     fn from(details: &'a TenantDetails) -> Self {
+        Self::new(details, Values::Hidden)
+    }
+}
+
+impl<'a> TenantView<'a> {
+    pub(crate) fn new(details: &'a TenantDetails, values: Values) -> Self {
         let record = &details.record;
+        let printed = |json: &str| RawValue::from_string(values.of(json)).ok();
         Self {
             id: record.id.as_str(),
             slug: record.slug(),
@@ -55,10 +64,8 @@ impl<'a> From<&'a TenantDetails> for TenantView<'a> {
             plan: record.plan.as_deref(),
             r#type: record.tenant_type.as_deref(),
             domains: details.domains.iter().map(DomainView::from).collect(),
-            settings: record
-                .settings
-                .as_deref()
-                .and_then(|text| serde_json::from_str(text).ok()),
+            settings: record.settings.as_deref().and_then(printed),
+            data: adopted_data(details).and_then(printed),
             placement: record.placement.as_deref(),
             maintenance: record.maintenance.as_deref().map(MaintenanceView::from),
             created_at: moment(record.created_at_ms),
@@ -92,8 +99,13 @@ impl<'a> From<&'a Maintenance> for MaintenanceView<'a> {
     }
 }
 
+/// The application's own row of the tenant, as the views of an adopted catalogue give it.
+fn adopted_data(details: &TenantDetails) -> Option<&str> {
+    details.record.attachment().and_then(Attachment::json)
+}
+
 /// The names and values that `show` prints.
-pub(crate) fn facts(details: &TenantDetails) -> Vec<(&'static str, String)> {
+pub(crate) fn facts(details: &TenantDetails, values: Values) -> Vec<(&'static str, String)> {
     let record = &details.record;
     let or_none = |text: &Option<Box<str>>| text.as_deref().unwrap_or("-").to_owned();
     let mut facts = vec![
@@ -103,8 +115,17 @@ pub(crate) fn facts(details: &TenantDetails) -> Vec<(&'static str, String)> {
         ("plan", or_none(&record.plan)),
         ("type", or_none(&record.tenant_type)),
         ("domains", domain_lines(&details.domains)),
-        ("settings", or_none(&record.settings)),
+        (
+            "settings",
+            record
+                .settings
+                .as_deref()
+                .map_or("-".to_owned(), |json| values.of(json)),
+        ),
     ];
+    if let Some(data) = adopted_data(details) {
+        facts.push(("data", values.of(data)));
+    }
     if let Some(placement) = &record.placement {
         facts.push(("placement", placement_text(placement)));
     }

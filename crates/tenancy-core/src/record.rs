@@ -62,7 +62,7 @@ impl fmt::Display for TenantStatus {
 #[serde(default)]
 #[non_exhaustive]
 pub struct Maintenance {
-    /// Status of the answer; 503 unless set.
+    /// Status of the answer, 400 to 599; 503 unless set.
     pub status: u16,
     /// Seconds for `Retry-After`; 60 unless set.
     pub retry_after: u32,

@@ -10,8 +10,10 @@
 //! | [Order of stages](order_of_stages) | what happens to a request before your router, and how to change it |
 //! | [Auth, sessions and SSO](auth_sessions_sso) | how sessions and tokens of one tenant are kept from all others; impersonation; one callback host |
 //! | [Your own tenants table](own_tenants_table) | how tenants come from a table that you have already, and how to take that back |
+//! | [Custom domains](custom_domains) | how a tenant claims a domain and proves it, and how certificates come about |
 //! | [Routes](routes) | which routes tenants see, which nobody's hosts see, and for whom code runs |
 //! | [Jobs, cron and sockets](jobs_cron_sockets) | how code outside of requests gets a tenant, and when it loses it |
+//! | Logs per tenant (`logs_per_tenant`, with the feature `log`) | the tenant in each line, more or less of one tenant |
 //!
 //! Their examples are compiled and run with the tests of this crate.
 
@@ -22,6 +24,10 @@ pub mod add_to_an_existing_app {}
 /// Credentials bound to tenants, cookies, impersonation, and single sign-on over one host.
 #[doc = include_str!("../docs/auth-sessions-sso.md")]
 pub mod auth_sessions_sso {}
+
+/// Domains of customers: claimed, proven, served, with certificates.
+#[doc = include_str!("../docs/custom-domains.md")]
+pub mod custom_domains {}
 
 /// From a request to its tenant: identifiers, host rules, stores.
 #[doc = include_str!("../docs/identify-a-tenant.md")]
@@ -46,6 +52,11 @@ pub mod routes {}
 /// Queues, cron, WebSockets and streams; what is kept for each tenant.
 #[doc = include_str!("../docs/jobs-cron-sockets.md")]
 pub mod jobs_cron_sockets {}
+
+/// The tenant in each line of the log, and a level for each tenant.
+#[cfg(feature = "log")]
+#[doc = include_str!("../docs/logs-per-tenant.md")]
+pub mod logs_per_tenant {}
 
 /// Stages that only watch, what they count, and the switches.
 #[doc = include_str!("../docs/roll-out-and-back.md")]

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, OnceLock, Weak},
 };
 
-use tenancy_core::Clock;
+use tenancy_core::{Clock, SystemClock};
 
 use crate::{
     event::{Event, TenancyListener},
@@ -33,6 +33,22 @@ pub(crate) struct Home {
 }
 
 impl Home {
+    /// Of what belongs to no stack: nobody listens, nothing is set.
+    pub(crate) fn of_no_stack(max_resources: u64) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        Self {
+            rollout: Rollout::new([], Arc::clone(&clock), None),
+            clock,
+            listener: None,
+            bypass: BypassSettings::default(),
+            identifiers: Box::default(),
+            responder: None,
+            public_url: None,
+            resources: Resources::at_most(max_resources),
+            lookup: OnceLock::new(),
+        }
+    }
+
     pub(crate) fn identifier_name(&self, position: u8) -> Option<&str> {
         self.identifiers.get(usize::from(position)).map(|name| &**name)
     }

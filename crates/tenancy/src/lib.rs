@@ -35,6 +35,7 @@
 //! | [`scope`] | the current tenant, and what ends with a request |
 //! | [`extract`] | `Tenant`, `Option<Tenant>`, `Central`, `Resolution` |
 //! | [`rejection`] | what refused requests get, and why |
+//! | [`rollout`] | stages that count what they would refuse, and refuse nothing |
 //! | [`credential`] | a session or token of one tenant is refused by all others |
 //! | [`domains`] | custom domains: claimed, verified, and told to the proxy that makes certificates |
 //! | [`handoff`] | single-use tokens: impersonation, single sign-on over one host |
@@ -43,6 +44,7 @@
 //! | [`secret`] | values that are shown nowhere |
 //! | [`cache`] | names for a shared cache that no other tenant can have |
 //! | [`event`] | what happens, told to a listener |
+//! | `log` | the tenant in each line of the log, and a log level for each (feature `log`) |
 //! | [`empty`] | empty form fields as nothing |
 //! | [`core`] | ids, keys, records, and the traits to implement |
 //! | [`guide`] | guides, from the first request to single sign-on |
@@ -54,6 +56,7 @@
 //! # Crate features
 //!
 //! * `http1`, `http2` (both on): what `axum::serve` speaks. Without `http2`, WebSockets over HTTP/2 are refused.
+//! * `log`: what `tracing-subscriber` needs to say for which tenant a line was written.
 //! * `dns`, `http-check` (both off): proof of custom [`domains`] by a DNS record, or by a request to them.
 
 pub mod cache;
@@ -70,6 +73,8 @@ pub mod handoff;
 mod hex;
 mod home;
 mod limit;
+#[cfg(feature = "log")]
+pub mod log;
 pub mod rejection;
 pub mod resolve;
 pub mod resource;

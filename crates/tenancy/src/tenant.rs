@@ -2,14 +2,14 @@
 
 mod changes;
 mod data;
+mod parsed;
 mod url;
 
 use std::{
-    any::{Any, TypeId},
     fmt,
     hash::{Hash, Hasher},
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence},
     },
 };
@@ -18,9 +18,9 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use serde::de::DeserializeOwned;
 use tenancy_core::{TenantId, TenantRecord, TenantStatus};
 
-use self::changes::Changes;
 pub(crate) use self::url::PublicUrl;
 pub use self::url::UrlError;
+use self::{changes::Changes, parsed::ParsedCell};
 use crate::{gate::CompiledMaintenance, home::Home, resource::TenantResources};
 
 pub use data::DataError;
@@ -54,17 +54,10 @@ pub(crate) struct ControlBlock {
 #[derive(Default)]
 struct Extras {
     maintenance: ArcSwapOption<CompiledMaintenance>,
-    parsed_settings: Mutex<Option<ParsedSettings>>,
-    data: data::DataCell,
+    settings: ParsedCell,
+    data: ParsedCell,
     changes: OnceLock<Changes>,
     resources: OnceLock<TenantResources>,
-}
-
-struct ParsedSettings {
-    /// What they were parsed from. Its epoch would not do: stores need not count, and a restored one counts anew.
-    record: Arc<TenantRecord>,
-    of_type: TypeId,
-    value: Arc<dyn Any + Send + Sync>,
 }
 
 /// What the gate sees of a tenant.
@@ -303,35 +296,14 @@ impl Tenant {
         T: DeserializeOwned + Send + Sync + 'static,
     {
         let record = self.record();
-        let mut parsed = self
-            .block
-            .extras()
-            .parsed_settings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = parsed.as_ref()
-            && Arc::ptr_eq(&kept.record, &record)
-            && kept.of_type == TypeId::of::<(Settings, T)>()
-            && let Ok(value) = Arc::clone(&kept.value).downcast::<T>()
-        {
-            return Ok(value);
-        }
         let text = record.settings.as_deref().unwrap_or("{}");
-        let value = Arc::new(serde_json::from_str::<T>(text).map_err(|source| SettingsError {
+        let parsed = self.block.extras().settings.get(&record, text);
+        parsed.map_err(|source| SettingsError {
             tenant: self.id().clone(),
             source,
-        })?);
-        *parsed = Some(ParsedSettings {
-            record,
-            of_type: TypeId::of::<(Settings, T)>(),
-            value: Arc::clone(&value) as Arc<dyn Any + Send + Sync>,
-        });
-        Ok(value)
+        })
     }
 }
-
-/// Marks the type id of settings apart from that of a bare `T`.
-struct Settings;
 
 impl PartialEq for Tenant {
     fn eq(&self, other: &Self) -> bool {
@@ -394,24 +366,12 @@ impl std::error::Error for SettingsError {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use tenancy_core::{Maintenance, SystemClock};
+    use tenancy_core::Maintenance;
 
     use super::*;
-    use crate::gate::BypassSettings;
 
     pub(crate) fn home() -> Arc<Home> {
-        let clock: Arc<dyn tenancy_core::Clock> = Arc::new(SystemClock::new());
-        Arc::new(Home {
-            rollout: crate::rollout::Rollout::new([], Arc::clone(&clock), None),
-            clock,
-            listener: None,
-            bypass: BypassSettings::default(),
-            identifiers: Box::default(),
-            responder: None,
-            public_url: None,
-            resources: crate::resource::Resources::at_most(100),
-            lookup: OnceLock::new(),
-        })
+        Arc::new(Home::of_no_stack(100))
     }
 
     pub(crate) fn tenant(id: &str) -> Tenant {

@@ -1,5 +1,5 @@
 CREATE TABLE IF NOT EXISTS customers (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, -- never given twice: sessions and jobs hold it
     subdomain TEXT NOT NULL UNIQUE,
     name TEXT NOT NULL,
     state TEXT NOT NULL DEFAULT 'live' -- live, locked

@@ -31,7 +31,9 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let loaded = options.load()?;
     let settings = loaded.settings;
-    log::set_up(&settings.log);
+    if let Some(levels) = log::set_up(&settings.log) {
+        options.raise_level(&levels)?;
+    }
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -73,7 +75,10 @@ fn say_what_to_try(
     writeln!(
         out,
         "catalogue: {} ({created} new tenants)",
-        settings.catalogue.file().display()
+        match &settings.catalogue.url {
+            Some(url) => url.to_string(),
+            None => settings.catalogue.file().display().to_string(),
+        }
     )?;
     writeln!(out)?;
     writeln!(out, "try:")?;

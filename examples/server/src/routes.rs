@@ -71,7 +71,9 @@ async fn who_am_i(tenant: Tenant) -> Json<Value> {
 }
 
 async fn list_notes(tenant: Tenant, State(notes): State<Notes>) -> Result<Json<Vec<Note>>, AppError> {
-    Ok(Json(notes.list(&tenant).await?))
+    let notes = notes.list(&tenant).await?;
+    tracing::debug!(notes = notes.len(), "listed");
+    Ok(Json(notes))
 }
 
 #[derive(Deserialize)]
@@ -90,7 +92,9 @@ async fn add_note(
     if text.is_empty() || text.chars().count() > LONGEST_NOTE {
         return Err(AppError::unusable("a note has 1 to 10,000 characters"));
     }
-    Ok((StatusCode::CREATED, Json(notes.add(&tenant, text).await?)))
+    let note = notes.add(&tenant, text).await?;
+    tracing::info!("a note was added");
+    Ok((StatusCode::CREATED, Json(note)))
 }
 
 async fn landing_page(_: Central) -> Html<&'static str> {

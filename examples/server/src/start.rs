@@ -9,9 +9,13 @@ use std::{
 };
 
 use clap::Parser;
-use tenancy::Tenancy;
+use tenancy::{Tenancy, core::TenantId, log::TenantLevels};
 use tenancy_server::settings::{LoadedSettings, Settings, SettingsError, Sources};
-use tenancy_sqlx::{CatalogueError, file::TenantsFile, store::SqlStore};
+use tenancy_sqlx::{
+    CatalogueError,
+    file::TenantsFile,
+    store::{SqlStore, SqlStoreOptions},
+};
 
 use crate::notes::Notes;
 
@@ -46,6 +50,10 @@ pub struct Options {
     /// Address or network of a proxy whose word on the original host counts; may be given more than once
     #[arg(long, value_name = "CIDR")]
     pub trust_proxy: Vec<String>,
+
+    /// Tenant whose log is at level DEBUG for the first ten minutes, whatever the log's own level is
+    #[arg(long, value_name = "ID")]
+    pub debug_tenant: Option<TenantId>,
 }
 
 impl Options {
@@ -83,6 +91,20 @@ impl Options {
             None => TenantsFile::parse(include_str!("../tenants.toml"), "examples/server/tenants.toml"),
         };
         read.map_err(|error| StartError::new("the tenants can not be registered", &error))
+    }
+
+    /// Raises the log level of the tenant that is looked into.
+    ///
+    /// # Errors
+    /// Never for one tenant.
+    pub fn raise_level(&self, levels: &TenantLevels) -> Result<(), StartError> {
+        const LASTING: Duration = Duration::from_secs(10 * 60);
+        let Some(tenant) = &self.debug_tenant else {
+            return Ok(());
+        };
+        levels
+            .raise(tenant, tracing::Level::DEBUG, LASTING)
+            .map_err(|error| StartError::new("the log level of a tenant can not be raised", &error))
     }
 }
 
@@ -156,9 +178,16 @@ pub async fn prepare(settings: &Settings, tenants: TenantsFile) -> Result<Ready,
         );
         StartError::new(&what, &error)
     })?;
-    let catalogue = SqlStore::connect(settings.catalogue.file())
-        .await
-        .map_err(|error| StartError::catalogue("the catalogue can not be opened", &error))?;
+    let place = match &settings.catalogue.url {
+        Some(url) => SqlStoreOptions::url(url.as_str()),
+        None => Ok(SqlStoreOptions::new(settings.catalogue.file())),
+    };
+    let opened = match place {
+        Ok(options) => SqlStore::open(options).await,
+        Err(error) => Err(error),
+    };
+    let catalogue =
+        opened.map_err(|error| StartError::catalogue("the catalogue can not be opened", &error))?;
     let created = register(&catalogue, tenants).await?;
     let notes = Notes::open(&directory.join("notes.sqlite"))
         .await

@@ -3,8 +3,9 @@ use tenancy::{core::TenantId, domains::DomainError};
 use tenancy_sqlx::{CatalogueError, TenantDetails, store::SqlStore};
 
 use crate::{
-    CliContext, CliError,
+    CliContext, CliError, CliErrorKind,
     output::Output,
+    redact::Values,
     view::{self, TenantView},
 };
 
@@ -14,6 +15,10 @@ pub(crate) struct ShowArgs {
     /// The tenant's id, its slug or one of its domains; where several fit, the first of these
     #[arg(value_name = "ID|SLUG|DOMAIN")]
     name: String,
+
+    /// Print the values of its settings and of its adopted row too, which may be secrets; else their names
+    #[arg(long)]
+    reveal: bool,
 }
 
 impl ShowArgs {
@@ -27,10 +32,15 @@ impl ShowArgs {
                 cut(&self.name)
             ))
         })?;
-        if out.is_json() {
-            out.json(&TenantView::from(&details))
+        let values = if self.reveal {
+            Values::Shown
         } else {
-            out.facts(view::facts(&details))
+            Values::Hidden
+        };
+        if out.is_json() {
+            out.json(&TenantView::new(&details, values))
+        } else {
+            out.facts(view::facts(&details, values))
         }
     }
 }
@@ -69,7 +79,7 @@ pub(crate) async fn by_id(store: &SqlStore, id: &TenantId) -> Result<TenantDetai
 /// What was refused of a claim, with advice where another tenant may have been meant.
 pub(crate) async fn refused_claim(store: &SqlStore, id: &TenantId, error: DomainError) -> CliError {
     let error = CliError::from_domains(error);
-    if error.is_not_found() && matches!(store.get(id).await, Ok(None)) {
+    if error.kind() == CliErrorKind::NotFound && matches!(store.get(id).await, Ok(None)) {
         return explain_missing(store, id, error).await;
     }
     error
@@ -78,7 +88,7 @@ pub(crate) async fn refused_claim(store: &SqlStore, id: &TenantId, error: Domain
 /// What the catalogue refused, with advice where another tenant may have been meant.
 pub(crate) async fn refused(store: &SqlStore, id: &TenantId, error: CatalogueError) -> CliError {
     let error = CliError::from_catalogue(error);
-    if error.is_not_found() && matches!(store.get(id).await, Ok(None)) {
+    if error.kind() == CliErrorKind::NotFound && matches!(store.get(id).await, Ok(None)) {
         explain_missing(store, id, error).await
     } else {
         error

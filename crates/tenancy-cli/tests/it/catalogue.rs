@@ -293,6 +293,15 @@ fn the_tables_of_laravel_are_adopted_by_their_name() {
     place.done(&on_app(&["catalogue", "adopt", "--layout", "stancl", "--apply"]));
     let shown = place.json(&on_app(&["tenants", "show", "acme.example"]));
     assert_eq!(shown["placement"]["database"], "tenantacme");
+    let data = r#"INSERT INTO tenants (id, data) VALUES ('globex', '{"stripe":"sk_live_1"}')"#;
+    run(&place, data);
+    let show = ["tenants", "show", "globex"];
+    let hidden = place.json(&on_app(&show));
+    assert_eq!(hidden["data"], serde_json::json!({ "stripe": "[redacted]" }));
+    assert!(!place.done(&on_app(&show)).contains("sk_live_1"));
+    let reveal = [&show[..], &["--reveal"]].concat();
+    assert_eq!(place.json(&on_app(&reveal))["data"]["stripe"], "sk_live_1");
+    assert!(place.done(&on_app(&reveal)).contains("sk_live_1"));
 }
 
 /// Runs as nobody, who may read the files and write nothing. Only root can: for others, the rights themselves do.

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::Value;
 use tenancy::{Tenancy, resolve::Header, stack::Stage};
-use tenancy_cli::{CliContext, CliError, TenancyArgs, TenancyCommand};
+use tenancy_cli::{CliContext, CliError, CliErrorKind, TenancyArgs, TenancyCommand};
 use tenancy_server::settings::{Settings, Sources};
 
 #[derive(Parser)]
@@ -64,9 +64,9 @@ async fn the_commands_work_within_another_command_line() {
     assert_eq!(json["id"], "acme");
 
     let missing = shop(&data, &["tenants", "suspend", "nobody"]).await.unwrap_err();
-    assert!(missing.is_not_found() && missing.exit_code() == 3);
+    assert_eq!((missing.kind(), missing.exit_code()), (CliErrorKind::NotFound, 3));
     let reserved = shop(&data, &["tenants", "create", "billing"]).await.unwrap_err();
-    assert!(reserved.is_invalid(), "{reserved:?}");
+    assert_eq!(reserved.kind(), CliErrorKind::Invalid, "{reserved:?}");
 }
 
 #[tokio::test]
@@ -124,7 +124,8 @@ async fn given_settings_are_used_and_a_stack_that_can_not_be_built_is_invalid() 
     );
 
     let broken = context.stack(|_, store| Ok(Tenancy::builder(Header::named("no name")?, store)));
-    assert!(run(parsed(&["order"]), &broken).await.unwrap_err().is_invalid());
+    let error = run(parsed(&["order"]), &broken).await.unwrap_err();
+    assert_eq!(error.kind(), CliErrorKind::Invalid);
 }
 
 fn parsed(arguments: &[&str]) -> TenancyCommand {

@@ -177,3 +177,34 @@ fn who_acts_stands_in_the_change_log() {
         .collect();
     assert_eq!(actors, [("create", Some("cli:ada")), ("suspend", Some("cli"))]);
 }
+
+#[test]
+fn a_url_that_was_given_for_a_path_loses_its_password() {
+    let place = Workplace::new();
+    let url = "postgres://ada:hunter2@db.example/app?password=hunter2";
+    for arguments in [
+        &["--database", url, "status"][..],
+        &["--database", url, "tenants", "list"],
+        &["--database", url, "tenants", "create", "acme"],
+        &["--database", url, "catalogue", "check"],
+        &["--data-dir", url, "tenants", "list"],
+        &["--settings", url, "order"],
+    ] {
+        let ended = place.run(arguments);
+        assert_ne!(ended.code, 0, "{arguments:?}");
+        assert!(ended.err.contains("ada:[redacted]@db.example"), "{}", ended.err);
+        assert!(!ended.err.contains("hunter2"), "{}", ended.err);
+        let json = place.run(&[arguments, &["--json"]].concat()).err;
+        assert!(
+            json.contains("ada:[redacted]") && !json.contains("hunter2"),
+            "{json}"
+        );
+    }
+    let directory = "made:/ada:hunter2@here";
+    place.done(&["--data-dir", directory, "tenants", "create", "acme"]);
+    let status = place.done(&["--data-dir", directory, "status"]);
+    assert!(
+        status.contains("ada:[redacted]@here") && !status.contains("hunter2"),
+        "{status}"
+    );
+}

@@ -20,7 +20,7 @@ fn a_created_tenant_is_shown_by_id_slug_and_domain() {
             "type         customer",
             "domains      shop.acme.example (primary)",
             "             xn--bcher-kva.example",
-            r#"settings     {"colour":"green"}"#,
+            r#"settings     {"colour":"[redacted]"}"#,
             "maintenance  off",
             "epoch        2",
         ]
@@ -33,7 +33,7 @@ fn json_has_the_same_keys_for_every_tenant() {
     let mut full = place.json(&["tenants", "show", "acme"]);
     let created = full["created_at"].take();
     assert_eq!(created.as_str().unwrap().len(), "2001-09-09T01:46:40Z".len());
-    assert_eq!(full["settings"], json!({ "colour": "green" }));
+    assert_eq!(full["settings"], json!({ "colour": "[redacted]" }));
     assert_eq!(full["domains"][0]["domain"], "shop.acme.example");
     assert_eq!(full["domains"][0]["is_primary"], true);
     let bare = place.json(&["tenants", "show", "globex"]);
@@ -49,7 +49,7 @@ fn settings_come_back_digit_for_digit_and_may_come_from_a_file() {
     place.done(&["tenants", "create", "acme", "--tenant-settings", "@settings.json"]);
     assert!(
         place
-            .done(&["tenants", "show", "acme", "--json"])
+            .done(&["tenants", "show", "acme", "--reveal", "--json"])
             .contains("12345678901234567890123")
     );
     place.done(&[
@@ -64,6 +64,57 @@ fn settings_come_back_digit_for_digit_and_may_come_from_a_file() {
     assert_eq!(
         (&changed["settings"], &changed["plan"]),
         (&json!(null), &json!("pro"))
+    );
+}
+
+#[test]
+fn values_of_settings_are_printed_where_they_are_asked_for_and_nowhere_else() {
+    let place = Workplace::new();
+    let settings = r#"{"smtp":{"password":"hunter2"},"pin":4711}"#;
+    let printed = [
+        place.done(&[
+            "tenants",
+            "create",
+            "acme",
+            "--tenant-settings",
+            settings,
+            "--json",
+        ]),
+        place.done(&["tenants", "update", "acme", "--plan", "pro", "--json"]),
+        place.done(&[
+            "tenants",
+            "maintenance",
+            "acme",
+            "on",
+            "--secret",
+            "correct horse battery",
+            "--json",
+        ]),
+        place.done(&["domains", "add", "acme", "acme.example", "--json"]),
+        place.done(&["tenants", "suspend", "acme", "--json"]),
+        place.done(&["tenants", "list", "--json"]),
+        place.done(&["tenants", "list", "--all", "--json"]),
+        place.done(&["tenants", "list"]),
+        place.done(&["tenants", "show", "acme", "--json"]),
+        place.done(&["tenants", "show", "acme"]),
+    ];
+    for printed in printed {
+        for secret in ["hunter2", "4711", "horse"] {
+            assert!(!printed.contains(secret), "{printed}");
+        }
+    }
+    assert_eq!(
+        place.json(&["tenants", "show", "acme"])["settings"],
+        json!({ "smtp": "[redacted]", "pin": "[redacted]" })
+    );
+    let revealed = place.json(&["tenants", "show", "acme", "--reveal"]);
+    assert_eq!(revealed["settings"]["smtp"]["password"], "hunter2");
+    let text = place.done(&["tenants", "show", "acme", "--reveal"]);
+    assert!(text.contains(settings) && !text.contains("horse"), "{text}");
+    let key = "bypass_key";
+    assert!(
+        !text.contains(key) && !revealed.to_string().contains(key),
+        "{text}"
     );
 }
 

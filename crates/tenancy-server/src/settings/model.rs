@@ -60,6 +60,13 @@ pub struct StackSettings {
     pub observe: Vec<String>,
     /// Where tenants are on the web, for links: scheme, base domain and port, such as `https://example.com`. Default: none.
     pub public_url: Option<String>,
+    /// For development: id of the tenant whose requests are those of this machine that name none. Refused in release
+    /// builds; see [`TenancyBuilder::dev_tenant`](tenancy::stack::TenancyBuilder::dev_tenant). Default: none.
+    pub dev_tenant: Option<String>,
+    /// Whether there may be a dev tenant in release builds, too. Never where others can reach the server. Default: no.
+    pub dev_tenant_even_in_release: bool,
+    /// How many objects of all tenants together are kept; see [`tenancy::resource`]. Default: 1,024.
+    pub max_resources: u64,
     /// The largest request body, in bytes. Default: 2,097,152.
     pub body_limit_bytes: u64,
     /// How long an answer may take to begin, in milliseconds. Default: 30,000.
@@ -85,6 +92,9 @@ impl Default for StackSettings {
             order: Stage::ALL.iter().map(ToString::to_string).collect(),
             observe: Vec::new(),
             public_url: None,
+            dev_tenant: None,
+            dev_tenant_even_in_release: false,
+            max_resources: 1_024,
             body_limit_bytes: 2 * 1024 * 1024,
             deadline_ms: 30_000,
             hide_suspended: false,

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use tenancy::{
-    core::{Host, TenantStore},
+    core::{Host, TenantId, TenantStore},
     gate::GatePolicy,
     resolve::{DomainOrSubdomain, ResolveSettings, TrustedProxies},
-    stack::{Order, Stage, TenancyBuilder},
+    stack::{ConfigMistake, Order, Stage, TenancyBuilder, check_public_url},
 };
 use tracing_subscriber::EnvFilter;
 
@@ -43,6 +43,10 @@ impl Settings {
         let zero = |value: u64| (value == 0).then(|| "it must be above 0".to_owned());
         refuse("tenancy.deadline_ms", zero(stack.deadline_ms));
         refuse("tenancy.misses_per_second", zero(stack.misses_per_second.into()));
+        refuse("tenancy.max_resources", zero(stack.max_resources));
+        refuse("tenancy.public_url", stack.refused_public_url());
+        let in_debug_build = cfg!(debug_assertions);
+        refuse("tenancy.dev_tenant", stack.refused_dev_tenant(in_debug_build));
         let filter = EnvFilter::builder().parse(&self.log.filter);
         refuse("log.filter", filter.err().map(|error| error.to_string()));
         let nowhere = self.catalogue.data_dir.as_os_str().is_empty();
@@ -88,12 +92,18 @@ impl Settings {
             .resolve_settings(resolve)
             .gate(gate)
             .always_https(stack.always_https)
+            .max_resources(stack.max_resources)
             .acme_challenge(stack.acme_challenge)
             .body_limit(stack.body_limit_bytes)
             .deadline(Duration::from_millis(stack.deadline_ms));
         if let Some(public_url) = &stack.public_url {
             builder = builder.public_url(public_url);
         }
+        builder = match &stack.dev_tenant {
+            Some(id) if stack.dev_tenant_even_in_release => builder.dev_tenant_even_in_release(id),
+            Some(id) => builder.dev_tenant(id),
+            None => builder,
+        };
         if let Some(proxies) = stack.proxies()? {
             builder = builder.trust_proxies(proxies);
         }
@@ -116,6 +126,24 @@ impl StackSettings {
         DomainOrSubdomain::of_any(&self.base_domains).map_err(|error| error.to_string())
     }
 
+    /// The value is not repeated: what is no public URL may be one with a password.
+    fn refused_public_url(&self) -> Option<String> {
+        match check_public_url(self.public_url.as_deref()?).err()? {
+            ConfigMistake::PublicUrl { reason, .. } => Some(reason.to_owned()),
+            other => Some(other.to_string()),
+        }
+    }
+
+    fn refused_dev_tenant(&self, in_debug_build: bool) -> Option<String> {
+        let id = self.dev_tenant.as_deref()?;
+        if !in_debug_build && !self.dev_tenant_even_in_release {
+            let reason =
+                "it is for debug builds; set dev_tenant_even_in_release if nobody else can reach this server";
+            return Some(reason.to_owned());
+        }
+        TenantId::new(id).err().map(|invalid| invalid.to_string())
+    }
+
     fn parsed_order(&self) -> Result<Order, String> {
         Order::from_names(self.order.iter().map(String::as_str)).map_err(|error| error.to_string())
     }
@@ -133,5 +161,28 @@ impl StackSettings {
         }
         let proxies = TrustedProxies::new(self.trust_proxies.iter().map(String::as_str));
         proxies.map(Some).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_build_has_a_dev_tenant_only_if_it_is_allowed_there() {
+        let mut stack = StackSettings::default();
+        assert_eq!(stack.refused_dev_tenant(false), None);
+        stack.dev_tenant = Some("acme".to_owned());
+        assert_eq!(stack.refused_dev_tenant(true), None);
+        assert!(
+            stack
+                .refused_dev_tenant(false)
+                .unwrap()
+                .contains("dev_tenant_even_in_release")
+        );
+        stack.dev_tenant_even_in_release = true;
+        assert_eq!(stack.refused_dev_tenant(false), None);
+        stack.dev_tenant = Some("ACME".to_owned());
+        assert!(stack.refused_dev_tenant(true).is_some() && stack.refused_dev_tenant(false).is_some());
     }
 }

@@ -339,6 +339,30 @@ mod lines {
                 "ports",
             ),
             ("[log]\nfilter = \"a=b=c\"", 2, "log.filter", ""),
+            (
+                "[tenancy]\nmax_resources = 0",
+                2,
+                "tenancy.max_resources",
+                "above 0",
+            ),
+            (
+                "[tenancy]\npublic_url = \"example.com\"",
+                2,
+                "tenancy.public_url",
+                "http:// or https://",
+            ),
+            (
+                "[tenancy]\n\npublic_url = \"https://example.com/app\"",
+                3,
+                "tenancy.public_url",
+                "only scheme, base domain and port",
+            ),
+            (
+                "[tenancy]\ndev_tenant_even_in_release = true\ndev_tenant = \"ACME\"",
+                3,
+                "tenancy.dev_tenant",
+                "ACME",
+            ),
             ("[catalogue]\ndata_dir = \"\"", 2, "catalogue.data_dir", "empty"),
             ("[catalogue]\ndatabase = \"\"", 2, "catalogue.database", "empty"),
         ] {
@@ -509,6 +533,7 @@ async fn what_was_loaded_makes_a_stack_that_works_even_with_the_largest_values()
         ("TENANCY__TENANCY__DEADLINE_MS", &largest),
         ("TENANCY__TENANCY__MAX_STALE_MS", &largest),
         ("TENANCY__TENANCY__MISSES_PER_SECOND", "4294967295"),
+        ("TENANCY__TENANCY__MAX_RESOURCES", &largest),
         ("TENANCY__TENANCY__HIDE_SUSPENDED", "true"),
         ("TENANCY__TENANCY__ORDER", "resolve,gate,body_limit,deadline"),
         ("TENANCY__TENANCY__CENTRAL_HOSTS", "www.Example.com."),
@@ -539,6 +564,36 @@ async fn what_was_loaded_makes_a_stack_that_works_even_with_the_largest_values()
 }
 
 #[test]
+fn a_public_url_that_is_none_is_not_repeated() {
+    let url = ("TENANCY__TENANCY__PUBLIC_URL", "https://ada:hunter2@example.com");
+    let error = Sources::new().variables([url]).load().unwrap_err().to_string();
+    assert!(error.contains(url.0) && !error.contains("hunter2"), "{error}");
+}
+
+#[tokio::test]
+async fn links_and_the_dev_tenant_are_as_the_settings_say() {
+    let loaded = from_variables(&[
+        ("TENANCY__TENANCY__PUBLIC_URL", "https://example.com"),
+        ("TENANCY__TENANCY__DEV_TENANT", "acme"),
+        ("TENANCY__TENANCY__DEV_TENANT_EVEN_IN_RELEASE", "true"),
+    ]);
+    let store = MemoryStore::of(["acme"]).unwrap();
+    let tenancy = loaded.stack(store).unwrap().build().unwrap();
+    let url = async |tenant: tenancy::Tenant| tenant.url("/").unwrap();
+    let app = tenancy.wrap(Router::new().route("/", get(url)));
+    let mut request = Request::get("/")
+        .header("host", "127.0.0.1:8000")
+        .body(Body::empty())
+        .unwrap();
+    let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
+    request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
+    let response = app.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let body = axum::body::to_bytes(response.into_body(), 1_000).await.unwrap();
+    assert_eq!(body, "https://acme.example.com/");
+}
+
+#[test]
 fn settings_that_are_written_out_are_read_in_again() {
     let text =
         "server.listen = '[::1]:9'\ntenancy.central_hosts = ['www.example.com']\nlog.format = 'json'\n";
@@ -560,5 +615,36 @@ async fn challenges_of_acme_are_central_only_if_the_settings_say_so() {
             .body(Body::empty())
             .unwrap();
         assert_eq!(app.oneshot(request).await.unwrap().status(), expected, "{text}");
+    }
+}
+
+#[test]
+fn the_catalogue_may_be_on_a_server_and_its_password_is_not_shown() {
+    const URL: &str = "postgres://app:hunter2@db.internal/app";
+    let loaded = Sources::new()
+        .variables([("TENANCY__CATALOGUE__URL", URL)])
+        .load()
+        .unwrap();
+    let url = loaded.settings.catalogue.url.clone().unwrap();
+    assert_eq!(url.as_str(), URL);
+    assert_eq!(url.to_string(), "postgres://app@db.internal/app");
+    assert!(!format!("{loaded:?}").contains("hunter2"));
+    assert!(!toml::to_string(&loaded.settings).unwrap().contains("hunter2"));
+
+    for (wrong, why) in [
+        ("url = \"oracle://app:hunter2@db/app\"", "must begin with"),
+        (
+            "url = \"mysql://app:hunter2@db/app\"\ndatabase = \"app.db\"",
+            "give one of them",
+        ),
+    ] {
+        let text = format!("[catalogue]\n{wrong}\n");
+        let error = Sources::new()
+            .text("my.toml", text)
+            .load()
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("catalogue.url") && error.contains(why), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
     }
 }

@@ -221,7 +221,7 @@ impl Writer<'_> {
     }
 
     /// The rows of a tenant's own table, as `c`, of those whose ids `s` has.
-    fn from_source(&self) -> String {
+    fn source_rows(&self) -> String {
         format!(
             "tenancy_source_ids s JOIN {} c ON {} = s.source_id",
             name(self.0.table),
@@ -230,7 +230,7 @@ impl Writer<'_> {
     }
 
     /// The rows of domains, as `d`, of the tenants whose ids `s` has, and the condition on them.
-    fn from_domains(&self) -> Option<(String, String, String)> {
+    fn domain_rows(&self) -> Option<(String, String, String)> {
         let domains = self.0.adoption.domains.as_ref()?;
         let domain = domain_text(&of("d", &domains.domain));
         let from = format!(
@@ -248,9 +248,9 @@ impl Writer<'_> {
     /// One change of one tenant: takes a number, logs the keys that it had or has, and remembers what it is now. The log
     /// keeps the last 10,000. Of a tenant that only shares a name with it, nothing else has changed.
     fn touch(&self) -> String {
-        let source = self.from_source();
+        let source = self.source_rows();
         let slug = self.slug();
-        let (key_of_domain, domains) = match self.from_domains() {
+        let (key_of_domain, domains) = match self.domain_rows() {
             Some((domain, from, condition)) => (
                 format!(
                     "
@@ -448,7 +448,7 @@ IF {old} IS NOT NULL THEN CALL tenancy_change({old}, 'update'); END IF"
 
     /// Takes in the tenants that are there, as in `sqlite`. The triggers wait for the head meanwhile.
     fn start(&self) -> Vec<String> {
-        let source = self.from_source();
+        let source = self.source_rows();
         let slug = self.slug();
         let mut steps = vec![
             format!(
@@ -466,7 +466,7 @@ IF {old} IS NOT NULL THEN CALL tenancy_change({old}, 'update'); END IF"
             ),
             "DELETE FROM tenancy_incarnation_domains".to_owned(),
         ];
-        if let Some((domain, from, condition)) = self.from_domains() {
+        if let Some((domain, from, condition)) = self.domain_rows() {
             steps.push(format!(
                 "INSERT INTO tenancy_incarnation_domains (tenant_id, domain)
     SELECT DISTINCT s.id, {domain} FROM {from} WHERE {condition}"

@@ -36,18 +36,19 @@ pub(super) fn check_placement(placement: Option<&Placement>) -> Result<(), Catal
 }
 
 pub(super) fn check_maintenance(maintenance: &Maintenance) -> Result<(), CatalogueError> {
-    let reason = if !(300..=599).contains(&maintenance.status) {
-        "`status` must be between 300 and 599"
+    // As the gate takes it: what it can not use, it answers in another way than was asked for.
+    let reason = if !(400..=599).contains(&maintenance.status) {
+        "`status` must be between 400 and 599"
     } else if !maintenance.redirect.as_deref().is_none_or(is_redirect_target) {
         "`redirect` must be a path that begins with one '/', or an absolute http or https URL"
     } else if !maintenance.bypass_key.as_deref().is_none_or(is_sha256_hex) {
         "`bypass_key` must be a SHA-256 in 64 lower-case hex digits"
-    } else if maintenance
+    } else if !maintenance
         .page
         .as_deref()
-        .is_some_and(|page| page.len() > MAX_PAGE_BYTES)
+        .is_none_or(|page| (1..=MAX_PAGE_BYTES).contains(&page.len()))
     {
-        "`page` may have 65536 bytes"
+        "`page` must have 1 to 65536 bytes"
     } else {
         return Ok(());
     };
@@ -93,6 +94,29 @@ mod tests {
             "/a\r\nx: y",
         ] {
             assert!(with(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn maintenance_answers_with_an_error_and_with_something() {
+        let with = |status: u16, page: Option<&str>| {
+            let mut maintenance = Maintenance::default();
+            (maintenance.status, maintenance.page) = (status, page.map(Into::into));
+            check_maintenance(&maintenance)
+        };
+        let (longest, too_long) = ("a".repeat(65_536), "a".repeat(65_537));
+        for (status, page) in [(400, None), (503, Some("soon")), (599, Some(longest.as_str()))] {
+            assert!(with(status, page).is_ok(), "{status}");
+        }
+        for (status, page) in [
+            (200, None),
+            (302, None),
+            (399, None),
+            (600, None),
+            (503, Some("")),
+            (503, Some(too_long.as_str())),
+        ] {
+            assert!(with(status, page).unwrap_err().is_invalid(), "{status}");
         }
     }
 

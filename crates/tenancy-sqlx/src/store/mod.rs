@@ -1,13 +1,19 @@
-//! The catalogue in an embedded SQLite file.
+//! The catalogue: in an embedded SQLite file, on PostgreSQL, or on MySQL or MariaDB.
 //!
 //! [`SqlStore`] is what requests look tenants up in, and what operators change them through. [`SqlLocks`] keeps leases
 //! in a file, for jobs of several processes.
 //!
-//! * Several processes on one machine may share a file. What one changes is in [`changes`](TenantStore::changes)
-//!   of the others, in the order of the change numbers. The file must be on a local disk, not on a network one.
+//! * [`SqlStore::connect`] opens a file, [`SqlStoreOptions::url`] a database on a server. Both behave alike.
+//! * Several processes may share a catalogue. What one changes is in [`changes`](TenantStore::changes) of the others, in the
+//!   order of the change numbers: the row that holds the number is locked until the change commits. A file must be on a
+//!   local disk, not on a network one.
+//! * On PostgreSQL, the others are woken by `NOTIFY`; without it (another database, a connection that is lost, a pooler in
+//!   between) they see a change at their next poll.
 //! * A change is one transaction, runs to its end even if its future is dropped, and returns when the readers of
 //!   this process have seen it, or after two seconds ([`SqlStoreOptions::announce`]).
-//! * Files newer than the program are read as long as their schema only grew.
+//! * Catalogues newer than the program are read as long as their schema only grew.
+//! * A server that does not answer is [unavailable](CatalogueError::is_unavailable), and never an empty list.
+//! * Tested with PostgreSQL 15 and MariaDB 10.11. MariaDB must be 10.6 or newer, MySQL 8.0.21, PostgreSQL 13.
 //! * A store is managed, or only reads: a managed catalogue ([`SqlStoreOptions::read_only`]), or views over the
 //!   application's own tables ([`SqlStoreOptions::adopted`]). Methods that change tenants fail as
 //!   [read-only](CatalogueError::is_read_only) there; changes of others are followed all the same.
@@ -104,7 +110,7 @@ pub use read::{CatalogueStatus, CreationOrder, ListFilter, LoggedChange, TenantL
 pub(crate) use place::Place;
 use statements::Statements;
 
-/// A catalogue in a SQLite file. See the [module](self).
+/// A catalogue of tenants. See the [module](self).
 ///
 /// Cloning copies a pointer; clones share connections and the change signal.
 #[derive(Clone)]

@@ -370,13 +370,13 @@ async fn the_tables_of_stancl_are_read_as_they_are(place: Place) {
         .await;
     Adoption::stancl().apply_at(&place.url()).await.unwrap();
     let store = read(&place).await;
-    let foo = store.get(&id("foo")).await.unwrap().unwrap();
-    assert_eq!(foo.record.slug(), "foo-sub");
-    assert_eq!(foo.record.plan.as_deref(), Some("pro"));
-    assert_eq!(&*foo.record.placement.as_ref().unwrap().database, "tenant_foo");
-    assert_eq!(foo.record.created_at_ms, 1_704_164_645_000);
-    assert_eq!(foo.domains.len(), 1);
-    let data = foo.record.attachment().unwrap().json().unwrap();
+    let tenant = store.get(&id("foo")).await.unwrap().unwrap();
+    assert_eq!(tenant.record.slug(), "foo-sub");
+    assert_eq!(tenant.record.plan.as_deref(), Some("pro"));
+    assert_eq!(&*tenant.record.placement.as_ref().unwrap().database, "tenant_foo");
+    assert_eq!(tenant.record.created_at_ms, 1_704_164_645_000);
+    assert_eq!(tenant.domains.len(), 1);
+    let data = tenant.record.attachment().unwrap().json().unwrap();
     assert!(data.contains("Foo") && !data.contains("hunter2"), "{data}");
 
     let mut follower = Follower::start(&store).await;

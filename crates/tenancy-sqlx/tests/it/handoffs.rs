@@ -10,7 +10,7 @@ use tenancy::{
 use tenancy_core::{Clock, ManualClock};
 use tenancy_sqlx::NewTenant;
 
-use crate::support::{Place, on_every_database};
+use crate::support::{Place, on_every_database, run};
 
 on_every_database!(
     of_two_processes_that_redeem_one_token_at_once_one_wins,
@@ -130,6 +130,32 @@ async fn a_token_burns_for_all_processes_and_expired_ones_make_room(place: Place
 }
 
 #[tokio::test]
+async fn a_full_file_refuses_new_tokens_and_takes_none_away() {
+    let place = with_tenants(Place::new()).await;
+    let clock = Hand::default();
+    let node = Node::over(&place, &clock).await;
+    let kept = node.issue("7").await;
+    run(
+        &mut place.raw().await,
+        "WITH RECURSIVE others(number) AS (SELECT 2 UNION ALL SELECT number + 1 FROM others WHERE number < 100000)
+         INSERT INTO tenancy_handoffs (token_hash, expires_at_ms, grant_json)
+             SELECT randomblob(32), (SELECT max(expires_at_ms) FROM tenancy_handoffs), '{}' FROM others",
+    )
+    .await;
+    let acme = node.tenant("acme").await;
+    let one_more = async || {
+        let request = HandoffRequest::impersonation("8", "sam@support");
+        node.handoffs.issue(&acme, request).await
+    };
+    assert!(one_more().await.unwrap_err().is_unavailable());
+    assert_eq!(node.redeem("acme", &kept).await.unwrap().user(), "7");
+    one_more().await.unwrap();
+    assert!(one_more().await.unwrap_err().is_unavailable());
+    clock.0.advance(Duration::from_secs(60));
+    one_more().await.unwrap();
+}
+
+#[tokio::test]
 async fn the_file_holds_no_token_and_a_closed_store_is_unavailable() {
     let place = with_tenants(Place::new()).await;
     let store = place.open().await;
@@ -138,8 +164,16 @@ async fn the_file_holds_no_token_and_a_closed_store_is_unavailable() {
     let node = Node { tenancy, handoffs };
     let token = node.issue("a user to be found").await;
     store.close().await;
-    let file = String::from_utf8_lossy(&std::fs::read(place.path()).unwrap()).into_owned();
-    assert!(file.contains("a user to be found"), "the file was written");
-    assert!(!file.contains(&token));
+    let file = std::fs::read(place.path()).unwrap();
+    let has = |bytes: &[u8]| file.windows(bytes.len()).any(|there| there == bytes);
+    assert!(has(b"a user to be found"), "the file was written");
+    let digits = token
+        .as_bytes()
+        .chunks(2)
+        .map(|digits| std::str::from_utf8(digits).unwrap());
+    let secret: Vec<u8> = digits
+        .map(|digits| u8::from_str_radix(digits, 16).unwrap())
+        .collect();
+    assert!(!has(token.as_bytes()) && !has(&secret));
     assert!(node.redeem("acme", &token).await.unwrap_err().is_unavailable());
 }

@@ -23,6 +23,8 @@ mod locks;
 mod manage;
 mod model;
 mod pages;
+#[cfg(all(feature = "databases", feature = "postgres"))]
+mod pool;
 mod servers;
 mod stack;
 mod support;

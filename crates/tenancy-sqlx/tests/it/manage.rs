@@ -8,6 +8,7 @@ use tenancy_sqlx::{NewTenant, RESERVED_NAMES, TenantPatch, store::SqlStore};
 use crate::support::{Backend, Place, id, list, on_every_database, with_domains};
 
 on_every_database!(
+    a_placement_keeps_the_name_of_its_strategy,
     what_is_created_is_found_by_every_key_and_outlives_the_process,
     an_inactive_domain_leads_nowhere_but_stays_taken,
     a_status_change_keeps_is_active_in_step_and_repeats_take_no_number,
@@ -506,4 +507,27 @@ async fn a_corrupt_row_breaks_itself_only(place: Place) {
             .unwrap();
         assert_eq!(page.tenants.len(), 2, "{damage}");
     }
+}
+
+async fn a_placement_keeps_the_name_of_its_strategy(place: Place) {
+    let store = place.open().await;
+    let mut placement = Placement::default();
+    placement.isolation = "schema".into();
+    let mut acme = NewTenant::new("acme");
+    acme.placement = Some(placement.clone());
+    let created = store.create(acme).await.unwrap();
+    assert_eq!(created.record.placement.as_deref(), Some(&placement));
+
+    placement.server = "eu".into();
+    placement.isolation = Box::default();
+    let mut patch = TenantPatch::default();
+    patch.placement = Some(Some(placement.clone()));
+    store.update(&id("acme"), patch).await.unwrap();
+    let found = store.get(&id("acme")).await.unwrap().unwrap().record;
+    assert_eq!(found.placement.as_deref(), Some(&placement));
+
+    let mut patch = TenantPatch::default();
+    placement.isolation = "no strategy; DROP".into();
+    patch.placement = Some(Some(placement));
+    assert!(store.update(&id("acme"), patch).await.unwrap_err().is_invalid());
 }

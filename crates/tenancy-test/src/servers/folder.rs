@@ -94,6 +94,8 @@ impl Drop for Folder {
         let keeper = self.keeper.get_mut().unwrap_or_else(PoisonError::into_inner);
         // It ends once the pipe is closed, which waiting does.
         let _ = keeper.wait();
+        // What this process made in it with rights that the keeper has not.
+        let _ = fs::remove_dir_all(&self.path);
     }
 }
 

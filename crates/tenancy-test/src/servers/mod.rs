@@ -71,3 +71,22 @@ fn name_of_database(number: u64, test: &str) -> String {
     });
     format!("t{number}_").chars().chain(plain).take(60).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::name_of_database;
+
+    #[test]
+    fn names_of_databases_need_no_quotes_and_fit() {
+        let long = "x".repeat(100);
+        for (test, name) in [
+            ("", "t7_"),
+            ("a_note_is_kept", "t7_a_note_is_kept"),
+            ("Module::Test-1", "t7_module__test_1"),
+            ("drop\"; -- 'ü`", "t7_drop_________"),
+            (&long, &format!("t7_{}", "x".repeat(57))),
+        ] {
+            assert_eq!(name_of_database(7, test), name);
+        }
+    }
+}

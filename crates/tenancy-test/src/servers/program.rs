@@ -136,3 +136,49 @@ pub(super) fn spawn(command: Command) -> io::Result<Child> {
         .map_err(|_| io::Error::other("the thread that starts servers has ended"))?;
     answer.recv().map_err(io::Error::other)?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_told_with_its_package() {
+        let error = find("no-such-server", "no-such-package", None).unwrap_err();
+        assert!(error.is_not_installed());
+        let text = error.to_string();
+        assert!(
+            text.contains("no-such-server") && text.contains("no-such-package"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_newest_version_is_the_greatest_number_that_has_the_program() {
+        let folder = super::super::folder::Folder::create().unwrap();
+        for (version, program) in [
+            ("9", "server"),
+            ("15", "server"),
+            ("17", "client"),
+            ("18-old", "server"),
+        ] {
+            let directory = folder.path().join(version).join("bin");
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join(program), "").unwrap();
+        }
+        let newest = newest_version(folder.path(), "bin", "server");
+        assert_eq!(newest, Some(folder.path().join("15/bin/server")));
+        let path = folder.path().to_owned();
+        drop(folder);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_failed_program_said_is_in_the_error() {
+        let mut command = command("sh", Path::new("/")).unwrap();
+        command.args(["-c", "echo to stdout; echo to stderr >&2; exit 3"]);
+        let error = run("sh", command).unwrap_err();
+        assert!(error.is_not_serving());
+        let text = error.to_string();
+        assert!(text.contains("to stdout") && text.contains("to stderr"), "{text}");
+    }
+}

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     Tenancy,
+    home::Home,
     rejection::{Rejection, RejectionReason},
     resolve::Resolution,
     stack::SegmentShared,
@@ -47,7 +48,8 @@ impl BindCredential {
     /// A layer that asks `claim` which tenant the request's credential is for. `claim` is called once for each
     /// request and sees its head, with what authentication left in the extensions.
     ///
-    /// Refused requests get the default answer. A listener is told of refusals on tenants' hosts.
+    /// What it refuses is answered by the stack that resolved the request, as with
+    /// [`Tenancy::bind_credential`](crate::Tenancy::bind_credential); a request that none resolved gets the default answer.
     pub fn new(claim: impl Fn(&RequestHead<'_>) -> CredentialClaim + Send + Sync + 'static) -> Self {
         Self {
             claim: Arc::new(claim),
@@ -74,28 +76,31 @@ impl BindCredential {
     fn check<B>(&self, request: &Request<B>) -> Result<(), Box<Response<Body>>> {
         let Some(resolution) = request.extensions().get::<Resolution>() else {
             let detail = "a credential can be compared with a tenant only behind the resolve stage";
-            return Err(self.answer(Rejection::new(RejectionReason::MisbuiltStack, &detail)));
+            let home = self.stack.as_ref().map(|stack| &*stack.home);
+            return Err(self.answer(Rejection::new(RejectionReason::MisbuiltStack, &detail), home));
         };
+        let home = resolution.home();
         if resolution.is_nobody() {
             // The resolve stage only observes: what does not ask for the tenant goes on as before.
-            return match resolution.would_refuse() {
-                Some(rejection) if self.demanded => Err(self.answer(rejection.clone())),
-                _ => Ok(()),
+            return match (self.demanded, resolution.would_refuse()) {
+                (false, _) => Ok(()),
+                (true, Some(rejection)) => Err(self.answer(rejection.clone(), Some(home))),
+                (true, None) => {
+                    let detail = "a request of nobody says not why it would be refused";
+                    let rejection = Rejection::new(RejectionReason::MisbuiltStack, &detail);
+                    Err(self.answer(rejection, Some(home)))
+                }
             };
         }
         let tenant = resolution.tenant();
         let claim = (self.claim)(&RequestHead::of(request));
-        claim.judge(tenant, self.demanded).map_err(|reason| {
-            let home = self.stack.as_ref().map(|stack| &stack.home);
-            self.answer(refuse(reason, &claim, tenant, home))
-        })
+        claim
+            .judge(tenant, self.demanded)
+            .map_err(|reason| self.answer(refuse(reason, &claim, tenant, home), Some(home)))
     }
 
-    fn answer(&self, rejection: Rejection) -> Box<Response<Body>> {
-        let responder = self
-            .stack
-            .as_ref()
-            .and_then(|stack| stack.home.responder.as_deref());
+    fn answer(&self, rejection: Rejection, home: Option<&Home>) -> Box<Response<Body>> {
+        let responder = home.and_then(|home| home.responder.as_deref());
         Box::new(answer(rejection, responder, &self.challenge))
     }
 }

@@ -16,11 +16,14 @@ pub(super) const DEFAULT_CHALLENGE: HeaderValue = HeaderValue::from_static("Bear
 
 /// A credential is not for the tenant it was used with.
 ///
-/// As a response it is the small answer of every refusal: 403, or 401 where there was no credential. The log has
+/// As a response it is the small answer of every refusal, or that of the application's own
+/// [`on_rejection`](crate::stack::TenancyBuilder::on_rejection): 403, or 401 where there was no credential. The log has
 /// both tenants; neither this text nor the answer has.
 #[derive(Debug)]
 pub struct CredentialRefused {
     rejection: Rejection,
+    /// Whose answers they are.
+    home: Arc<Home>,
 }
 
 impl CredentialRefused {
@@ -40,7 +43,7 @@ impl Error for CredentialRefused {}
 
 impl IntoResponse for CredentialRefused {
     fn into_response(self) -> Response<Body> {
-        answer(self.rejection, None, &DEFAULT_CHALLENGE)
+        answer(self.rejection, self.home.responder.as_deref(), &DEFAULT_CHALLENGE)
     }
 }
 
@@ -70,7 +73,8 @@ impl Tenant {
         claimed
             .judge(Some(self), true)
             .map_err(|reason| CredentialRefused {
-                rejection: refuse(reason, &claimed, Some(self), None),
+                rejection: refuse(reason, &claimed, Some(self), self.home()),
+                home: Arc::clone(self.home()),
             })
     }
 }
@@ -80,14 +84,12 @@ pub(super) fn refuse(
     reason: RejectionReason,
     claim: &CredentialClaim,
     tenant: Option<&Tenant>,
-    home: Option<&Arc<Home>>,
+    home: &Home,
 ) -> Rejection {
-    if let Some(home) = tenant.map(Tenant::home).or(home) {
-        home.emit(|| Event::CredentialRefused {
-            tenant: tenant.cloned(),
-            reason,
-        });
-    }
+    home.emit(|| Event::CredentialRefused {
+        tenant: tenant.cloned(),
+        reason,
+    });
     match tenant {
         Some(tenant) => {
             let meant = tenant.reference();

@@ -34,6 +34,8 @@ const MAX_ADDRESSES: usize = 3;
 ///   those of the public Internet, unless [allowed](Self::allow_addresses).
 /// * At most 128 bytes of the answer are read, and none of them is shown to anybody.
 /// * It ends after 5 seconds, unless set.
+///
+/// Nothing at that address, and an answer of 500 or above, prove nothing either way.
 #[derive(Clone)]
 pub struct HttpCheck {
     deadline: Duration,
@@ -89,7 +91,10 @@ impl HttpCheck {
     async fn check_now(&self, challenge: &Challenge) -> CheckAnswer {
         let domain = challenge.domain();
         let Ok(found) = self.addresses(domain).await else {
-            return CheckAnswer::not_yet(format!("{domain} leads to no address"));
+            // A name that is not there can not be told from a name server that is away.
+            return CheckAnswer::could_not_tell(format!(
+                "{domain} leads to no address, as far as can be told"
+            ));
         };
         let allowed: Vec<_> = found
             .into_iter()
@@ -106,7 +111,7 @@ impl HttpCheck {
             }
         }
         let Some(stream) = stream else {
-            return CheckAnswer::not_yet(format!("nothing answers at http://{domain}, port 80"));
+            return CheckAnswer::could_not_tell(format!("nothing answers at http://{domain}, port 80"));
         };
         match ask(stream, challenge).await {
             Ok(answer) => judge(challenge, &answer),
@@ -185,6 +190,11 @@ fn judge(challenge: &Challenge, answer: &Answer) -> CheckAnswer {
         _ if answer.status.is_redirection() => CheckAnswer::not_yet(format!(
             "{url} answers with a redirect: this path must be served over plain HTTP"
         )),
+        // Of this service too, where it is flooded.
+        _ if answer.status.is_server_error() => CheckAnswer::could_not_tell(format!(
+            "{url} answers with the status {}",
+            answer.status.as_u16()
+        )),
         _ => CheckAnswer::not_yet(format!(
             "{url} answers with the status {}",
             answer.status.as_u16()
@@ -256,11 +266,9 @@ mod tests {
             let _ = stream.write_all(answer.as_bytes()).await;
         });
         let answer = check.check(&challenge()).await;
-        if server.is_finished() {
-            return (answer, asked.await.unwrap_or_default());
-        }
         server.abort();
-        (answer, String::new())
+        // What was sent before it ended is still there.
+        (answer, asked.await.unwrap_or_default())
     }
 
     fn response(status: &str, body: &str) -> String {
@@ -273,6 +281,8 @@ mod tests {
     #[tokio::test]
     async fn only_the_answer_of_this_service_proves() {
         let right = challenge().http_body();
+        let (flooded, _) = checked(response("503 Service Unavailable", ""), &["127.0.0.0/8"]).await;
+        assert_eq!(flooded.as_str(), "could_not_tell", "{flooded}");
         for (answer, proves, part) in [
             (response("200 OK", &right), true, ""),
             (response("200 OK", &format!("{right}\r\n")), true, ""),

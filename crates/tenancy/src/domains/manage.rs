@@ -127,7 +127,10 @@ impl Domains {
         self.check_may_be_claimed(&domain)?;
         let token = random_token()?;
         let terms = ClaimTerms::new(token, self.now_ms(), self.lifetime, self.max_open);
-        self.store.claim(tenant, &domain, terms).await
+        let claim = self.store.claim(tenant, &domain, terms).await?;
+        let made_by = claim.made_by.as_deref();
+        tracing::info!(target: "tenancy::domains", %tenant, domain, made_by, "domain claimed");
+        Ok(claim)
     }
 
     /// Takes a claim back. Waits for the store.
@@ -136,7 +139,9 @@ impl Domains {
     /// Not found; invalid when it is no domain; unavailable.
     pub async fn unclaim(&self, tenant: &TenantId, domain: &str) -> Result<(), DomainError> {
         let domain = self.canonical(domain)?;
-        self.store.unclaim(tenant, &domain).await
+        self.store.unclaim(tenant, &domain).await?;
+        tracing::info!(target: "tenancy::domains", %tenant, domain, "claim taken back");
+        Ok(())
     }
 
     /// Up to 1,000 claims by tenant and domain, of one tenant or of all, expired ones too; from behind `after`. Waits for

@@ -1,19 +1,25 @@
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, sync::Arc};
 
 use axum::{body::Body, response::IntoResponse};
 use http::Response;
 use tenancy_core::BoxError;
 
 use super::HandoffRefusal;
-use crate::rejection::{Rejection, RejectionReason, respond};
+use crate::{
+    home::Home,
+    rejection::{Rejection, RejectionReason, respond},
+};
 
 /// A token could not be given out or redeemed.
 ///
 /// As a response: 403 for every refusal, whatever the reason, 503 where the store could not tell, 400 for a token that
-/// could not be given out as asked. The reason is in the audit and in the log.
+/// could not be given out as asked; in the words of the application's own
+/// [`on_rejection`](crate::stack::TenancyBuilder::on_rejection). The reason is in the audit and in the log.
 #[derive(Debug)]
 pub struct HandoffError {
     kind: Kind,
+    /// Whose answers they are.
+    home: Arc<Home>,
 }
 
 #[derive(Debug)]
@@ -24,21 +30,22 @@ enum Kind {
 }
 
 impl HandoffError {
-    pub(super) fn refused(refusal: HandoffRefusal) -> Self {
-        Self {
-            kind: Kind::Refused(refusal),
-        }
+    pub(super) fn refused(home: &Arc<Home>, refusal: HandoffRefusal) -> Self {
+        Self::new(home, Kind::Refused(refusal))
     }
 
-    pub(super) fn invalid(reason: &'static str) -> Self {
-        Self {
-            kind: Kind::Invalid(reason),
-        }
+    pub(super) fn invalid(home: &Arc<Home>, reason: &'static str) -> Self {
+        Self::new(home, Kind::Invalid(reason))
     }
 
-    pub(super) fn unavailable(source: impl Into<BoxError>) -> Self {
+    pub(super) fn unavailable(home: &Arc<Home>, source: impl Into<BoxError>) -> Self {
+        Self::new(home, Kind::Unavailable(source.into()))
+    }
+
+    fn new(home: &Arc<Home>, kind: Kind) -> Self {
         Self {
-            kind: Kind::Unavailable(source.into()),
+            kind,
+            home: Arc::clone(home),
         }
     }
 
@@ -97,6 +104,6 @@ impl IntoResponse for HandoffError {
                 Rejection::new(RejectionReason::StoreUnavailable, &detail)
             }
         };
-        respond(rejection, None)
+        respond(rejection, self.home.responder.as_deref())
     }
 }

@@ -20,8 +20,15 @@ pub(super) struct Presented<'a> {
     pub(super) tenant: &'a Tenant,
     pub(super) purpose: &'a Purpose,
     pub(super) token: &'a str,
-    /// Hash of what the browser has.
-    pub(super) browser: Option<[u8; 32]>,
+    pub(super) browser: Browser,
+}
+
+/// Which browser presents a token.
+pub(super) enum Browser {
+    /// Nobody asked: only a token that is for any browser is good.
+    NotAsked,
+    /// The one with a cookie of this hash, or one without: only a token that is for it is good.
+    With(Option<[u8; 32]>),
 }
 
 impl Handoffs {
@@ -46,7 +53,7 @@ impl Handoffs {
         request: HandoffRequest,
     ) -> Result<HandoffToken, HandoffError> {
         if let Some(reason) = request.fault() {
-            return Err(HandoffError::invalid(reason));
+            return Err(HandoffError::invalid(&self.home, reason));
         }
         let now = self.home.clock.unix_time();
         let grant = Grant {
@@ -58,7 +65,8 @@ impl Handoffs {
             return_to: request.return_to,
             browser: request.browser,
         };
-        let (token, hash) = HandoffToken::random().map_err(HandoffError::unavailable)?;
+        let (token, hash) =
+            HandoffToken::random().map_err(|error| HandoffError::unavailable(&self.home, error))?;
         let kept = self.store.put_boxed(hash, &grant, millis(now)).await;
         let step = if kept.is_ok() {
             HandoffStep::Issued
@@ -69,7 +77,7 @@ impl Handoffs {
         audit.reference = Some(hash.reference().into());
         audit.grant = Some(grant);
         audit.write(&self.home);
-        kept.map_err(HandoffError::unavailable)?;
+        kept.map_err(|error| HandoffError::unavailable(&self.home, error))?;
         Ok(token)
     }
 
@@ -90,7 +98,7 @@ impl Handoffs {
             tenant,
             purpose,
             token,
-            browser: None,
+            browser: Browser::NotAsked,
         })
         .await
     }
@@ -104,7 +112,7 @@ impl Handoffs {
             Ok(None) => return Err(self.refuse(&presented, Some(hash), None, HandoffRefusal::Unknown)),
             Err(error) => {
                 self.audit(&presented, Some(hash), None, HandoffStep::Failed);
-                return Err(HandoffError::unavailable(error));
+                return Err(HandoffError::unavailable(&self.home, error));
             }
         };
         match judge(&grant, &presented, millis(self.home.clock.unix_time())) {
@@ -124,7 +132,7 @@ impl Handoffs {
         refusal: HandoffRefusal,
     ) -> HandoffError {
         self.audit(presented, hash, grant, HandoffStep::Refused(refusal));
-        HandoffError::refused(refusal)
+        HandoffError::refused(&self.home, refusal)
     }
 
     fn audit(
@@ -142,7 +150,7 @@ impl Handoffs {
         audit.write(&self.home);
     }
 
-    pub(super) fn home(&self) -> &Home {
+    pub(super) fn home(&self) -> &Arc<Home> {
         &self.home
     }
 }
@@ -157,10 +165,10 @@ fn judge(grant: &Grant, presented: &Presented<'_>, now_ms: u64) -> Result<(), Ha
     if now_ms >= grant.expires_at_ms {
         return Err(HandoffRefusal::Expired);
     }
-    match (grant.browser, presented.browser) {
-        (None, _) => Ok(()),
-        (Some(bound), Some(present)) if bool::from(bound.ct_eq(&present)) => Ok(()),
-        (Some(_), _) => Err(HandoffRefusal::WrongBrowser),
+    match (grant.browser, &presented.browser) {
+        (None, Browser::NotAsked) => Ok(()),
+        (Some(bound), Browser::With(Some(present))) if bool::from(bound.ct_eq(present)) => Ok(()),
+        (None, Browser::With(_)) | (Some(_), _) => Err(HandoffRefusal::WrongBrowser),
     }
 }
 

@@ -6,10 +6,13 @@ use http::{
     header::{COOKIE, InvalidHeaderValue},
 };
 use sha2::{Digest, Sha256};
+use tenancy_core::BoxError;
 
 use super::{
     Grant, HandoffAudit, HandoffError, HandoffRefusal, HandoffRequest, HandoffStep, HandoffToken, Handoffs,
-    Purpose, ReturnPath, redeem::Presented, token::random_bytes,
+    Purpose, ReturnPath,
+    redeem::{Browser, Presented},
+    token::random_bytes,
 };
 use crate::{
     Tenancy, Tenant, TenantRef,
@@ -64,7 +67,8 @@ impl SignOn {
     /// When the secret has fewer than 32 bytes.
     pub fn new(tenancy: &Tenancy, handoffs: &Handoffs, secret: &[u8]) -> Result<Self, HandoffError> {
         if secret.len() < 32 {
-            return Err(HandoffError::invalid("a secret has at least 32 random bytes"));
+            let reason = "a secret has at least 32 random bytes";
+            return Err(HandoffError::invalid(handoffs.home(), reason));
         }
         let key = Sha256::new()
             .chain_update(b"tenancy sign-on key v1\0")
@@ -95,12 +99,12 @@ impl SignOn {
     /// # Errors
     /// When the system has no random numbers.
     pub fn begin(&self, tenant: &Tenant, return_to: &ReturnPath) -> Result<SignOnStart, HandoffError> {
-        let secret = random_bytes().map_err(HandoffError::unavailable)?;
+        let secret = random_bytes().map_err(|error| self.unavailable(error))?;
         let browser = browser_hash(&secret);
         let expiry = self.now().saturating_add(STATE_LIFETIME).as_secs();
         let set_cookie = self
             .cookie(&encode_hex(&secret), STATE_LIFETIME)
-            .map_err(HandoffError::unavailable)?;
+            .map_err(|error| self.unavailable(error))?;
         Ok(SignOnStart {
             state: self.sign(&tenant.reference(), expiry, &browser, return_to),
             set_cookie,
@@ -126,7 +130,7 @@ impl SignOn {
                 return_to: read.return_to,
                 browser: read.browser,
             }),
-            Err(error) if error.is_unavailable() => Err(HandoffError::unavailable(error)),
+            Err(error) if error.is_unavailable() => Err(self.unavailable(error)),
             Err(_) => Err(self.refuse(Some(read.tenant), HandoffRefusal::TenantNotServed)),
         }
     }
@@ -151,7 +155,8 @@ impl SignOn {
     /// cookie with [`clear_cookie`](Self::clear_cookie).
     ///
     /// # Errors
-    /// As [`Handoffs::redeem`]; also when the request does not have the cookie.
+    /// As [`Handoffs::redeem`]; also when the request does not have the cookie, and for tokens that
+    /// [`answer`](Self::answer) has not made: these are for any browser.
     pub async fn redeem(
         &self,
         tenant: &Tenant,
@@ -163,7 +168,7 @@ impl SignOn {
                 tenant,
                 purpose: &Purpose::SIGN_ON,
                 token,
-                browser: self.browser_of(headers),
+                browser: Browser::With(self.browser_of(headers)),
             })
             .await
     }
@@ -183,7 +188,11 @@ impl SignOn {
         audit.presented_to = tenant;
         audit.presented_for = Some(Purpose::SIGN_ON);
         audit.write(self.handoffs.home());
-        HandoffError::refused(refusal)
+        HandoffError::refused(self.handoffs.home(), refusal)
+    }
+
+    fn unavailable(&self, source: impl Into<BoxError>) -> HandoffError {
+        HandoffError::unavailable(self.handoffs.home(), source)
     }
 
     fn cookie_name(&self) -> &'static str {

@@ -16,7 +16,8 @@ use crate::{Tenant, gate::GatePolicy};
 
 /// What each part of the resolution saw in a request, and what came of it.
 ///
-/// For operators: it names tenants and quotes the request. `Display` prints a line for each step.
+/// For operators: it names tenants and quotes the request, an API key that identifies included. Do not log it where
+/// such keys are used. `Display` prints a line for each step.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Explanation {

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use http::{Extensions, HeaderValue, Method, Request, StatusCode, header};
-use tenancy_core::{Host, Identification, Identified, Identify, RequestHead, TenantKey};
+use tenancy_core::{Host, Identification, Identified, Identify, KeyKind, RequestHead, TenantKey};
 
 use super::{
     authority::{self, Authority, HeaderScan, Target, TrustedProxies},
@@ -51,10 +51,12 @@ impl Refusal {
     }
 
     fn unknown(key: &TenantKey<'_>) -> Self {
-        Self::new(
-            RejectionReason::UnknownTenant,
-            format!("no tenant has the key {key}"),
-        )
+        let detail = match key.kind() {
+            KeyKind::Id | KeyKind::Slug | KeyKind::Domain => format!("no tenant has the key {key}"),
+            // It may be a secret, such as an API key with one letter left out.
+            space => format!("no tenant has this key of the space {space}"),
+        };
+        Self::new(RejectionReason::UnknownTenant, detail)
     }
 }
 

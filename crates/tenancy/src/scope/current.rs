@@ -80,10 +80,6 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    pub(crate) const fn empty() -> Self {
-        Self { current: None }
-    }
-
     pub(crate) fn new(scope: Scope, home: Option<&Arc<Home>>) -> Self {
         let listening = match &scope {
             Scope::Tenant(tenant) => {

@@ -32,7 +32,7 @@ pub fn central<F: Future>(future: F) -> Scoped<F> {
 pub fn carry<F: Future>(future: F) -> Scoped<F> {
     let slot = match current() {
         Some(scope) => Slot::new(scope, None),
-        None => Slot::empty(),
+        None => Slot::default(),
     };
     Scoped::new(future, slot)
 }
@@ -64,7 +64,7 @@ where
     move |argument| {
         let mut slot = match scope {
             Some(scope) => Slot::new(scope, None),
-            None => Slot::empty(),
+            None => Slot::default(),
         };
         let future = {
             let _entered = slot.enter();

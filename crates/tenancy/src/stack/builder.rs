@@ -221,9 +221,10 @@ impl TenancyBuilder {
         self
     }
 
-    /// Replaces the answer to requests that a stage refuses. Maintenance has pages of its own, and an extractor that
-    /// refuses, such as `Tenant` on a central host, answers by itself. `Cache-Control: no-store`, the reference and `Retry-After` are added to
-    /// whatever it returns. It must not name a tenant or repeat what the client sent.
+    /// Replaces the answer to what is refused: by a stage, by an extractor such as `Tenant` on a central host, by
+    /// [`credential`](crate::credential) and by [`handoff`](crate::handoff). Maintenance has pages of its own.
+    /// `Cache-Control: no-store`, the reference and `Retry-After` are added to whatever it returns. It must not name a tenant
+    /// or repeat what the client sent.
     #[must_use]
     pub fn on_rejection(
         mut self,
@@ -404,14 +405,10 @@ impl TenancyBuilder {
         if self.max_resources == 0 {
             mistakes.push(ConfigMistake::NoResources);
         }
-        let public_url = match self.public_url.as_deref().map(|url| (url, PublicUrl::parse(url))) {
-            None => None,
-            Some((_, Ok(public_url))) => Some(public_url),
-            Some((url, Err(reason))) => {
-                mistakes.push(ConfigMistake::PublicUrl {
-                    url: url.chars().take(64).collect(),
-                    reason,
-                });
+        let public_url = match self.public_url.as_deref().map(parse_public_url).transpose() {
+            Ok(public_url) => public_url,
+            Err(mistake) => {
+                mistakes.push(mistake);
                 None
             }
         };
@@ -527,6 +524,28 @@ impl fmt::Debug for TenancyBuilder {
             .field("order", &self.order)
             .finish_non_exhaustive()
     }
+}
+
+fn parse_public_url(url: &str) -> Result<PublicUrl, ConfigMistake> {
+    PublicUrl::parse(url).map_err(|reason| ConfigMistake::PublicUrl {
+        url: url.chars().take(64).collect(),
+        reason,
+    })
+}
+
+/// Checks a URL as [`TenancyBuilder::public_url`] does, for those who read it from settings and can say where it stands.
+///
+/// ```
+/// use tenancy::stack::check_public_url;
+///
+/// assert!(check_public_url("https://example.com").is_ok());
+/// assert!(check_public_url("example.com/app").is_err());
+/// ```
+///
+/// # Errors
+/// When it is more or less than scheme, base domain and port.
+pub fn check_public_url(url: &str) -> Result<(), ConfigMistake> {
+    parse_public_url(url).map(drop)
 }
 
 fn canonical_host(host: &str) -> Result<Box<str>, ConfigMistake> {

@@ -1,12 +1,7 @@
 //! Single stages as plain tower layers.
 
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-use tenancy_core::{Clock, SystemClock};
 use tower_layer::Layer;
 
 use super::{
@@ -15,10 +10,8 @@ use super::{
 };
 use crate::{
     Tenant,
-    gate::{BypassSettings, GatePolicy, GlobalMaintenance},
+    gate::{GatePolicy, GlobalMaintenance},
     home::Home,
-    resource::Resources,
-    rollout::Rollout,
 };
 
 /// One stage as a tower layer that works alone, around any service of requests, in a `ServiceBuilder`.
@@ -57,19 +50,7 @@ impl StageLayer {
     }
 
     fn alone(phase: Phase) -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let home = Home {
-            rollout: Rollout::new([], Arc::clone(&clock), None),
-            clock,
-            listener: None,
-            bypass: BypassSettings::default(),
-            identifiers: Box::default(),
-            responder: None,
-            public_url: None,
-            resources: Resources::at_most(0),
-            lookup: OnceLock::new(),
-        };
-        Self::at_home(phase, Arc::new(home))
+        Self::at_home(phase, Arc::new(Home::of_no_stack(0)))
     }
 
     fn at_home(phase: Phase, home: Arc<Home>) -> Self {

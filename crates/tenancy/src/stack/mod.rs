@@ -66,7 +66,7 @@ mod phase;
 mod service;
 mod tenancy;
 
-pub use builder::TenancyBuilder;
+pub use builder::{TenancyBuilder, check_public_url};
 pub use composite::{BoxedService, TenancyFuture, TenancyService};
 pub use layer::StageLayer;
 pub use mistake::{ConfigError, ConfigMistake};

@@ -206,13 +206,8 @@ impl Phase {
                 Step::Catch
             }
             Self::Maintenance(switch) => run_maintenance(switch, shared, request),
-            Self::MaintenanceExceptAcme(_) if is_acme_challenge(request) => Step::Next,
-            Self::MaintenanceExceptAcme(switch) => run_maintenance(switch, shared, request),
-            Self::ResolveExceptAcme(resolver) => {
-                let outcome = resolver.exempted(request);
-                let outcome = outcome.unwrap_or_else(|| resolver.resolve(request));
-                run_resolved(outcome, resolver, shared, request, passage)
-            }
+            Self::MaintenanceExceptAcme(switch) => run_maintenance_except_acme(switch, shared, request),
+            Self::ResolveExceptAcme(resolver) => resolve_except_acme(resolver, shared, request, passage),
             Self::Resolve(resolver) => {
                 // As `Resolver::resolve`, with one move less of what is found.
                 if let Some(found) = resolver.resolve_by_raw_host(request) {
@@ -240,18 +235,32 @@ impl Phase {
     }
 }
 
-fn run_resolved<B>(
-    outcome: Outcome,
+/// Of its own, so that the way of stacks without the exemption stays as small as it was.
+#[inline(never)]
+fn resolve_except_acme<B>(
     resolver: &Arc<Resolver>,
     shared: &SegmentShared,
     request: &mut Request<B>,
     passage: &mut Passage,
 ) -> Step {
-    match outcome {
+    let exempted = resolver.exempted(request);
+    match exempted.unwrap_or_else(|| resolver.resolve(request)) {
         Outcome::Found(found) => shared.enter(found, resolver, request, passage),
         Outcome::Refused(refusal) => Step::Refuse(Box::new(refusal)),
         Outcome::Ask(pending) => Step::Ask(Arc::clone(resolver), Box::new(pending)),
     }
+}
+
+#[inline(never)]
+fn run_maintenance_except_acme<B>(
+    switch: &GlobalMaintenance,
+    shared: &SegmentShared,
+    request: &Request<B>,
+) -> Step {
+    if is_acme_challenge(request) {
+        return Step::Next;
+    }
+    run_maintenance(switch, shared, request)
 }
 
 fn run_maintenance<B>(switch: &GlobalMaintenance, shared: &SegmentShared, request: &Request<B>) -> Step {

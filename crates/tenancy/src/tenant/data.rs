@@ -2,44 +2,13 @@ use std::{
     any::{Any, type_name},
     error::Error,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use serde::de::DeserializeOwned;
 use tenancy_core::{TenantId, TenantRecord};
 
 use super::Tenant;
-
-/// The row of the last type asked for.
-#[derive(Default)]
-pub(super) struct DataCell(Mutex<Option<ParsedData>>);
-
-struct ParsedData {
-    /// What it was parsed from: a changed row comes with a record of its own.
-    record: Arc<TenantRecord>,
-    value: Arc<dyn Any + Send + Sync>,
-}
-
-impl DataCell {
-    fn get<T>(&self, record: &Arc<TenantRecord>, text: &str) -> Result<Arc<T>, serde_json::Error>
-    where
-        T: DeserializeOwned + Send + Sync + 'static,
-    {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = kept.as_ref()
-            && Arc::ptr_eq(&kept.record, record)
-            && let Ok(value) = Arc::clone(&kept.value).downcast::<T>()
-        {
-            return Ok(value);
-        }
-        let value = Arc::new(serde_json::from_str::<T>(text)?);
-        *kept = Some(ParsedData {
-            record: Arc::clone(record),
-            value: Arc::clone(&value) as Arc<dyn Any + Send + Sync>,
-        });
-        Ok(value)
-    }
-}
 
 impl Tenant {
     /// The application's own row of this tenant, as the store attached it.
@@ -205,6 +174,40 @@ mod tests {
         change(&tenant, |record| record.attach_json(r#"{"name":"Acme Ltd"}"#));
         assert_eq!(tenant.data::<Customer>().unwrap().name, "Acme Ltd");
         assert_eq!(first.name, "Acme", "what is held stays as it is");
+    }
+
+    #[test]
+    fn what_parses_or_drops_a_value_may_ask_for_one() {
+        thread_local! {
+            static ASKS: std::cell::RefCell<Option<Tenant>> = const { std::cell::RefCell::new(None) };
+        }
+        struct Asking;
+        fn ask() {
+            ASKS.with_borrow(|tenant| {
+                if let Some(tenant) = tenant {
+                    tenant.data::<Customer>().unwrap();
+                    tenant.settings::<serde_json::Value>().unwrap();
+                }
+            });
+        }
+        impl<'de> serde::Deserialize<'de> for Asking {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                ask();
+                serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self)
+            }
+        }
+        impl Drop for Asking {
+            fn drop(&mut self) {
+                ask();
+            }
+        }
+        let tenant = with(|record| record.attach_json(r#"{"name":"Acme"}"#));
+        ASKS.set(Some(tenant.clone()));
+        tenant.data::<Asking>().unwrap();
+        tenant.settings::<Asking>().unwrap();
+        assert_eq!(tenant.data::<Customer>().unwrap().name, "Acme");
+        tenant.settings::<serde_json::Value>().unwrap();
+        ASKS.set(None);
     }
 
     #[test]

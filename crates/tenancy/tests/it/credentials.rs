@@ -14,7 +14,7 @@ use axum::{
 use tenancy::{
     MemoryStore, Tenancy, Tenant, TenantRef,
     core::{StoreError, TenantEntry, TenantKey, TenantRecord, TenantStatus, TenantStore},
-    credential::{BindCredential, CredentialClaim},
+    credential::{BindCredential, CredentialClaim, CredentialRefused},
     event::Event,
     rejection::{Rejection, RejectionReason},
     resolve::{Chain, Claim, ConflictPolicy, Subdomain},
@@ -142,9 +142,39 @@ async fn a_refusal_is_answered_in_the_words_of_the_application() {
         .on_rejection(|rejection| (rejection.status(), "sorry").into_response())
         .build()
         .unwrap();
-    let response = send(&app(&tenancy), with_token("acme.app.test", "/open", "globex")).await;
-    assert_eq!(response.status(), 403);
-    assert_eq!(text(response).await, "sorry");
+    async fn require(tenant: Tenant, token: axum::Extension<Token>) -> Result<(), CredentialRefused> {
+        tenant.require(token.0.0.as_str())
+    }
+    let alone = || BindCredential::new(|head| claim_of(head.extensions().get()));
+    let routes = Router::new()
+        .route("/require", get(require))
+        .route("/alone", get(async || "in").route_layer(alone()))
+        .route("/demands", get(async || "in").route_layer(alone().demand()))
+        .layer(middleware::from_fn(authenticate));
+    let own = tenancy.wrap(routes);
+    let demanded = Request::get("/demands").header("host", "acme.app.test");
+    let demanded = demanded.body(Body::empty()).unwrap();
+    for (app, request, status) in [
+        (app(&tenancy), with_token("acme.app.test", "/open", "globex"), 403),
+        (
+            own.clone(),
+            with_token("acme.app.test", "/require", "globex"),
+            403,
+        ),
+        (own.clone(), with_token("acme.app.test", "/alone", "globex"), 403),
+        (own, demanded, 401),
+    ] {
+        let path = request.uri().path().to_owned();
+        let response = send(&app, request).await;
+        assert_eq!(response.status(), status, "{path}");
+        assert_eq!(response.headers()["cache-control"], "no-store", "{path}");
+        assert_eq!(
+            response.headers().contains_key("www-authenticate"),
+            status == 401,
+            "{path}"
+        );
+        assert_eq!(text(response).await, "sorry", "{path}");
+    }
 }
 
 #[tokio::test]

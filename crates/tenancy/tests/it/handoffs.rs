@@ -256,6 +256,35 @@ async fn all_refusals_look_alike_to_the_client_and_none_to_the_operator() {
 }
 
 #[tokio::test]
+async fn errors_are_answered_in_the_words_of_the_application() {
+    let tenancy = Tenancy::builder(subdomains(), MemoryStore::of(["acme"]).unwrap())
+        .on_rejection(|rejection| (rejection.status(), "sorry").into_response())
+        .build()
+        .unwrap();
+    let handoffs = Handoffs::new(&tenancy, MemoryHandoffStore::new());
+    let sign_on = SignOn::new(&tenancy, &handoffs, SECRET).unwrap();
+    let acme = enter(&tenancy, "acme").await;
+    let too_long = HandoffRequest::impersonation(&"7".repeat(10_000), "sam@support");
+    for (error, status) in [
+        (
+            handoffs
+                .redeem(&acme, &Purpose::IMPERSONATION, "forged")
+                .await
+                .unwrap_err(),
+            403,
+        ),
+        (sign_on.receive("forged").await.unwrap_err(), 403),
+        (handoffs.issue(&acme, too_long).await.unwrap_err(), 400),
+        (SignOn::new(&tenancy, &handoffs, b"short").unwrap_err(), 400),
+    ] {
+        let response = error.into_response();
+        assert_eq!(response.status(), status);
+        assert!(response.headers().contains_key("tenancy-reference"));
+        assert_eq!(text(response).await, "sorry");
+    }
+}
+
+#[tokio::test]
 async fn the_audit_has_who_for_whom_and_what_for_and_never_the_token() {
     let site = Site::new();
     let captured = logs::capture();
@@ -394,6 +423,11 @@ async fn a_sign_on_ends_at_the_tenant_and_in_the_browser_that_began() {
         .redeem(&acme, &Purpose::SIGN_ON, token().await.as_str())
         .await;
     assert_eq!(refused(unbound), HandoffRefusal::WrongBrowser);
+    // Nor is a token good here that is for any browser.
+    let for_any = HandoffRequest::new(Purpose::SIGN_ON, "7", "provider");
+    let for_any = site.handoffs.issue(&acme, for_any).await.unwrap();
+    let outcome = sign_on.redeem(&acme, for_any.as_str(), &browser).await;
+    assert_eq!(refused(outcome), HandoffRefusal::WrongBrowser);
 
     let grant = sign_on
         .redeem(&acme, token().await.as_str(), &browser)

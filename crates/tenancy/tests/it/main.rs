@@ -14,6 +14,8 @@ mod credentials;
 mod gates;
 mod handoffs;
 mod hosts;
+#[cfg(feature = "log")]
+mod logs;
 mod lookups;
 mod proofs;
 mod rollouts;

@@ -18,6 +18,7 @@ use axum::{
 use tenancy::{
     Central, MemoryStore, Tenancy, Tenant,
     core::{Maintenance, TenantId, TenantStatus},
+    credential::CredentialClaim,
     event::Event,
     rejection::{Rejection, RejectionReason},
     resolve::{PathSegment, Resolution, Subdomain, TrustedProxies},
@@ -27,7 +28,11 @@ use tenancy::{
     stack::{Stage, TenancyBuilder},
 };
 
-use crate::support::{self, faulty::FaultyStore, send, text};
+use crate::{
+    gates::logs,
+    lookups::Hand,
+    support::{self, faulty::FaultyStore, send, text},
+};
 
 fn id(id: &str) -> TenantId {
     TenantId::new(id).unwrap()
@@ -119,6 +124,26 @@ async fn extractors_stay_closed_with_the_answer_that_the_client_would_have_got()
     suspend(&store).await;
     assert_eq!(status(&app, "acme.example.com", "/").await, 200);
     assert_eq!(status(&app, "acme.example.com", "/who").await, 403);
+}
+
+#[tokio::test]
+async fn a_route_that_demands_a_credential_stays_closed_to_nobody() {
+    let tenancy = builder(store()).observe().build().unwrap();
+    tenancy.ready().await;
+    let of_acme = || tenancy.bind_credential(|_| CredentialClaim::BoundToId(id("acme")));
+    let routes = Router::new()
+        .route("/checks", get(|| async { "in" }).route_layer(of_acme()))
+        .route("/demands", get(|| async { "in" }).route_layer(of_acme().demand()));
+    let app = tenancy.wrap(routes);
+    for (host, checks, demands) in [
+        ("acme.example.com", 200, 200),
+        ("globex.example.com", 403, 403),
+        ("nobody.example.com", 200, 404),
+        ("a b", 200, 400),
+    ] {
+        assert_eq!(status(&app, host, "/checks").await, checks, "{host}");
+        assert_eq!(status(&app, host, "/demands").await, demands, "{host}");
+    }
 }
 
 #[tokio::test]
@@ -365,6 +390,39 @@ async fn disagreement_with_the_application_is_counted_and_told() {
     assert_eq!((report.agreed, report.disagreed), (2, 2));
     let expected = [Some("acme".to_owned()), None, Some("unknown_tenant".to_owned())];
     assert_eq!(*told.lock().unwrap(), expected);
+}
+
+#[tokio::test]
+async fn disagreement_is_logged_once_a_second_escaped_and_cut() {
+    let clock = Hand::default();
+    let tenancy = builder(store()).observe().clock(clock.clone()).build().unwrap();
+    tenancy.ready().await;
+    let rollout = tenancy.rollout();
+    let captured = logs::capture();
+    let lines = || {
+        captured
+            .text()
+            .matches("the application finds another tenant")
+            .count()
+    };
+
+    let hostile = format!("\u{1b}[2J\n{}THE END", "a".repeat(100));
+    for _ in 0..3 {
+        assert!(!rollout.compare(None, Some(&hostile)));
+    }
+    assert_eq!(lines(), 1);
+    clock.advance(Duration::from_millis(999));
+    rollout.compare(None, Some("b"));
+    assert_eq!(lines(), 1);
+    clock.advance(Duration::from_millis(1));
+    rollout.compare(None, Some("b"));
+    assert_eq!(lines(), 2);
+    assert_eq!(rollout.report().disagreed, 5, "all are counted");
+
+    let logged = captured.text();
+    assert!(logged.contains("aaa") && !logged.contains("THE END"), "{logged}");
+    assert!(!logged.contains('\u{1b}'), "{logged}");
+    assert_eq!(logged.lines().count(), 2, "{logged}");
 }
 
 #[tokio::test]

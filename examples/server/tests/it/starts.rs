@@ -69,6 +69,7 @@ async fn help_has_every_option_and_version_is_one_line() {
         "--tenants <FILE>",
         "--settings <FILE>",
         "--trust-proxy <CIDR>",
+        "--debug-tenant <ID>",
         "TENANCY__SECTION__KEY",
     ] {
         assert!(help.stdout.contains(option), "{option} in {}", help.stdout);
@@ -164,6 +165,34 @@ async fn the_log_is_json_when_settings_say_so() {
     let lines = log.lines().map(serde_json::from_str::<serde_json::Value>);
     let lines: Vec<_> = lines.collect::<Result<_, _>>().unwrap();
     assert!(!lines.is_empty(), "the closing line at least");
+}
+
+#[tokio::test]
+async fn each_line_of_the_log_says_for_which_tenant_it_is_and_one_tenant_has_more() {
+    let directory = tempdir().unwrap();
+    let server = Launch::with_data_in(directory.path())
+        .arg("--debug-tenant")
+        .arg("acme")
+        .start()
+        .await;
+    for host in ["acme.localhost", "globex.localhost"] {
+        server.add_note(host, "a").await;
+        assert_eq!(server.notes(host).await, ["a"]);
+    }
+    let log = server.end().await.stderr;
+    let of = |what: &str| {
+        let lines = log.lines().filter(|line| line.contains(what));
+        lines
+            .map(|line| line.rsplit(' ').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of("a note was added"), ["tenant=acme", "tenant=globex"], "{log}");
+    assert_eq!(
+        of("DEBUG example_server::routes: listed"),
+        ["tenant=acme"],
+        "{log}"
+    );
+    assert!(!of("no more connections").concat().contains("tenant"), "{log}");
 }
 
 #[tokio::test]

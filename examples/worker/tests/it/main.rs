@@ -172,9 +172,12 @@ async fn cron_in_three_processes_makes_one_job_for_each_tenant() {
     }
     let due = async |process: &Process| {
         // Seen here by the poll, a moment after it was created there.
-        while process.tenancy.tenants().len() < 2 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let seen = async {
+            while process.tenancy.tenants().len() < 2 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), seen).await.unwrap();
         let locks = SqlLocks::connect(files.path().join("locks.sqlite"))
             .await
             .unwrap();

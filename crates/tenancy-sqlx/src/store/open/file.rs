@@ -229,7 +229,7 @@ async fn try_open_writer(
             schema::migrate(&mut connection, &*options.clock).await?;
         }
         Contents::Locks => {
-            schema::create_table(&writer, crate::store::locks::table(writer.dialect())).await?
+            schema::create_table(&writer, crate::store::locks::table(writer.dialect())).await?;
         }
     }
     Ok(writer)

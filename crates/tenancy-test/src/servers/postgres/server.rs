@@ -86,7 +86,7 @@ impl Postgres {
         }
     }
 
-    /// A server of one's own. Waits until it answers: a tenth of a second, and a second more where this build directory has
+    /// A server of one's own. Waits until it answers: some tenths of a second, and a second more where this build directory has
     /// no prepared data yet.
     ///
     /// # Errors

@@ -136,7 +136,12 @@ async fn an_answer_that_was_on_its_way_while_the_list_was_read_is_not_served_aft
 async fn an_answer_that_was_on_its_way_while_the_changes_came_is_not_served_after_them() {
     let store = FaultyStore::new(tenants());
     let moody = Moody::new(store.clone(), Mood::Calm);
-    let service = service(moody.clone(), &Hand::default());
+    let who = DomainOrSubdomain::of("example.com").unwrap();
+    // Longer than the follower pauses after failures.
+    let mut settings = without_budget();
+    settings.resolve_timeout = super::seconds(60);
+    settings.load_timeout = super::seconds(60);
+    let service = Service::with(who, moody.clone(), settings, &Hand::default());
     service.tenancy.ready().await;
     moody.set(Mood::CannotFollow);
     tokio::time::sleep(super::seconds(1)).await;

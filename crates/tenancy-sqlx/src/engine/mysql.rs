@@ -1,0 +1,127 @@
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, MySql, MySqlConnection, Row,
+    mysql::{MySqlDatabaseError, MySqlRow},
+};
+
+use super::{ABANDONED_ANSWERS, Cleaned, Engine, Options, is_answer_of_the_server, queue_rollbacks};
+use crate::pool::breaker::FaultKind;
+
+/// The thread that serves a connection, and how often it was told to keep something.
+#[derive(Debug)]
+pub struct Thread {
+    id: u64,
+    is_mariadb: bool,
+    kept: u64,
+}
+
+/// Statements that leave something behind in the session. sqlx has no `COM_RESET_CONNECTION`, so that they are counted.
+const KEPT: &str = "SHOW SESSION STATUS WHERE Variable_name IN ('Com_set_option', 'Com_set_role', 'Com_change_db', \
+                    'Com_create_temporary_table', 'Com_create_table', 'Com_prepare_sql', 'Com_lock_tables', 'Com_ha_open', \
+                    'Com_call_procedure')";
+
+impl Engine for MySql {
+    type Session = Thread;
+
+    const CANCELS_BY_CONTROL: bool = true;
+
+    fn at(options: &Options<Self>, database: &str) -> Options<Self> {
+        options.clone().database(database)
+    }
+
+    async fn open(options: &Options<Self>) -> Result<(MySqlConnection, Thread), sqlx::Error> {
+        let mut connection = options.connect().await?;
+        let row = sqlx::raw_sql("SELECT CAST(CONNECTION_ID() AS CHAR), VERSION()")
+            .fetch_one(&mut connection)
+            .await?;
+        let (id, version): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let id = id.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        let kept = kept(&sqlx::raw_sql(KEPT).fetch_all(&mut connection).await?)?;
+        let is_mariadb = version.contains("MariaDB");
+        Ok((connection, Thread { id, is_mariadb, kept }))
+    }
+
+    async fn clean(
+        connection: &mut MySqlConnection,
+        session: &Thread,
+        nonce: u64,
+    ) -> Result<Cleaned, sqlx::Error> {
+        queue_rollbacks::<Self>(connection);
+        for _ in 0..ABANDONED_ANSWERS {
+            match sqlx::raw_sql(AssertSqlSafe(reset_message(session, nonce)))
+                .fetch_all(&mut *connection)
+                .await
+            {
+                Ok(rows) => return judge(&rows, session, nonce),
+                Err(error) if is_answer_of_the_server(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Cleaned::Desynchronised)
+    }
+
+    async fn cancel(control: Option<&mut MySqlConnection>, session: &Thread) -> Result<(), sqlx::Error> {
+        if let Some(control) = control {
+            let kill = AssertSqlSafe(format!("KILL QUERY {}", session.id));
+            sqlx::raw_sql(kill).execute(control).await?;
+        }
+        Ok(())
+    }
+
+    fn classify(error: &sqlx::Error) -> FaultKind {
+        let number = error
+            .as_database_error()
+            .and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
+            .map(MySqlDatabaseError::number);
+        match (number, error) {
+            (Some(1049), _) => FaultKind::Missing,
+            (Some(1040 | 1203 | 1226), _) => FaultKind::Crowded,
+            // It shuts down, has no threads or memory left, or blocks this host.
+            (Some(1053 | 1037 | 1038 | 1041 | 1129 | 1130 | 1135 | 1158..=1161), _) => FaultKind::Unreachable,
+            (Some(_), _) | (None, sqlx::Error::Configuration(_)) => FaultKind::Refused,
+            (None, _) => FaultKind::Unreachable,
+        }
+    }
+}
+
+fn reset_message(session: &Thread, nonce: u64) -> String {
+    // A variable can be set inside of a SELECT, which is counted nowhere. MySQL shows them to few.
+    let variables = if session.is_mariadb {
+        "(SELECT COUNT(*) FROM information_schema.USER_VARIABLES)"
+    } else {
+        "0"
+    };
+    format!(
+        "ROLLBACK; UNLOCK TABLES; DO RELEASE_ALL_LOCKS(); \
+         SELECT '{nonce}', CAST(CONNECTION_ID() AS CHAR), CAST({variables} AS CHAR); {KEPT}"
+    )
+}
+
+fn judge(rows: &[MySqlRow], session: &Thread, nonce: u64) -> Result<Cleaned, sqlx::Error> {
+    let Some((own, status)) = rows.split_first().filter(|(row, _)| row.len() == 3) else {
+        return Ok(Cleaned::Desynchronised);
+    };
+    let (answered, id, variables): (String, String, String) =
+        (own.try_get(0)?, own.try_get(1)?, own.try_get(2)?);
+    Ok(if answered != nonce.to_string() {
+        Cleaned::Desynchronised
+    } else if id != session.id.to_string() {
+        Cleaned::OtherSession
+    } else if variables != "0" {
+        Cleaned::Stained("a user variable was set")
+    } else if kept(status)? != session.kept {
+        Cleaned::Stained("a statement ran that leaves something in the session")
+    } else {
+        Cleaned::Clean
+    })
+}
+
+fn kept(rows: &[MySqlRow]) -> Result<u64, sqlx::Error> {
+    let mut sum = 0;
+    for row in rows {
+        let count: String = row.try_get(1)?;
+        sum += count
+            .parse::<u64>()
+            .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    }
+    Ok(sum)
+}

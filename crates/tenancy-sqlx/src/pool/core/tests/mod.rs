@@ -1,0 +1,3 @@
+mod model;
+mod tables;
+mod world;

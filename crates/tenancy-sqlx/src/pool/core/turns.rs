@@ -1,0 +1,198 @@
+//! Whose turn it is: deficit round robin over the tenants that wait.
+//!
+//! A tenant at its turn gets one connection and the credit to keep it, or others of its own, for a number of requests.
+//! A tenant without credit passes on what comes back. Thus a tenant with a thousand waiters gets, each round, a bounded
+//! multiple of what one with a single waiter gets, and connections are not reopened for every request.
+
+use std::time::Duration;
+
+use super::{Core, Effects, Held, Ticket, Work};
+
+impl<C> Core<C> {
+    fn spare(&self) -> usize {
+        self.limits.for_tenants().saturating_sub(self.open)
+    }
+
+    /// Whether an asker need not wait for anything but its own connect.
+    pub(super) fn may_open_at_once(&self, index: usize) -> bool {
+        self.spare() > 0
+            && self.opening < self.limits.max_connects
+            && self.entries[index].open() < self.limits.per_tenant()
+            && self.has_or_may_take_seat(index)
+            && self.demand == 0
+    }
+
+    fn has_or_may_take_seat(&self, index: usize) -> bool {
+        self.entries[index].seat.is_some() || self.seats.len() < self.limits.max_tenants
+    }
+
+    /// The first in turn who could use a connection of its own.
+    fn next_in_turn(&mut self) -> Option<usize> {
+        if self.demand == 0 {
+            return None;
+        }
+        for _ in 0..self.turns.len() {
+            let index = *self.turns.front()?;
+            if self.entries[index].demand > 0 {
+                return Some(index);
+            }
+            self.turns.pop_front();
+            self.keep_turn(index);
+        }
+        None
+    }
+
+    /// To the end of the line, or out of it.
+    pub(super) fn keep_turn(&mut self, index: usize) {
+        let entry = &mut self.entries[index];
+        entry.has_turn = !entry.queue.is_empty();
+        if entry.has_turn {
+            self.turns.push_back(index);
+        }
+    }
+
+    /// The tenant at the front was served.
+    fn turn_is_taken(&mut self) {
+        if let Some(index) = self.turns.pop_front() {
+            self.entries[index].credit = self.limits.hand_overs;
+            self.keep_turn(index);
+        }
+    }
+
+    /// Does what free permits allow: opens for those in turn, then closes idle connections of others for them.
+    pub(super) fn pump(&mut self, now: Duration, effects: &mut Effects<C>) {
+        if self.shut_down {
+            return;
+        }
+        loop {
+            self.open_in_turn(now, effects);
+            let Some(held) = self.next_to_evict(now) else {
+                return;
+            };
+            self.counts.evictions += 1;
+            self.close(held, effects);
+        }
+    }
+
+    fn open_in_turn(&mut self, now: Duration, effects: &mut Effects<C>) {
+        while self.spare() > 0
+            && self.opening < self.limits.max_connects
+            && self.breaker.admits(now).is_ok()
+            && let Some(index) = self.next_in_turn()
+        {
+            // Those behind do not overtake one that waits for a seat: they might keep all of them for ever.
+            if !self.has_or_may_take_seat(index) {
+                return;
+            }
+            self.turn_is_taken();
+            self.start_to_open(index, now, effects);
+        }
+    }
+
+    fn next_to_evict(&mut self, now: Duration) -> Option<Held<C>> {
+        let next = self.next_in_turn()?;
+        if self.wants_room(next, now) {
+            self.take_oldest_idle(next, now)
+        } else {
+            None
+        }
+    }
+
+    fn start_to_open(&mut self, index: usize, now: Duration, effects: &mut Effects<C>) {
+        self.open += 1;
+        self.opening += 1;
+        effects.upkeep |= self.open == 1;
+        let entry = &mut self.entries[index];
+        entry.opening += 1;
+        entry.breaker.attempt(now);
+        self.breaker.attempt(now);
+        let ticket = Ticket::new(index, entry.generation, now, entry.target.clone());
+        self.refresh(index, now);
+        effects.work.push(Work::Open(ticket));
+    }
+
+    /// Whether a connection is to be closed for the one whose turn it is. Not more than can soon be opened: what is
+    /// closed too early is of no use to anybody.
+    pub(super) fn wants_room(&self, next: usize, now: Duration) -> bool {
+        let coming = self.spare() + self.closing;
+        let wants_permit = self.demand > coming && coming < self.limits.max_connects;
+        let wants_seat = !self.has_or_may_take_seat(next);
+        (wants_permit || wants_seat) && self.breaker.admits(now).is_ok()
+    }
+
+    /// Of another tenant than the one it is for. One that is for a seat must be the last of its tenant.
+    fn take_oldest_idle(&mut self, for_whom: usize, now: Duration) -> Option<Held<C>> {
+        let wants_seat = !self.has_or_may_take_seat(for_whom);
+        let settled = now.checked_sub(self.limits.settle)?;
+        let (_, from) = self
+            .seats
+            .iter()
+            .filter(|&&index| index != for_whom && (!wants_seat || self.entries[index].open() == 1))
+            .filter_map(|&index| Some((self.entries[index].idle.front()?.since, index)))
+            .filter(|&(since, _)| since <= settled)
+            .min()?;
+        self.take_idle_of(from, now)
+    }
+
+    pub(super) fn take_idle_of(&mut self, index: usize, now: Duration) -> Option<Held<C>> {
+        let idle = self.entries[index].idle.pop_front()?;
+        self.idle -= 1;
+        self.refresh(index, now);
+        Some(idle.held)
+    }
+
+    /// Decides who gets a connection that nobody holds: see the [module](self).
+    pub(super) fn place(&mut self, mut held: Held<C>, now: Duration, effects: &mut Effects<C>) {
+        let owner = held.entry;
+        let own_waits = !self.entries[owner].queue.is_empty();
+        if own_waits && self.entries[owner].credit > 0 {
+            self.entries[owner].credit -= 1;
+            return self.hand_over(held, now, effects);
+        }
+        if let Some(next) = self.next_to_share(&held) {
+            if next != owner {
+                self.point_at(&mut held, next);
+                // The seat of the one before may be free now.
+                self.refresh(owner, now);
+            }
+            self.entries[next].credit = self.limits.hand_overs.saturating_sub(1);
+            return self.hand_over(held, now, effects);
+        }
+        match self.next_in_turn() {
+            Some(next) if next == owner => self.turn_is_taken(),
+            Some(next) if self.wants_room(next, now) => {
+                self.counts.evictions += 1;
+                self.close(held, effects);
+                return self.refresh(owner, now);
+            }
+            _ => {}
+        }
+        if own_waits {
+            self.hand_over(held, now, effects);
+        } else {
+            self.rest(held, now);
+        }
+    }
+
+    /// The first in turn who waits and may use this very connection; its turn is taken.
+    fn next_to_share(&mut self, held: &Held<C>) -> Option<usize> {
+        let owner = &self.entries[held.entry];
+        if self.waiting == 0 || !owner.target.shares_with(&owner.target) {
+            return None;
+        }
+        let frees_seat = owner.open() == 0;
+        let place = self.turns.iter().position(|&index| {
+            let entry = &self.entries[index];
+            let may_have_another = index == held.entry
+                || (entry.open() < self.limits.per_tenant()
+                    && (frees_seat || self.has_or_may_take_seat(index)));
+            !entry.queue.is_empty()
+                && may_have_another
+                && entry.target.shares_with(&owner.target)
+                && self.may_serve(held, entry.serial)
+        })?;
+        let index = self.turns.remove(place)?;
+        self.turns.push_back(index);
+        Some(index)
+    }
+}

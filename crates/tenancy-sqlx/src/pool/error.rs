@@ -1,0 +1,177 @@
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use tenancy_core::BoxError;
+
+use super::{breaker::FaultKind, core::Refusal};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    QueueFull,
+    WaitTimeout,
+    Missing,
+    Refused,
+    Crowded,
+    Unavailable,
+    Moved,
+    UnknownServer,
+    Deleted,
+    ShutDown,
+}
+
+/// Why there is no connection to a tenant's database.
+///
+/// Opaque; ask with the `is_*` methods. The `Display` form may be shown to any client: it names no tenant and no server.
+/// The cause, if there is one, is kept as [`source`](Error::source).
+#[derive(Clone)]
+pub struct DatabaseError {
+    kind: Kind,
+    retry_after: Option<Duration>,
+    cause: Option<Arc<BoxError>>,
+}
+
+impl DatabaseError {
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            retry_after: None,
+            cause: None,
+        }
+    }
+
+    pub(super) fn wait_timeout(waited: Duration) -> Self {
+        Self {
+            retry_after: Some(waited),
+            ..Self::new(Kind::WaitTimeout)
+        }
+    }
+
+    pub(super) fn unknown_server() -> Self {
+        Self::new(Kind::UnknownServer)
+    }
+
+    pub(super) fn deleted() -> Self {
+        Self::new(Kind::Deleted)
+    }
+
+    pub(super) fn refused(refusal: Refusal, wait: Duration) -> Self {
+        match refusal {
+            Refusal::QueueFull => Self {
+                retry_after: Some(wait),
+                ..Self::new(Kind::QueueFull)
+            },
+            Refusal::Moved => Self::new(Kind::Moved),
+            Refusal::ShutDown => Self::new(Kind::ShutDown),
+            Refusal::Failed { fault, retry_after } => Self {
+                kind: match fault.kind {
+                    FaultKind::Missing => Kind::Missing,
+                    FaultKind::Refused => Kind::Refused,
+                    FaultKind::Crowded => Kind::Crowded,
+                    FaultKind::Unreachable | FaultKind::Abandoned => Kind::Unavailable,
+                },
+                retry_after: Some(retry_after),
+                cause: fault.cause,
+            },
+        }
+    }
+
+    /// Whether all connections that the tenant may have are in use, and too many requests wait, or waited for too long.
+    pub fn is_busy(&self) -> bool {
+        matches!(self.kind, Kind::QueueFull | Kind::WaitTimeout | Kind::Crowded)
+    }
+
+    /// Whether it waited for a connection for as long as [`PoolSettings::wait_timeout`](super::PoolSettings::wait_timeout)
+    /// allows.
+    pub fn is_wait_timeout(&self) -> bool {
+        self.kind == Kind::WaitTimeout
+    }
+
+    /// Whether the server could not be reached, or did not answer in time.
+    pub fn is_unavailable(&self) -> bool {
+        self.kind == Kind::Unavailable
+    }
+
+    /// Whether opening took longer than [`PoolSettings::connect_timeout`](super::PoolSettings::connect_timeout) allows.
+    pub fn is_connect_timeout(&self) -> bool {
+        self.cause
+            .as_ref()
+            .is_some_and(|cause| cause.is::<ConnectTimeout>())
+    }
+
+    /// Whether the tenant's database does not exist.
+    pub fn is_missing_database(&self) -> bool {
+        self.kind == Kind::Missing
+    }
+
+    /// Whether the server did not let the login in, or not into this database.
+    pub fn is_refused(&self) -> bool {
+        self.kind == Kind::Refused
+    }
+
+    /// Whether the tenant's record was replaced meanwhile and leads elsewhere: asking anew, with the newest one, helps.
+    pub fn is_moved(&self) -> bool {
+        self.kind == Kind::Moved
+    }
+
+    /// Whether the tenant's record names a server that the settings do not.
+    pub fn is_unknown_server(&self) -> bool {
+        self.kind == Kind::UnknownServer
+    }
+
+    /// Whether the tenant is deleted.
+    pub fn is_deleted(&self) -> bool {
+        self.kind == Kind::Deleted
+    }
+
+    /// Whether the pool was shut down.
+    pub fn is_shut_down(&self) -> bool {
+        self.kind == Kind::ShutDown
+    }
+
+    /// After how long it may be worth trying again, if that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+impl fmt::Display for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            Kind::QueueFull | Kind::WaitTimeout | Kind::Crowded => "all database connections are in use",
+            Kind::Missing | Kind::Refused | Kind::Unavailable | Kind::UnknownServer | Kind::Deleted => {
+                "the database is not available"
+            }
+            Kind::Moved => "the database was moved",
+            Kind::ShutDown => "the service is shutting down",
+        })
+    }
+}
+
+impl fmt::Debug for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseError")
+            .field("kind", &self.kind)
+            .field("retry_after", &self.retry_after)
+            .field("cause", &self.cause)
+            .finish()
+    }
+}
+
+impl Error for DatabaseError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause
+            .as_ref()
+            .map(|cause| &***cause as &(dyn Error + 'static))
+    }
+}
+
+/// The cause where nothing else failed.
+#[derive(Debug)]
+pub(super) struct ConnectTimeout;
+
+impl fmt::Display for ConnectTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server did not answer in time")
+    }
+}
+
+impl Error for ConnectTimeout {}

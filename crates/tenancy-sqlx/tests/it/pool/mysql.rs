@@ -1,0 +1,340 @@
+//! Databases on MariaDB: a connection belongs to one tenant for ever.
+
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+    process::Stdio,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, MySql, MySqlConnection, Row,
+    mysql::{MySqlConnectOptions, MySqlSslMode},
+};
+use tempfile::TempDir;
+use tenancy::{MemoryStore, Tenancy, Tenant, resolve::Subdomain};
+use tenancy_sqlx::pool::{Lease, PoolFigures, PoolSettings, Target, TenantPools};
+
+use super::{
+    fixture::poll_at_most,
+    server::{as_server, directory},
+};
+
+/// A server on a free port that ends with the process of the tests.
+struct Server {
+    _directory: TempDir,
+    port: u16,
+}
+
+impl Server {
+    async fn shared() -> &'static Self {
+        static SERVER: OnceLock<Server> = OnceLock::new();
+        let server = SERVER.get_or_init(Self::start);
+        for _ in 0..600 {
+            if server.options("").connect().await.is_ok() {
+                return server;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the server does not start");
+    }
+
+    fn start() -> Self {
+        let directory = directory();
+        let data = directory.path().join("data");
+        let status = as_server(Path::new("mariadb-install-db"))
+            .args([
+                "--no-defaults",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+            ])
+            .arg(format!("--datadir={}", data.display()))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        assert!(status.unwrap().success(), "mariadb-install-db");
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .and_then(|listener| listener.local_addr())
+            .unwrap()
+            .port();
+        let mut command = as_server(Path::new("mariadbd"));
+        command
+            .args([
+                "--no-defaults",
+                "--bind-address=127.0.0.1",
+                "--max-connections=200",
+            ])
+            .args([
+                "--skip-log-bin",
+                "--innodb-flush-log-at-trx-commit=0",
+                "--skip-name-resolve",
+            ])
+            .arg(format!("--datadir={}", data.display()))
+            .arg(format!("--socket={}", directory.path().join("socket").display()))
+            .arg(format!("--port={port}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        // The server is told when the thread ends that started it: this one does not before the process.
+        thread::spawn(move || {
+            let ended = command.status();
+            panic!("the server ended: {ended:?}");
+        });
+        Self {
+            _directory: directory,
+            port,
+        }
+    }
+
+    fn options(&self, database: &str) -> MySqlConnectOptions {
+        let options = MySqlConnectOptions::new()
+            .host("127.0.0.1")
+            .port(self.port)
+            .username("root")
+            .ssl_mode(MySqlSslMode::Disabled);
+        if database.is_empty() {
+            options
+        } else {
+            options.database(database)
+        }
+    }
+
+    async fn connect(&self) -> MySqlConnection {
+        self.options("").connect().await.unwrap()
+    }
+}
+
+async fn run(connection: &mut MySqlConnection, sql: String) {
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(connection)
+        .await
+        .unwrap();
+}
+
+struct Databases {
+    _tenancy: Tenancy,
+    tenants: Vec<Tenant>,
+    pools: TenantPools<MySql>,
+}
+
+impl Databases {
+    async fn new(server: &Server, name: &'static str, tenants: usize, settings: PoolSettings) -> Self {
+        let ids: Vec<String> = (0..tenants).map(|tenant| format!("t{tenant}")).collect();
+        let store = MemoryStore::of(ids.iter().map(String::as_str)).unwrap();
+        let tenancy = Tenancy::new(Subdomain::of("example.com").unwrap(), store);
+        tenancy.ready().await;
+        let mut admin = server.connect().await;
+        run(
+            &mut admin,
+            format!("CREATE USER {name}@'127.0.0.1'; GRANT ALL ON `{name}\\_%`.* TO {name}@'127.0.0.1'"),
+        )
+        .await;
+        let mut handles = Vec::new();
+        for id in &ids {
+            let database = format!("{name}_{id}");
+            run(
+                &mut admin,
+                format!(
+                    "CREATE DATABASE {database}; CREATE TABLE {database}.canary AS SELECT '{id}' AS tenant"
+                ),
+            )
+            .await;
+            handles.push(tenancy.enter(&id.parse().unwrap()).await.unwrap());
+        }
+        let pools = TenantPools::builder(move |record| Target::database(&format!("{name}_{}", record.id)))
+            .server("main", server.options("").username(name), settings)
+            .build();
+        Self {
+            _tenancy: tenancy,
+            tenants: handles,
+            pools,
+        }
+    }
+
+    async fn lease(&self, tenant: usize) -> Lease<MySql> {
+        self.pools.acquire(&self.tenants[tenant]).await.unwrap()
+    }
+
+    fn figures(&self) -> PoolFigures {
+        self.pools.figures("main").unwrap()
+    }
+
+    async fn until(&self, is_so: impl Fn(&PoolFigures) -> bool) -> PoolFigures {
+        for _ in 0..2_000 {
+            let figures = self.figures();
+            if is_so(&figures) {
+                return figures;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("never so: {:#?}", self.figures());
+    }
+}
+
+async fn canaries(lease: &mut Lease<MySql>) -> Vec<String> {
+    let rows = sqlx::query("SELECT tenant FROM canary")
+        .fetch_all(&mut **lease)
+        .await
+        .unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+async fn session(lease: &mut Lease<MySql>) -> String {
+    let id = sqlx::raw_sql("SELECT CAST(CONNECTION_ID() AS CHAR)")
+        .fetch_one(&mut **lease)
+        .await;
+    id.unwrap().get(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unit_of_work_dropped_at_any_await_is_rolled_back() {
+    let settings = PoolSettings::new(4).max_per_tenant(1);
+    let databases = Databases::new(Server::shared().await, "mycancel", 1, settings).await;
+    let mut dropped = 0;
+    for polls in 1..=16 {
+        for _ in 0..6 {
+            let work = async {
+                let mut lease = databases.lease(0).await;
+                let mut transaction = lease.begin().await.unwrap();
+                sqlx::query("INSERT INTO canary VALUES (?)")
+                    .bind("x")
+                    .execute(&mut *transaction)
+                    .await
+                    .unwrap();
+            };
+            dropped += usize::from(poll_at_most(polls, work).await.is_none());
+            let mut next = databases.lease(0).await;
+            assert_eq!(canaries(&mut next).await, ["t0"], "after {polls} polls");
+            let row = sqlx::raw_sql("SELECT CAST(@@in_transaction AS CHAR)")
+                .fetch_one(&mut *next)
+                .await;
+            assert_eq!(row.unwrap().get::<String, _>(0), "0", "after {polls} polls");
+        }
+    }
+    assert!(dropped >= 10, "{dropped}");
+}
+
+/// What leaves something, and whether the connection can go on.
+const STATES: &[(&str, bool)] = &[
+    ("SELECT 1", true),
+    ("BEGIN; INSERT INTO canary VALUES ('x')", true),
+    ("DO GET_LOCK('left', 0)", true),
+    ("SET SESSION sql_mode = ''", false),
+    ("SET @tenant = 'x'", false),
+    ("SELECT @tenant := 'x'", false),
+    ("CREATE TEMPORARY TABLE secrets (s TEXT)", false),
+    ("PREPARE stolen FROM 'SELECT 1'", false),
+    ("USE information_schema", false),
+    ("LOCK TABLES canary WRITE", false),
+    ("HANDLER canary OPEN", false),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_a_session_keeps_reaches_the_next_borrower() {
+    let settings = PoolSettings::new(4).max_per_tenant(1);
+    let databases = Databases::new(Server::shared().await, "mydirt", 1, settings).await;
+    for &(leave, goes_on) in STATES {
+        let mut lease = databases.lease(0).await;
+        let before = session(&mut lease).await;
+        sqlx::raw_sql(leave).execute(&mut *lease).await.unwrap();
+        drop(lease);
+        let mut next = databases.lease(0).await;
+        assert_eq!(canaries(&mut next).await, ["t0"], "{leave}");
+        assert_eq!(session(&mut next).await == before, goes_on, "{leave}");
+    }
+    let mut lease = databases.lease(0).await;
+    let free = sqlx::raw_sql("SELECT CAST(IS_FREE_LOCK('left') AS CHAR)")
+        .fetch_one(&mut *lease)
+        .await;
+    assert_eq!(free.unwrap().get::<String, _>(0), "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abandoned_slow_query_is_cancelled_on_the_server() {
+    let server = Server::shared().await;
+    let settings = PoolSettings::new(4).max_per_tenant(1);
+    let databases = Databases::new(server, "myslow", 1, settings).await;
+    let mut lease = databases.lease(0).await;
+    let slow = sqlx::query("SELECT SLEEP(600)").execute(&mut *lease);
+    assert!(
+        tokio::time::timeout(Duration::from_millis(100), slow)
+            .await
+            .is_err()
+    );
+    drop(lease);
+    assert_eq!(canaries(&mut databases.lease(0).await).await, ["t0"]);
+    let mut admin = server.connect().await;
+    let running =
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'myslow' AND INFO LIKE '%SLEEP%'";
+    let row = sqlx::raw_sql(running).fetch_one(&mut admin).await.unwrap();
+    assert_eq!(row.get::<i64, _>(0), 0, "it still runs");
+    assert_eq!(databases.figures().cancels, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_never_counts_more_connections_than_the_budget() {
+    const BUDGET: usize = 8;
+    let server = Server::shared().await;
+    let settings = PoolSettings::new(BUDGET)
+        .settle(Duration::from_millis(1))
+        .wait_timeout(Duration::from_secs(60));
+    let databases = Arc::new(Databases::new(server, "mysampled", 20, settings).await);
+    let ended = Arc::new(AtomicBool::new(false));
+    let sampler = {
+        let ended = Arc::clone(&ended);
+        tokio::spawn(async move {
+            let mut admin = server.connect().await;
+            let count = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'mysampled'";
+            let mut most = 0;
+            while !ended.load(Ordering::Relaxed) {
+                let row = sqlx::raw_sql(count).fetch_one(&mut admin).await.unwrap();
+                most = row.get::<i64, _>(0).max(most);
+            }
+            usize::try_from(most).unwrap()
+        })
+    };
+    let tasks = (0..32_usize).map(|task| {
+        let databases = Arc::clone(&databases);
+        tokio::spawn(async move {
+            for request in 0..12_usize {
+                let tenant = (task * 7 + request * request * 3) % 20;
+                assert_eq!(
+                    canaries(&mut databases.lease(tenant).await).await,
+                    [format!("t{tenant}")]
+                );
+            }
+        })
+    });
+    for task in futures_util::future::join_all(tasks).await {
+        task.unwrap();
+    }
+    ended.store(true, Ordering::Relaxed);
+    let most = sampler.await.unwrap();
+    let figures = databases.until(|figures| figures.open == figures.idle).await;
+    let allowed = figures.budget + usize::from(figures.cancels > 0);
+    assert!(
+        (BUDGET - 3..=allowed).contains(&most),
+        "{most} at once; {figures:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_database_is_its_tenants_matter() {
+    let server = Server::shared().await;
+    let databases = Databases::new(server, "mymissing", 2, PoolSettings::new(8)).await;
+    let mut admin = server.connect().await;
+    run(&mut admin, "DROP DATABASE mymissing_t0".into()).await;
+    let error = databases.pools.acquire(&databases.tenants[0]).await.unwrap_err();
+    assert!(error.is_missing_database(), "{error:?}");
+    assert_eq!(canaries(&mut databases.lease(1).await).await, ["t1"]);
+    assert!(!databases.figures().breaker_open);
+    run(&mut admin, "DROP USER mymissing@'127.0.0.1'".into()).await;
+    databases.pools.forget(&databases.tenants[1]);
+    databases.until(|figures| figures.open == 0).await;
+    let error = databases.pools.acquire(&databases.tenants[1]).await.unwrap_err();
+    assert!(error.is_refused(), "{error:?}");
+}
