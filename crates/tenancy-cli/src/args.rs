@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use tenancy_server::settings::CatalogueUrl;
 
 use crate::CliContext;
 
@@ -22,6 +23,11 @@ pub struct TenancyArgs {
     #[arg(long, value_name = "FILE", global = true, help_heading = HEADING)]
     pub(crate) database: Option<PathBuf>,
 
+    /// Database of the catalogue on a server, or your application's own: postgres://…, mysql://… or mariadb://…. A password
+    /// is better kept in TENANCY__CATALOGUE__URL, for others see command lines
+    #[arg(long, value_name = "URL", value_parser = parse_url, global = true, help_heading = HEADING, conflicts_with = "database")]
+    pub(crate) catalogue: Option<CatalogueUrl>,
+
     /// Write JSON instead of text, errors too
     #[arg(long, global = true, help_heading = HEADING)]
     pub(crate) json: bool,
@@ -32,4 +38,8 @@ impl TenancyArgs {
     pub fn context(&self) -> CliContext {
         CliContext::from_args(self.clone())
     }
+}
+
+fn parse_url(given: &str) -> Result<CatalogueUrl, std::convert::Infallible> {
+    Ok(CatalogueUrl::new(given))
 }

@@ -6,10 +6,12 @@ use std::{
 
 use clap::{Args as _, Command, Subcommand as _};
 use tenancy::{Tenancy, core::BoxError, stack::TenancyBuilder};
-use tenancy_server::settings::{LoadedSettings, Settings, Sources};
+use tenancy_server::settings::{CatalogueUrl, LoadedSettings, Settings, Sources};
 use tenancy_sqlx::store::{SqlStore, SqlStoreOptions};
 
-use crate::{CliError, CommandStore, TenancyArgs, TenancyCommand, redact::without_passwords};
+use crate::{
+    CliError, CommandStore, TenancyArgs, TenancyCommand, place::CataloguePlace, redact::without_passwords,
+};
 
 type MakeStack = dyn Fn(&Settings, CommandStore) -> Result<TenancyBuilder, BoxError> + Send + Sync;
 
@@ -34,6 +36,7 @@ enum SettingsFrom {
         file: Option<PathBuf>,
         data_dir: Option<PathBuf>,
         database: Option<PathBuf>,
+        url: Option<CatalogueUrl>,
     },
     Given(Box<Settings>),
 }
@@ -57,6 +60,7 @@ impl CliContext {
             file: args.settings,
             data_dir: args.data_dir,
             database: args.database,
+            url: args.catalogue,
         };
         Self::from(sources, args.json)
     }
@@ -157,12 +161,18 @@ impl CliContext {
                 file,
                 data_dir,
                 database,
+                url,
             } => {
                 let LoadedSettings {
                     settings, warnings, ..
-                } = sources(file.as_deref(), data_dir.as_deref(), database.as_deref())?
-                    .load()
-                    .map_err(CliError::from_settings)?;
+                } = sources(
+                    file.as_deref(),
+                    data_dir.as_deref(),
+                    database.as_deref(),
+                    url.as_ref(),
+                )?
+                .load()
+                .map_err(CliError::from_settings)?;
                 Ok(SettingsInUse {
                     settings,
                     warnings,
@@ -193,9 +203,9 @@ impl CliContext {
     }
 
     pub(crate) async fn catalogue_of(&self, settings: &Settings) -> Result<SqlStore, CliError> {
-        let file = settings.catalogue.file();
-        check_is_there(&file)?;
-        self.open(SqlStoreOptions::new(&file)).await
+        let place = CataloguePlace::of(&settings.catalogue);
+        place.check_is_there()?;
+        self.open(place.options()?).await
     }
 
     /// Opens a catalogue of any kind that is there, to look at it: no right to write is needed.
@@ -204,16 +214,19 @@ impl CliContext {
     }
 
     pub(crate) async fn catalogue_to_read_of(&self, settings: &Settings) -> Result<SqlStore, CliError> {
-        let file = settings.catalogue.file();
-        check_is_there(&file)?;
-        self.open(SqlStoreOptions::new(&file).read_only()).await
+        let place = CataloguePlace::of(&settings.catalogue);
+        place.check_is_there()?;
+        self.open(place.options()?.read_only()).await
     }
 
     /// Opens the catalogue, and makes it if it is not there.
     pub(crate) async fn catalogue_or_new(&self) -> Result<SqlStore, CliError> {
         let settings = self.settings()?.settings;
-        make_directory(&settings.catalogue.data_dir)?;
-        self.open(SqlStoreOptions::new(settings.catalogue.file())).await
+        let place = CataloguePlace::of(&settings.catalogue);
+        if let CataloguePlace::File(_) = place {
+            make_directory(&settings.catalogue.data_dir)?;
+        }
+        self.open(place.options()?).await
     }
 
     async fn open(&self, options: SqlStoreOptions) -> Result<SqlStore, CliError> {
@@ -261,6 +274,7 @@ fn sources(
     file: Option<&Path>,
     data_dir: Option<&Path>,
     database: Option<&Path>,
+    url: Option<&CatalogueUrl>,
 ) -> Result<Sources, CliError> {
     let mut sources = Sources::new().environment();
     if let Some(file) = file {
@@ -275,6 +289,9 @@ fn sources(
             .to_str()
             .ok_or_else(|| CliError::invalid(format!("{option} {} is not Unicode", path.display())))?;
         sources = sources.set(option, key, text);
+    }
+    if let Some(url) = url {
+        sources = sources.set("--catalogue", "catalogue.url", url.as_str());
     }
     Ok(sources)
 }

@@ -101,6 +101,7 @@ mod error;
 mod explain;
 mod order;
 mod output;
+mod place;
 mod redact;
 mod status;
 mod store;

@@ -7,6 +7,7 @@ use crate::{
     CliContext, CliError,
     context::{SettingsInUse, full_path},
     output::Output,
+    place::CataloguePlace,
     view::FaultView,
 };
 
@@ -15,7 +16,7 @@ const FAULTS: usize = 20;
 
 #[derive(Serialize)]
 struct StatusView {
-    catalogue: PathBuf,
+    catalogue: String,
     kind: &'static str,
     file_bytes: u64,
     schema_version: u32,
@@ -62,7 +63,7 @@ pub(crate) async fn run(context: &CliContext, out: &mut Output<'_>) -> Result<()
     } = view.tenants;
     let file = view.settings_file.as_ref();
     out.facts([
-        ("catalogue", view.catalogue.display().to_string()),
+        ("catalogue", view.catalogue.clone()),
         ("kind", view.kind.to_owned()),
         ("size", format!("{} bytes", view.file_bytes)),
         ("schema version", view.schema_version.to_string()),
@@ -91,7 +92,7 @@ impl StatusView {
         left_out: Vec<FaultView>,
     ) -> Self {
         Self {
-            catalogue: full_path(&in_use.settings.catalogue.file()),
+            catalogue: CataloguePlace::of(&in_use.settings.catalogue).to_string(),
             // Whether this command could change it was not tried.
             kind: match kind {
                 StoreKind::Adopted => StoreKind::Adopted.as_str(),

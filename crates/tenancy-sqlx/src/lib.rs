@@ -1,6 +1,6 @@
 //! The durable catalogue of tenants.
 //!
-//! [`store::SqlStore`] keeps tenants and their domains in one embedded SQLite file. It is a
+//! [`store::SqlStore`] keeps tenants and their domains in an embedded SQLite file, on PostgreSQL, or on MySQL or MariaDB. It is a
 //! [`TenantStore`](tenancy_core::TenantStore) that can list and watch, so that requests never wait for it, and
 //! it is what operators change tenants through. [`file::TenantsFile`] reads tenants from a TOML file, to
 //! register them at start. [`adopt`] makes a catalogue of tables that an application has already.
@@ -8,8 +8,9 @@
 //! A change is one transaction with one change number. Numbers commit in order, the log of changes outlives a
 //! purge, and an id that was used once is never given again.
 //!
-//! Features: `sqlite` (default) compiles SQLite and the [`store`] module; `handoff` keeps the single-use tokens of
-//! `tenancy::handoff` in the same file, and `domains` the claims of `tenancy::domains`; both depend on `tenancy`.
+//! Features: `sqlite` (default; compiles SQLite), `postgres` and `mysql` bring the [`store`] module, for that database each;
+//! `handoff` keeps the single-use tokens of `tenancy::handoff` beside the catalogue, and `domains` the claims of
+//! `tenancy::domains`; both depend on `tenancy`.
 //! `databases` brings the databases of tenants (modules `database`, `isolation`, `audit`, `batch`, `pool`), on PostgreSQL
 //! with `postgres`, on MySQL and MariaDB with `mysql`, on SQLite with `sqlite`.
 //!
@@ -41,6 +42,8 @@ pub mod adopt;
 pub mod audit;
 #[cfg(feature = "databases")]
 pub mod batch;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod central;
 #[cfg(feature = "databases")]
 pub mod database;
 #[cfg(feature = "databases")]
@@ -52,7 +55,7 @@ pub mod isolation;
 mod names;
 #[cfg(feature = "databases")]
 pub mod pool;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub mod store;
 mod tenant;
 

@@ -75,7 +75,10 @@ fn say_what_to_try(
     writeln!(
         out,
         "catalogue: {} ({created} new tenants)",
-        settings.catalogue.file().display()
+        match &settings.catalogue.url {
+            Some(url) => url.to_string(),
+            None => settings.catalogue.file().display().to_string(),
+        }
     )?;
     writeln!(out)?;
     writeln!(out, "try:")?;

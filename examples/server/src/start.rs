@@ -11,7 +11,11 @@ use std::{
 use clap::Parser;
 use tenancy::{Tenancy, core::TenantId, log::TenantLevels};
 use tenancy_server::settings::{LoadedSettings, Settings, SettingsError, Sources};
-use tenancy_sqlx::{CatalogueError, file::TenantsFile, store::SqlStore};
+use tenancy_sqlx::{
+    CatalogueError,
+    file::TenantsFile,
+    store::{SqlStore, SqlStoreOptions},
+};
 
 use crate::notes::Notes;
 
@@ -174,9 +178,16 @@ pub async fn prepare(settings: &Settings, tenants: TenantsFile) -> Result<Ready,
         );
         StartError::new(&what, &error)
     })?;
-    let catalogue = SqlStore::connect(settings.catalogue.file())
-        .await
-        .map_err(|error| StartError::catalogue("the catalogue can not be opened", &error))?;
+    let place = match &settings.catalogue.url {
+        Some(url) => SqlStoreOptions::url(url.as_str()),
+        None => Ok(SqlStoreOptions::new(settings.catalogue.file())),
+    };
+    let opened = match place {
+        Ok(options) => SqlStore::open(options).await,
+        Err(error) => Err(error),
+    };
+    let catalogue =
+        opened.map_err(|error| StartError::catalogue("the catalogue can not be opened", &error))?;
     let created = register(&catalogue, tenants).await?;
     let notes = Notes::open(&directory.join("notes.sqlite"))
         .await

@@ -1,17 +1,15 @@
-use std::path::{Path, PathBuf};
-
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tenancy::core::TenantStatus;
 use tenancy_sqlx::{
-    adopt::{self, AdoptedData, Adoption, DomainsTable, Removal},
-    store::{SqlStore, SqlStoreOptions},
+    adopt::{self, AdoptedData, Adoption, DomainsTable, Removal, SqlDialect},
+    store::SqlStore,
 };
 
 use crate::{
     CliContext, CliError,
-    context::{check_is_there, full_path},
     output::{Output, counted},
+    place::CataloguePlace,
 };
 
 /// Arguments of `catalogue adopt`.
@@ -35,11 +33,11 @@ pub(super) struct AdoptArgs {
     #[command(flatten)]
     domains: DomainArgs,
 
-    /// The SQL to write
-    #[arg(long, value_enum, default_value = "sqlite")]
-    dialect: Dialect,
+    /// The SQL to write [default: that of --catalogue, or sqlite]
+    #[arg(long, value_enum)]
+    dialect: Option<Dialect>,
 
-    /// Run the SQL on the file that --database names, in one transaction
+    /// Run the SQL where --database or --catalogue point; in one transaction, except on MySQL and MariaDB
     #[arg(long)]
     apply: bool,
 
@@ -132,41 +130,58 @@ enum Layout {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Dialect {
     Sqlite,
+    Postgres,
+    #[value(alias = "mariadb")]
+    Mysql,
+}
+
+impl Dialect {
+    fn spoken(self) -> SqlDialect {
+        match self {
+            Self::Sqlite => SqlDialect::Sqlite,
+            Self::Postgres => SqlDialect::Postgres,
+            Self::Mysql => SqlDialect::MySql,
+        }
+    }
 }
 
 #[derive(Serialize)]
 struct AdoptView {
     sql: String,
-    /// The file that it was run on.
-    applied_to: Option<PathBuf>,
+    /// The database that it was run on.
+    applied_to: Option<String>,
 }
 
 impl AdoptArgs {
     pub(super) async fn run(self, context: &CliContext, out: &mut Output<'_>) -> Result<(), CliError> {
-        let database = context.settings()?.settings.catalogue.database;
+        let database = CataloguePlace::of_application(&context.settings()?.settings.catalogue);
         // clap would not say it where `--table` is given, which excludes `--remove`.
         if self.keep_numbers && !self.remove {
             return Err(CliError::usage("--keep-numbers belongs to --remove"));
         }
         if self.apply && database.is_none() {
             return Err(CliError::usage(
-                "--apply needs --database FILE, your application's own",
+                "--apply needs --database FILE or --catalogue URL, your application's own",
             ));
         }
+        let dialect = self.spoken(database.as_ref())?;
         let applied_to = database.filter(|_| self.apply);
-        if let Some(file) = &applied_to {
-            check_is_there(file)?;
+        if let Some(place) = &applied_to {
+            place.check_is_there()?;
         }
-        let Dialect::Sqlite = self.dialect;
         if self.remove {
-            return self.take_out(applied_to, out).await;
+            return self.take_out(dialect, applied_to, out).await;
         }
         let adoption = self.adoption(context).await?;
-        let sql = adoption.sqlite().map_err(CliError::from_catalogue)?;
+        let sql = adoption.sql(dialect).map_err(CliError::from_catalogue)?;
         let sentence = match &applied_to {
-            Some(file) => {
-                adoption.apply(file).await.map_err(CliError::from_catalogue)?;
-                let store = SqlStore::open(SqlStoreOptions::new(file).adopted())
+            Some(place) => {
+                match place {
+                    CataloguePlace::File(file) => adoption.apply(file).await,
+                    CataloguePlace::Url(url) => adoption.apply_at(url.as_str()).await,
+                }
+                .map_err(CliError::from_catalogue)?;
+                let store = SqlStore::open(place.options()?.adopted())
                     .await
                     .map_err(CliError::from_catalogue)?;
                 let count = store.count().await.map_err(CliError::from_catalogue)?;
@@ -176,22 +191,49 @@ impl AdoptArgs {
             }
             None => String::new(),
         };
-        answer(sql, applied_to.as_deref(), &sentence, out)
+        answer(sql, applied_to.as_ref(), &sentence, out)
     }
 
-    async fn take_out(&self, applied_to: Option<PathBuf>, out: &mut Output<'_>) -> Result<(), CliError> {
+    /// What is asked for, or what the database speaks; never one where the other runs.
+    fn spoken(&self, database: Option<&CataloguePlace>) -> Result<SqlDialect, CliError> {
+        let there = match database {
+            Some(CataloguePlace::Url(url)) => SqlDialect::of_url(url.as_str()),
+            Some(CataloguePlace::File(_)) => Some(SqlDialect::Sqlite),
+            None => None,
+        };
+        let asked = self.dialect.map(Dialect::spoken);
+        if self.apply && asked.is_some() && there != asked {
+            return Err(CliError::usage(
+                "--dialect is not what the database speaks: leave it out with --apply",
+            ));
+        }
+        Ok(asked.or(there).unwrap_or(SqlDialect::Sqlite))
+    }
+
+    async fn take_out(
+        &self,
+        dialect: SqlDialect,
+        applied_to: Option<CataloguePlace>,
+        out: &mut Output<'_>,
+    ) -> Result<(), CliError> {
         let what = if self.keep_numbers {
             Removal::KeepNumbers
         } else {
             Removal::Everything
         };
-        if let Some(file) = &applied_to {
-            Adoption::take_out(file, what)
-                .await
-                .map_err(CliError::from_catalogue)?;
+        match &applied_to {
+            Some(CataloguePlace::File(file)) => Adoption::take_out(file, what).await,
+            Some(CataloguePlace::Url(url)) => Adoption::take_out_at(url.as_str(), what).await,
+            None => Ok(()),
         }
+        .map_err(CliError::from_catalogue)?;
         let sentence = "Taken out. Your tables are as they were.";
-        answer(Adoption::removal(what), applied_to.as_deref(), sentence, out)
+        answer(
+            Adoption::removal_sql(dialect, what),
+            applied_to.as_ref(),
+            sentence,
+            out,
+        )
     }
 
     async fn adoption(&self, context: &CliContext) -> Result<Adoption, CliError> {
@@ -246,13 +288,15 @@ impl ColumnArgs {
 }
 
 async fn all_columns(context: &CliContext, table: &str) -> Result<Vec<String>, CliError> {
-    let database = context.settings()?.settings.catalogue.database;
-    let file = database
-        .ok_or_else(|| CliError::usage("--data '*' needs --database FILE, to look which there are"))?;
-    check_is_there(&file)?;
-    adopt::columns(&file, table)
-        .await
-        .map_err(CliError::from_catalogue)
+    let place = CataloguePlace::of_application(&context.settings()?.settings.catalogue).ok_or_else(|| {
+        CliError::usage("--data '*' needs --database FILE or --catalogue URL, to look which there are")
+    })?;
+    place.check_is_there()?;
+    match &place {
+        CataloguePlace::File(file) => adopt::columns(file, table).await,
+        CataloguePlace::Url(url) => adopt::columns_at(url.as_str(), table).await,
+    }
+    .map_err(CliError::from_catalogue)
 }
 
 fn parse_status(given: &str) -> Result<(String, TenantStatus), String> {
@@ -265,12 +309,12 @@ fn parse_status(given: &str) -> Result<(String, TenantStatus), String> {
 
 fn answer(
     sql: String,
-    applied_to: Option<&Path>,
+    applied_to: Option<&CataloguePlace>,
     sentence: &str,
     out: &mut Output<'_>,
 ) -> Result<(), CliError> {
     if out.is_json() {
-        let applied_to = applied_to.map(full_path);
+        let applied_to = applied_to.map(ToString::to_string);
         return out.json(&AdoptView { sql, applied_to });
     }
     match applied_to {

@@ -1,12 +1,10 @@
-use std::path::PathBuf;
-
 use serde::Serialize;
-use tenancy_sqlx::store::{SqlStore, SqlStoreOptions};
+use tenancy_sqlx::store::SqlStore;
 
 use crate::{
     CliContext, CliError,
-    context::{check_is_there, full_path},
     output::{Output, counted},
+    place::CataloguePlace,
     view::FaultView,
 };
 
@@ -15,23 +13,23 @@ const FAULTS: usize = 1000;
 
 #[derive(Serialize)]
 struct CheckView {
-    catalogue: PathBuf,
+    catalogue: String,
     tenants: u64,
     left_out: Vec<FaultView>,
 }
 
 pub(super) async fn run(context: &CliContext, out: &mut Output<'_>) -> Result<(), CliError> {
-    let file = context.settings()?.settings.catalogue.file();
-    check_is_there(&file)?;
+    let place = CataloguePlace::of(&context.settings()?.settings.catalogue);
+    place.check_is_there()?;
     // Opening looks for views, columns and triggers, and names what is missing.
-    let store = SqlStore::open(SqlStoreOptions::new(&file).adopted())
+    let store = SqlStore::open(place.options()?.adopted())
         .await
         .map_err(CliError::from_catalogue)?;
     let tenants = store.count().await.map_err(CliError::from_catalogue)?;
     let faults = store.faults(FAULTS).await.map_err(CliError::from_catalogue)?;
     store.close().await;
     let view = CheckView {
-        catalogue: full_path(&file),
+        catalogue: place.to_string(),
         tenants,
         left_out: faults.into_iter().map(FaultView::from).collect(),
     };
@@ -45,7 +43,7 @@ pub(super) async fn run(context: &CliContext, out: &mut Output<'_>) -> Result<()
         );
         out.line(format_args!(
             "{} has the views and triggers that it needs, and {tenants}.",
-            view.catalogue.display()
+            view.catalogue
         ))?;
         FaultView::write(&view.left_out, out)?;
     }

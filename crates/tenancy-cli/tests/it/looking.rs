@@ -191,7 +191,7 @@ fn status_tells_where_the_catalogue_is_and_how_it_stands() {
     place.done(&["tenants", "suspend", "globex"]);
     let text = place.done(&["status"]);
     for part in [
-        "schema version  2\n",
+        "schema version  3\n",
         "change number   5\n",
         "tenants         1 active, 1 suspended, 1 pending, 0 deleted\n",
         "domains         2\n",

@@ -12,5 +12,6 @@ mod embedding;
 mod errors;
 mod looking;
 mod maintenance;
+mod servers;
 mod support;
 mod tenants;

@@ -36,7 +36,9 @@ mod error;
 mod model;
 mod sources;
 mod stack;
+mod url;
 
 pub use error::{SettingsError, SettingsMistake};
 pub use model::{CatalogueSettings, LogFormat, LogSettings, ServerSettings, Settings, StackSettings};
 pub use sources::{LoadedSettings, Sources};
+pub use url::CatalogueUrl;

@@ -6,6 +6,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tenancy::stack::Stage;
 
+use super::CatalogueUrl;
+
 /// All settings. Each section and each key has a default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -114,10 +116,15 @@ pub struct CatalogueSettings {
     /// The SQLite file of the catalogue, where it is not in `data_dir`: that of the application, whose tables were
     /// adopted. Default: none.
     pub database: Option<PathBuf>,
+    /// The database of the catalogue where it is on a server: `postgres://…`, `mysql://…` or `mariadb://…`; `sqlite:…` is a
+    /// file. Best given as `TENANCY__CATALOGUE__URL`: it may hold a password, and is left out where settings are written.
+    /// Default: none.
+    #[serde(skip_serializing)]
+    pub url: Option<CatalogueUrl>,
 }
 
 impl CatalogueSettings {
-    /// The catalogue's SQLite file: `database`, or `catalogue.sqlite` in `data_dir`.
+    /// The catalogue's SQLite file, where there is no `url`: `database`, or `catalogue.sqlite` in `data_dir`.
     pub fn file(&self) -> PathBuf {
         match &self.database {
             Some(database) => database.clone(),
@@ -136,6 +143,7 @@ impl Default for CatalogueSettings {
         Self {
             data_dir: PathBuf::from("tenancy-data"),
             database: None,
+            url: None,
         }
     }
 }

@@ -54,6 +54,14 @@ impl Settings {
         let database = self.catalogue.database.as_ref();
         let nothing = database.is_some_and(|database| database.as_os_str().is_empty());
         refuse("catalogue.database", nothing.then(|| "it is empty".to_owned()));
+        let url = self.catalogue.url.as_ref();
+        let mistake = url.and_then(super::CatalogueUrl::mistake);
+        refuse("catalogue.url", mistake.map(str::to_owned));
+        let both = url.is_some() && database.is_some();
+        refuse(
+            "catalogue.url",
+            both.then(|| "`catalogue.database` is given too: give one of them".to_owned()),
+        );
         found
     }
 

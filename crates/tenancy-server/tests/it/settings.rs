@@ -617,3 +617,34 @@ async fn challenges_of_acme_are_central_only_if_the_settings_say_so() {
         assert_eq!(app.oneshot(request).await.unwrap().status(), expected, "{text}");
     }
 }
+
+#[test]
+fn the_catalogue_may_be_on_a_server_and_its_password_is_not_shown() {
+    const URL: &str = "postgres://app:hunter2@db.internal/app";
+    let loaded = Sources::new()
+        .variables([("TENANCY__CATALOGUE__URL", URL)])
+        .load()
+        .unwrap();
+    let url = loaded.settings.catalogue.url.clone().unwrap();
+    assert_eq!(url.as_str(), URL);
+    assert_eq!(url.to_string(), "postgres://app@db.internal/app");
+    assert!(!format!("{loaded:?}").contains("hunter2"));
+    assert!(!toml::to_string(&loaded.settings).unwrap().contains("hunter2"));
+
+    for (wrong, why) in [
+        ("url = \"oracle://app:hunter2@db/app\"", "must begin with"),
+        (
+            "url = \"mysql://app:hunter2@db/app\"\ndatabase = \"app.db\"",
+            "give one of them",
+        ),
+    ] {
+        let text = format!("[catalogue]\n{wrong}\n");
+        let error = Sources::new()
+            .text("my.toml", text)
+            .load()
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("catalogue.url") && error.contains(why), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}

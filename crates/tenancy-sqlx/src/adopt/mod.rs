@@ -83,7 +83,19 @@
 //! * SQLite refuses to rename a table while a view names one that is gone, and drops triggers with their table. Before a
 //!   migration that rebuilds the table, run [`removal`](Adoption::removal) with [`Removal::KeepNumbers`], and adopt again
 //!   after it. A store that runs meanwhile serves what it knows, and says that the catalogue does not answer.
-//! * The tables get indexes of their own, on the id as text (unique) and on domains.
+//! * The tables get indexes of their own, on the id as text (unique) and on domains; on MySQL none.
+//! * A transaction that changes a tenant holds the change number until it ends, and others that change tenants wait for
+//!   it: keep such transactions short, and change tenants in the same order in each. Changes of columns that the catalogue
+//!   does not read wait for nothing. Under `REPEATABLE READ` or `SERIALIZABLE`, PostgreSQL may ask the application to try
+//!   again, as for any row that two change.
+//! * PostgreSQL: triggers run once for a statement, `TRUNCATE` included, with the rights of who adopted. They are found by
+//!   their functions, whose names begin with `tenancy_on_`, and one that is missing or disabled is noticed each second.
+//! * MySQL and MariaDB: triggers run for each row, and not at all for `TRUNCATE` and for what a foreign key deletes or
+//!   changes: `tenancy catalogue check` ([`faults`](crate::store::SqlStore::faults)) finds what they missed, and whether
+//!   triggers are missing. Making them needs the right `TRIGGER`, and where the binary log is on, also
+//!   `log_bin_trust_function_creators`. Reading needs the right `TRIGGER`, to see that they are there. An id in binary
+//!   form (`BINARY(16)`) cannot be adopted, and dates without a zone are taken for UTC.
+//! * The kind of isolation of a tenant is chosen in code: adopted tables have none.
 //!
 //! ```
 //! use tenancy_sqlx::adopt::Adoption;
@@ -98,8 +110,11 @@
 //! # Ok::<(), tenancy_sqlx::CatalogueError>(())
 //! ```
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod apply;
+mod columns;
+mod mysql;
+mod postgres;
 mod source;
 mod sqlite;
 
@@ -107,8 +122,8 @@ use tenancy_core::TenantStatus;
 
 use crate::CatalogueError;
 
-#[cfg(feature = "sqlite")]
-pub use apply::columns;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub use apply::{columns, columns_at};
 
 /// Which tables and columns hold the tenants. See the [module](self).
 ///
@@ -236,20 +251,72 @@ impl Adoption {
         }
     }
 
-    /// The SQL for SQLite: one transaction, to be run on the application's own file.
+    /// The SQL for a database, to be run where the application's tables are.
     ///
-    /// Running it again, with other columns too, replaces what it made before; tenants keep their incarnations. It
-    /// fails on a file that is a managed catalogue. Run it so that it stops at the first error: `sqlite3 -bail FILE`.
+    /// One transaction on SQLite and PostgreSQL; on MySQL and MariaDB each statement stands for itself, and a run that was
+    /// broken off is run again. Running it again, with other columns too, replaces what it made before; tenants keep their
+    /// incarnations. It fails on a managed catalogue. Run it so that it stops at the first error.
     ///
     /// # Errors
     /// Invalid when a name or a text cannot stand in SQL, or belongs to tenancy itself.
-    pub fn sqlite(&self) -> Result<String, CatalogueError> {
-        sqlite::adoption(self)
+    pub fn sql(&self, dialect: SqlDialect) -> Result<String, CatalogueError> {
+        match dialect {
+            SqlDialect::Sqlite => sqlite::adoption(self),
+            SqlDialect::Postgres => postgres::adoption(self),
+            SqlDialect::MySql => {
+                let about = "The tenancy catalogue over your own tables.";
+                mysql::adoption(self).map(|steps| mysql::text(about, &steps))
+            }
+        }
     }
 
-    /// The SQL for SQLite that takes the adoption out of a file, whichever columns it was made of. Running it where
-    /// there is none changes nothing.
+    /// [`sql`](Self::sql) for SQLite: `sqlite3 -bail FILE`.
+    ///
+    /// # Errors
+    /// As [`sql`](Self::sql).
+    pub fn sqlite(&self) -> Result<String, CatalogueError> {
+        self.sql(SqlDialect::Sqlite)
+    }
+
+    /// The SQL that takes the adoption out of a database, whichever columns it was made of. Running it where there is none
+    /// changes nothing.
+    pub fn removal_sql(dialect: SqlDialect, what: Removal) -> String {
+        match dialect {
+            SqlDialect::Sqlite => sqlite::removal(what),
+            SqlDialect::Postgres => postgres::removal(what),
+            SqlDialect::MySql => mysql::text(
+                "Takes the tenancy catalogue out of your tables.",
+                &mysql::removal(what),
+            ),
+        }
+    }
+
+    /// [`removal_sql`](Self::removal_sql) for SQLite.
     pub fn removal(what: Removal) -> String {
-        sqlite::removal(what)
+        Self::removal_sql(SqlDialect::Sqlite, what)
+    }
+}
+
+/// Whose SQL to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SqlDialect {
+    /// SQLite 3.38 and newer.
+    Sqlite,
+    /// PostgreSQL 13 and newer.
+    Postgres,
+    /// MySQL 8.0.21 and newer, MariaDB 10.6 and newer.
+    MySql,
+}
+
+impl SqlDialect {
+    /// What speaks at a URL: `sqlite:`, `postgres://`, `mysql://` or `mariadb://`; `None` for any other.
+    pub fn of_url(url: &str) -> Option<Self> {
+        match url.split_once(':')?.0 {
+            "sqlite" => Some(Self::Sqlite),
+            "postgres" | "postgresql" => Some(Self::Postgres),
+            "mysql" | "mariadb" => Some(Self::MySql),
+            _ => None,
+        }
     }
 }

@@ -11,7 +11,8 @@
 
 use super::{
     AdoptedData, Adoption, DomainsTable, Removal,
-    source::{Source, check_name, check_table, check_text},
+    columns::{Columns, literal, name, of},
+    source::Source,
 };
 use crate::CatalogueError;
 
@@ -174,59 +175,7 @@ CREATE TRIGGER tenancy_on_touch INSTEAD OF INSERT ON tenancy_touch BEGIN
 END;
 ";
 
-/// An adoption whose names are checked.
-struct Columns<'a> {
-    table: &'a str,
-    id: &'a str,
-    slug: Option<Source<'a>>,
-    status: Option<Source<'a>>,
-    plan: Option<Source<'a>>,
-    tenant_type: Option<Source<'a>>,
-    settings: Option<Source<'a>>,
-    maintenance: Option<Source<'a>>,
-    placement_server: Option<Source<'a>>,
-    placement_database: Option<Source<'a>>,
-    created_at: Option<Source<'a>>,
-    adoption: &'a Adoption,
-}
-
-impl<'a> Columns<'a> {
-    fn check(adoption: &'a Adoption) -> Result<Self, CatalogueError> {
-        check_table(&adoption.table)?;
-        check_name("column", &adoption.id)?;
-        for (word, _) in &adoption.status_map {
-            check_text("status", word)?;
-        }
-        match &adoption.data {
-            AdoptedData::None => {}
-            AdoptedData::Columns(columns) => {
-                columns
-                    .iter()
-                    .try_for_each(|column| check_name("column", column))?;
-            }
-            AdoptedData::Json(column) => check_name("column", column)?,
-        }
-        if let Some(domains) = &adoption.domains {
-            check_table(&domains.table)?;
-            check_name("column", &domains.domain)?;
-            check_name("column", &domains.tenant)?;
-        }
-        Ok(Self {
-            table: &adoption.table,
-            id: &adoption.id,
-            slug: Source::parse_optional(adoption.slug.as_ref())?,
-            status: Source::parse_optional(adoption.status.as_ref())?,
-            plan: Source::parse_optional(adoption.plan.as_ref())?,
-            tenant_type: Source::parse_optional(adoption.tenant_type.as_ref())?,
-            settings: Source::parse_optional(adoption.settings.as_ref())?,
-            maintenance: Source::parse_optional(adoption.maintenance.as_ref())?,
-            placement_server: Source::parse_optional(adoption.placement_server.as_ref())?,
-            placement_database: Source::parse_optional(adoption.placement_database.as_ref())?,
-            created_at: Source::parse_optional(adoption.created_at.as_ref())?,
-            adoption,
-        })
-    }
-
+impl Columns<'_> {
     fn views(&self) -> String {
         let triggers = match self.adoption.domains {
             Some(_) => 7,
@@ -434,34 +383,6 @@ CREATE TRIGGER tenancy_on_tenant_delete AFTER DELETE ON {table} BEGIN
         )
     }
 
-    /// The columns that the views read: changes of any other are nobody's business.
-    fn read_columns(&self) -> Vec<&'a str> {
-        let sources = [
-            self.slug,
-            self.status,
-            self.plan,
-            self.tenant_type,
-            self.settings,
-            self.maintenance,
-            self.placement_server,
-            self.placement_database,
-            self.created_at,
-        ];
-        let mut columns = vec![self.id];
-        columns.extend(sources.into_iter().flatten().map(|source| source.column));
-        match &self.adoption.data {
-            AdoptedData::None => {}
-            AdoptedData::Columns(names) => columns.extend(names.iter().map(String::as_str)),
-            AdoptedData::Json(column) => columns.push(column),
-        }
-        if self.adoption.stancl {
-            columns.push("data");
-        }
-        columns.sort_unstable();
-        columns.dedup();
-        columns
-    }
-
     fn domain_triggers(&self) -> String {
         let Some(DomainsTable {
             table,
@@ -521,19 +442,6 @@ fn any_differs(columns: &[&str]) -> String {
         .map(|column| format!("{} IS NOT {}", of("OLD", column), of("NEW", column)))
         .collect();
     differs.join(" OR ")
-}
-
-fn name(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-/// Always with its table: SQLite takes a bare name in quotes that is no column for a text.
-fn of(table: &str, column: &str) -> String {
-    format!("{table}.{}", name(column))
 }
 
 fn raw(source: Source<'_>) -> String {

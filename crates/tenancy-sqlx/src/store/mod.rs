@@ -1,13 +1,19 @@
-//! The catalogue in an embedded SQLite file.
+//! The catalogue: in an embedded SQLite file, on PostgreSQL, or on MySQL or MariaDB.
 //!
 //! [`SqlStore`] is what requests look tenants up in, and what operators change them through. [`SqlLocks`] keeps leases
 //! in a file, for jobs of several processes.
 //!
-//! * Several processes on one machine may share a file. What one changes is in [`changes`](TenantStore::changes)
-//!   of the others, in the order of the change numbers. The file must be on a local disk, not on a network one.
+//! * [`SqlStore::connect`] opens a file, [`SqlStoreOptions::url`] a database on a server. Both behave alike.
+//! * Several processes may share a catalogue. What one changes is in [`changes`](TenantStore::changes) of the others, in the
+//!   order of the change numbers: the row that holds the number is locked until the change commits. A file must be on a
+//!   local disk, not on a network one.
+//! * On PostgreSQL, the others are woken by `NOTIFY`; without it (another database, a connection that is lost, a pooler in
+//!   between) they see a change at their next poll.
 //! * A change is one transaction, runs to its end even if its future is dropped, and returns when the readers of
 //!   this process have seen it, or after two seconds ([`SqlStoreOptions::announce`]).
-//! * Files newer than the program are read as long as their schema only grew.
+//! * Catalogues newer than the program are read as long as their schema only grew.
+//! * A server that does not answer is [unavailable](CatalogueError::is_unavailable), and never an empty list.
+//! * Tested with PostgreSQL 15 and MariaDB 10.11. MariaDB must be 10.6 or newer, MySQL 8.0.21, PostgreSQL 13.
 //! * A store is managed, or only reads: a managed catalogue ([`SqlStoreOptions::read_only`]), or views over the
 //!   application's own tables ([`SqlStoreOptions::adopted`]). Methods that change tenants fail as
 //!   [read-only](CatalogueError::is_read_only) there; changes of others are followed all the same.
@@ -66,10 +72,13 @@ mod faults;
 #[cfg(feature = "handoff")]
 mod handoff;
 mod kind;
+#[cfg(feature = "postgres")]
+mod listen;
 mod locks;
 mod manage;
 mod open;
 mod options;
+mod place;
 mod read;
 mod row;
 mod schema;
@@ -79,13 +88,15 @@ mod watch;
 
 use std::{fmt, future::Future, path::Path, sync::Arc};
 
-use sqlx::SqlitePool;
 #[cfg(doc)]
 use tenancy_core::TenantStore;
 use tenancy_core::{ChangeSignal, Clock};
 use tokio::sync::RwLock;
 
-use crate::CatalogueError;
+use crate::{
+    CatalogueError,
+    central::{Dialect, Pool, Row, Statement},
+};
 
 pub use bulk::BulkReport;
 pub use faults::RowFault;
@@ -96,9 +107,10 @@ pub use locks::SqlLocks;
 pub use options::SqlStoreOptions;
 pub use read::{CatalogueStatus, CreationOrder, ListFilter, LoggedChange, TenantList};
 
+pub(crate) use place::Place;
 use statements::Statements;
 
-/// A catalogue in a SQLite file. See the [module](self).
+/// A catalogue of tenants. See the [module](self).
 ///
 /// Cloning copies a pointer; clones share connections and the change signal.
 #[derive(Clone)]
@@ -109,14 +121,17 @@ pub struct SqlStore {
 
 struct Inner {
     kind: StoreKind,
-    readers: SqlitePool,
-    /// One connection: SQLite has one writer anyway, and waiting here is cheaper than in its busy handler.
-    /// `None` in a store that only reads.
-    writer: Option<SqlitePool>,
+    readers: Pool,
+    /// One connection: changes take turns anyway, and waiting here is cheaper than for a lock in the database, where
+    /// those who wait would take the readers' connections. `None` in a store that only reads.
+    writer: Option<Pool>,
     /// The file is read without locks, since nothing can be written beside it: only while nobody else has it open.
     is_read_alone: bool,
     signal: ChangeSignal,
     options: SqlStoreOptions,
+    /// Hears of changes of other processes; ends with the store.
+    #[cfg(feature = "postgres")]
+    listener: Option<listen::Listener>,
     /// Held shared by each running change, so that `close` can wait for them.
     running_changes: RwLock<()>,
 }
@@ -143,6 +158,10 @@ impl SqlStore {
     /// unavailable. Clones are closed too.
     pub async fn close(&self) {
         let _no_change_runs = self.inner.running_changes.write().await;
+        #[cfg(feature = "postgres")]
+        if let Some(listener) = &self.inner.listener {
+            listener.stop();
+        }
         if let Some(writer) = &self.inner.writer {
             writer.close().await;
         }
@@ -154,12 +173,16 @@ impl SqlStore {
         self.inner.kind
     }
 
+    fn dialect(&self) -> Dialect {
+        self.inner.readers.dialect()
+    }
+
     fn statements(&self) -> &'static Statements {
-        Statements::of(self.inner.kind)
+        Statements::of(self.dialect(), self.inner.kind)
     }
 
     /// The connection for changes.
-    fn writer(&self) -> Result<&SqlitePool, CatalogueError> {
+    fn writer(&self) -> Result<&Pool, CatalogueError> {
         self.inner.writer.as_ref().ok_or_else(|| {
             CatalogueError::read_only(match self.inner.kind {
                 StoreKind::Adopted => {
@@ -177,8 +200,7 @@ impl SqlStore {
         self.writer().map(drop)
     }
 
-    /// Runs a read within the time limit. Only for single statements: a transaction that is dropped half-way
-    /// would keep its snapshot.
+    /// Runs a read within the time limit. The connection of one that takes longer is closed.
     async fn read<T>(
         &self,
         query: impl Future<Output = Result<T, sqlx::Error>> + Send,
@@ -189,12 +211,24 @@ impl SqlStore {
             Err(elapsed) => Err(CatalogueError::unavailable("a read took too long", elapsed)),
         }
     }
+
+    async fn fetch_all(&self, statement: Statement) -> Result<Vec<Row>, CatalogueError> {
+        let readers = &self.inner.readers;
+        self.read(async { readers.acquire().await?.fetch_all(statement).await })
+            .await
+    }
+
+    async fn fetch_one(&self, statement: Statement) -> Result<Row, CatalogueError> {
+        let readers = &self.inner.readers;
+        self.read(async { readers.acquire().await?.fetch_one(statement).await })
+            .await
+    }
 }
 
 impl fmt::Debug for SqlStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqlStore")
-            .field("path", &self.inner.options.path)
+            .field("place", &self.inner.options.place)
             .field("actor", &self.actor)
             .finish_non_exhaustive()
     }

@@ -8,6 +8,7 @@
 )]
 
 mod adopted;
+mod adopted_everywhere;
 mod adopted_stack;
 mod bulk;
 mod cancel;
@@ -26,5 +27,6 @@ mod model;
 mod pages;
 #[cfg(all(feature = "databases", feature = "postgres"))]
 mod pool;
+mod servers;
 mod stack;
 mod support;

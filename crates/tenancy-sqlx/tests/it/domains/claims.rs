@@ -296,7 +296,7 @@ async fn claims_end_with_their_tenant_and_are_listed_page_by_page() {
 }
 
 #[tokio::test]
-async fn a_catalogue_of_version_1_is_read_as_it_is_and_brought_up_to_date_by_a_writer() {
+async fn a_catalogue_of_version_1_waits_for_a_writer_that_brings_it_up_to_date() {
     let place = Place::new();
     {
         let store = place.open().await;
@@ -307,28 +307,25 @@ async fn a_catalogue_of_version_1_is_read_as_it_is_and_brought_up_to_date_by_a_w
             &mut raw,
             "DROP TRIGGER tenancy_domain_given; DROP TRIGGER tenancy_domain_taken_away;
              DROP TABLE tenancy_domain_claims; DROP TABLE tenancy_domain_proofs; DROP TABLE tenancy_former_domains;
-             DELETE FROM tenancy_schema WHERE version = 2",
+             ALTER TABLE tenants DROP COLUMN placement_isolation;
+             DELETE FROM tenancy_schema WHERE version >= 2",
         )
         .await;
     }
-    let reading = SqlStore::open(place.options().read_only()).await.unwrap();
-    assert!(reading.get_by_domain("shop.test").await.unwrap().is_some());
-    let domains = Domains::new(reading.clone());
-    assert!(domains.claims(None, None).await.unwrap().is_empty());
-    assert!(
-        domains
-            .claim(&id("acme"), "new.test")
-            .await
-            .unwrap_err()
-            .is_unavailable()
-    );
+    let error = SqlStore::open(place.options().read_only()).await.unwrap_err();
+    assert!(error.is_wrong_shape(), "{error:?}");
 
     let managing = place.open().await;
     let status = managing.status().await.unwrap();
-    assert_eq!((status.schema_version, status.oldest_reader), (2, 1));
+    assert_eq!((status.schema_version, status.oldest_reader), (3, 1));
     Domains::new(managing)
         .claim(&id("acme"), "new.test")
         .await
         .unwrap();
+    let reading = SqlStore::open(place.options().read_only()).await.unwrap();
+    assert!(reading.get_by_domain("shop.test").await.unwrap().is_some());
+    let domains = Domains::new(reading);
     assert_eq!(domains.claims(None, None).await.unwrap().len(), 1);
+    let error = domains.claim(&id("acme"), "other.test").await.unwrap_err();
+    assert!(error.is_unavailable());
 }

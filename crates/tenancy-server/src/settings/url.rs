@@ -1,0 +1,105 @@
+use std::fmt;
+
+use serde::Deserialize;
+
+const SCHEMES: [&str; 5] = [
+    "sqlite:",
+    "postgres://",
+    "postgresql://",
+    "mysql://",
+    "mariadb://",
+];
+
+/// The URL of a catalogue. It may hold a password, which neither `Display` nor `Debug` show.
+///
+/// ```
+/// use tenancy_server::settings::CatalogueUrl;
+///
+/// let url = CatalogueUrl::new("postgres://app:secret@db.internal/app");
+/// assert_eq!(url.to_string(), "postgres://app@db.internal/app");
+/// assert!(url.as_str().contains("secret"));
+/// ```
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct CatalogueUrl(Box<str>);
+
+impl CatalogueUrl {
+    /// A URL as it was given. It is checked when it is used.
+    pub fn new(url: impl Into<Box<str>>) -> Self {
+        Self(url.into())
+    }
+
+    /// The whole URL, with its password: to connect, not to be shown.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn mistake(&self) -> Option<&'static str> {
+        let is_known = SCHEMES.iter().any(|scheme| self.0.starts_with(scheme));
+        (!is_known).then_some(
+            "it must begin with `postgres://`, `mysql://`, `mariadb://` or `sqlite:`; it is not shown, for it may hold a \
+             password",
+        )
+    }
+}
+
+/// Without password and parameters.
+impl fmt::Display for CatalogueUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            // What has no scheme could be anything.
+            return f.write_str(if self.0.starts_with("sqlite:") {
+                &self.0
+            } else {
+                "(not shown)"
+            });
+        };
+        // From the right: a password that was not encoded may have any of these letters.
+        let (user, place) = match rest.rsplit_once('@') {
+            Some((user, place)) => (user.split(':').next(), place),
+            None => (None, rest),
+        };
+        let place = place.split(['?', '#']).next().unwrap_or_default();
+        write!(f, "{scheme}://")?;
+        if let Some(user) = user {
+            write!(f, "{user}@")?;
+        }
+        f.write_str(place)
+    }
+}
+
+impl fmt::Debug for CatalogueUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_form_of_it_shows_the_password() {
+        for (url, shown) in [
+            (
+                "postgres://app:hunter2@db:5432/app?sslmode=disable",
+                "postgres://app@db:5432/app",
+            ),
+            (
+                "mysql://app:hunter2@db/app?password=hunter2",
+                "mysql://app@db/app",
+            ),
+            (
+                "postgres://app:hunter2/with@odd?letters#@db/app",
+                "postgres://app@db/app",
+            ),
+            ("postgres://db/app?password=hunter2", "postgres://db/app"),
+            ("sqlite:data/catalogue.db", "sqlite:data/catalogue.db"),
+            ("hunter2", "(not shown)"),
+        ] {
+            let url = CatalogueUrl::new(url);
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(format!("{url:?}"), shown);
+        }
+    }
+}
