@@ -17,6 +17,7 @@ use tenancy_test::{
 use crate::support::{Backend, Follower, Place, followed, list, on_every_database};
 
 on_every_database!(
+    a_catalogue_whose_tenants_are_gone_is_not_one_in_which_nothing_happens,
     many_processes_that_start_at_once_make_one_catalogue,
     a_long_transaction_of_others_delays_no_number,
     writers_of_two_processes_take_every_number_once_and_in_order,
@@ -333,4 +334,14 @@ async fn a_role_that_may_only_read_can_read() {
     let managing = SqlStore::open(as_app()).await.unwrap();
     let error = managing.create(NewTenant::new("globex")).await.unwrap_err();
     assert!(error.is_read_only(), "{error:?}");
+}
+
+async fn a_catalogue_whose_tenants_are_gone_is_not_one_in_which_nothing_happens(place: Place) {
+    let store = place.open().await;
+    let head = store.head().await.unwrap();
+    assert!(followed(store.changes(head, 10).await.unwrap()).1.is_empty());
+    place.run("ALTER TABLE tenants RENAME TO elsewhere").await;
+    assert!(store.changes(head, 10).await.unwrap_err().is_unavailable());
+    place.run("ALTER TABLE elsewhere RENAME TO tenants").await;
+    assert!(followed(store.changes(head, 10).await.unwrap()).1.is_empty());
 }

@@ -20,7 +20,8 @@ pub(super) struct Statements {
     pub(super) count: &'static str,
     /// `number` and `floor` of the log, tenants by status, `domains`, `bytes` of the catalogue.
     pub(super) status: &'static str,
-    /// `number` and `stamp` of the last change, and how many of an adoption's triggers are missing.
+    /// `number` and `stamp` of the last change, and how many of an adoption's triggers are missing. Fails where tenants can
+    /// not be read: a log that stands still says nothing then.
     pub(super) head: &'static str,
 }
 

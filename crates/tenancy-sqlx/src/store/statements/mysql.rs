@@ -22,7 +22,8 @@ pub(super) static OWN_TABLES: Statements = Statements {
                 WHERE table_schema = DATABASE()
                   AND table_name IN ('tenants', 'domains', 'tenancy_changes')) AS bytes
          FROM tenancy_change_head",
-    head: "SELECT h.number, c.stamp, 0 AS missing_triggers
+    head: "SELECT h.number, c.stamp, 0 AS missing_triggers,
+             (SELECT count(*) FROM tenants WHERE id = '') AS tenants_can_be_read
          FROM tenancy_change_head h JOIN tenancy_changes c ON c.number = h.number",
 };
 
@@ -51,7 +52,8 @@ pub(super) static VIEWS: Statements = Statements {
              count(CASE WHEN status = 'deleted' THEN 1 END) AS deleted FROM tenancy_tenants) t",
     // MariaDB looks for triggers in the files of all tables, which is too much each second: it is done when a store is
     // opened.
-    head: "SELECT h.number, c.stamp, 0 AS missing_triggers
+    head: "SELECT h.number, c.stamp, 0 AS missing_triggers,
+             (SELECT count(*) FROM tenancy_tenants WHERE id = '') AS tenants_can_be_read
          FROM tenancy_change_head h JOIN tenancy_changes c ON c.number = h.number",
 };
 

@@ -21,7 +21,8 @@ pub(super) static OWN_TABLES: Statements = Statements {
              pg_total_relation_size('tenants') + pg_total_relation_size('domains')
                  + pg_total_relation_size('tenancy_changes') AS bytes
          FROM tenancy_change_head",
-    head: "SELECT h.number, c.stamp, 0 AS missing_triggers
+    head: "SELECT h.number, c.stamp, 0 AS missing_triggers,
+             (SELECT count(*) FROM tenants WHERE id = '') AS tenants_can_be_read
          FROM tenancy_change_head h JOIN tenancy_changes c ON c.number = h.number",
 };
 
@@ -55,7 +56,8 @@ pub(super) static VIEWS: Statements = Statements {
              JOIN pg_trigger t ON t.oid = d.objid
              WHERE p.proname >= 'tenancy_on_' AND p.proname < 'tenancy_on`' AND t.tgenabled IN ('O', 'A')
                  AND p.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('tenancy_schema'))
-             ) AS missing_triggers
+             ) AS missing_triggers,
+             (SELECT count(*) FROM tenancy_tenants WHERE id = '') AS tenants_can_be_read
          FROM tenancy_change_head h JOIN tenancy_changes c ON c.number = h.number",
 };
 

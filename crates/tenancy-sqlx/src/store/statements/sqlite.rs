@@ -20,7 +20,8 @@ pub(super) static OWN_TABLES: Statements = Statements {
              (SELECT count(*) FROM domains) AS domains,
              (SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()) AS bytes
          FROM tenancy_change_head",
-    head: "SELECT h.number, c.stamp, 0 AS missing_triggers
+    head: "SELECT h.number, c.stamp, 0 AS missing_triggers,
+             (SELECT count(*) FROM tenants WHERE id = '') AS tenants_can_be_read
          FROM tenancy_change_head h JOIN tenancy_changes c ON c.number = h.number",
 };
 
@@ -49,7 +50,8 @@ pub(super) static VIEWS: Statements = Statements {
     // Rebuilding a table drops its triggers without a word.
     head:
         "SELECT h.number, c.stamp, (SELECT triggers FROM tenancy_schema) - (SELECT count(*) FROM sqlite_schema
-             WHERE type = 'trigger' AND substr(name, 1, 11) = 'tenancy_on_') AS missing_triggers
+             WHERE type = 'trigger' AND substr(name, 1, 11) = 'tenancy_on_') AS missing_triggers,
+             (SELECT count(*) FROM tenancy_tenants WHERE id = '') AS tenants_can_be_read
          FROM tenancy_change_head h JOIN tenancy_changes c ON c.number = h.number",
 };
 
