@@ -85,6 +85,10 @@ async fn a_connection_that_was_cut_while_it_was_idle_is_not_the_callers_business
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
             proxy.cut();
+            // Cut in the proxy's own time: what begins before is cut while it is used.
+            while proxy.traffic().open > 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
         }
     }
 }
