@@ -118,6 +118,9 @@ pub struct Placement {
     pub server: Box<str>,
     /// Database, schema or file on that server. Empty: derived from the tenant's id.
     pub database: Box<str>,
+    /// Name of the strategy that keeps the data apart. Empty: the default one.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub isolation: Box<str>,
 }
 
 /// What the catalogue knows of one tenant.

@@ -104,7 +104,7 @@ impl CatalogueError {
     }
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 impl CatalogueError {
     pub(crate) fn not_found(text: &'static str, detail: impl Into<Box<str>>) -> Self {
         Self::new(Kind::NotFound, text).with_detail(detail)
@@ -160,27 +160,91 @@ impl CatalogueError {
     }
 
     pub(crate) fn from_sqlx(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
-                Self::corrupt("a column has a value of another type", error)
-            }
-            sqlx::Error::Database(ref cause) if is_read_only_code(cause.code().as_deref()) => {
-                Self::not_writable(
-                    "SQLite reports a read-only database: check the rights of the file and its directory, and \
-                 whether the file system is mounted read-only",
-                    error,
-                )
-            }
-            _ => Self::unavailable("a query failed", error),
+        if matches!(
+            error,
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_)
+        ) {
+            return Self::corrupt("a column has a value of another type", error);
         }
+        match meaning(&error) {
+            Meaning::ReadOnlyFile => Self::not_writable(
+                "SQLite reports a read-only database: check the rights of the file and its directory, and \
+                 whether the file system is mounted read-only",
+                error,
+            ),
+            Meaning::NotAllowed => Self::not_writable(
+                "the server does not let this role do that: check what it may do with the catalogue's tables, and \
+                 whether the server is a read-only replica",
+                error,
+            ),
+            Meaning::Taken => Self::new(Kind::Conflict, "a name is taken")
+                .with_detail("a row was written by other means while this change ran")
+                .caused_by(error),
+            Meaning::Other => Self::unavailable("a query failed", error),
+        }
+    }
+
+    /// The first connection to a server failed.
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
+    pub(crate) fn not_connected(place: &impl fmt::Display, error: sqlx::Error) -> Self {
+        let what_to_do = match &error {
+            sqlx::Error::Database(cause) => format!("it answered: {}", cause.message()),
+            sqlx::Error::PoolTimedOut => {
+                "it does not answer: check host and port, and whether it runs".to_owned()
+            }
+            sqlx::Error::Tls(_) => "TLS does not work: see `sslmode` and sqlx's `tls-*` features".to_owned(),
+            _ => "check host and port, and whether it runs".to_owned(),
+        };
+        Self::unavailable(format!("{place} cannot be opened: {what_to_do}"), error)
     }
 }
 
-/// `SQLITE_READONLY` (8) with or without an extension in the upper bytes.
-#[cfg(feature = "sqlite")]
-fn is_read_only_code(code: Option<&str>) -> bool {
-    code.and_then(|code| code.parse::<u32>().ok())
-        .is_some_and(|code| code & 0xff == 8)
+/// What a database's own code says.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+enum Meaning {
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "for files only"))]
+    ReadOnlyFile,
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "mysql")),
+        expect(dead_code, reason = "for servers only")
+    )]
+    NotAllowed,
+    Taken,
+    Other,
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+fn meaning(error: &sqlx::Error) -> Meaning {
+    let Some(cause) = error.as_database_error() else {
+        return Meaning::Other;
+    };
+    #[cfg(feature = "sqlite")]
+    if cause.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
+        // `SQLITE_READONLY` with or without an extension in the upper bytes.
+        let code = cause.code().and_then(|code| code.parse::<u32>().ok());
+        return match code.map(|code| code & 0xff) {
+            Some(8) => Meaning::ReadOnlyFile,
+            _ => Meaning::Other,
+        };
+    }
+    #[cfg(feature = "postgres")]
+    if let Some(cause) = cause.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+        // insufficient_privilege, read_only_sql_transaction
+        if matches!(cause.code(), "42501" | "25006") {
+            return Meaning::NotAllowed;
+        }
+    }
+    #[cfg(feature = "mysql")]
+    if let Some(cause) = cause.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        // ER_DBACCESS_DENIED, ER_TABLEACCESS_DENIED, ER_OPTION_PREVENTS_STATEMENT, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+        if matches!(cause.number(), 1044 | 1142 | 1290 | 1792) {
+            return Meaning::NotAllowed;
+        }
+    }
+    if cause.is_unique_violation() {
+        return Meaning::Taken;
+    }
+    Meaning::Other
 }
 
 impl fmt::Display for CatalogueError {

@@ -37,6 +37,8 @@
 //! ```
 
 pub mod adopt;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+mod central;
 #[cfg(feature = "databases")]
 mod engine;
 mod error;
@@ -44,7 +46,7 @@ pub mod file;
 mod names;
 #[cfg(feature = "databases")]
 pub mod pool;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub mod store;
 mod tenant;
 

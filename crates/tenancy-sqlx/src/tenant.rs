@@ -94,7 +94,7 @@ pub struct DomainDetails {
     pub created_at_ms: i64,
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 impl TenantDetails {
     pub(crate) fn new(record: TenantRecord, domains: Vec<DomainDetails>, updated_at_ms: i64) -> Self {
         Self {

@@ -2,22 +2,24 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use sqlx::{Sqlite, SqliteConnection, Transaction};
 use tenancy_core::TenantId;
 use tracing::Instrument as _;
 
-use super::{SqlStore, random_stamp};
-use crate::CatalogueError;
+use super::{SqlStore, random_stamp, statements::Grammar};
+use crate::{
+    CatalogueError,
+    central::{Connection, Dialect, Row, Statement, sql},
+};
 
 /// Longer than all waits inside of a change together; only a stalled disk takes this long.
 const CHANGE_LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, CatalogueError>> + Send + 'c>>;
 
-/// A write transaction. It holds SQLite's write lock from its beginning, so that what it checks stays true
-/// until it commits, and no other change can take a number in between.
+/// A write transaction. It holds SQLite's write lock, or that of the head's row, from its beginning, so that what it
+/// checks stays true until it commits, and no other change can take a number in between.
 pub(super) struct Change {
-    transaction: Transaction<'static, Sqlite>,
+    connection: Connection,
     head_before: i64,
     pub(super) number: i64,
     pub(super) now_ms: i64,
@@ -60,8 +62,14 @@ impl SqlStore {
         W: for<'c> FnOnce(&'c mut Change) -> Work<'c, T>,
     {
         let mut change = self.begin().await?;
-        let result = work(&mut change).await?;
-        Ok((result, change.commit().await?))
+        match work(&mut change).await {
+            Ok(result) => Ok((result, change.commit().await?)),
+            Err(error) => {
+                // What fails to roll back is closed, which does the same.
+                let _ = change.connection.roll_back().await;
+                Err(error)
+            }
+        }
     }
 
     pub(super) async fn announce(&self, committed: Option<u64>) {
@@ -80,17 +88,30 @@ impl SqlStore {
     }
 
     async fn begin(&self) -> Result<Change, CatalogueError> {
-        let mut transaction = self
-            .writer()?
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(CatalogueError::from_sqlx)?;
-        let head: i64 = sqlx::query_scalar("SELECT number FROM tenancy_change_head")
-            .fetch_one(&mut *transaction)
-            .await
-            .map_err(CatalogueError::from_sqlx)?;
+        let limit = self.inner.options.wait;
+        let beginning = async {
+            let mut connection = self
+                .writer()?
+                .acquire()
+                .await
+                .map_err(CatalogueError::from_sqlx)?;
+            let head = lock_head(&mut connection, limit)
+                .await
+                .map_err(CatalogueError::from_sqlx)?;
+            Ok((connection, head))
+        };
+        // SQLite and PostgreSQL wait no longer than this by themselves; the other cannot be told so exactly.
+        let (connection, head) = match tokio::time::timeout(limit * 2, beginning).await {
+            Ok(begun) => begun?,
+            Err(elapsed) => {
+                return Err(CatalogueError::unavailable(
+                    "another change holds the catalogue, or it does not answer",
+                    elapsed,
+                ));
+            }
+        };
         Ok(Change {
-            transaction,
+            connection,
             head_before: head,
             number: head,
             now_ms: super::unix_ms(&*self.inner.options.clock),
@@ -101,9 +122,57 @@ impl SqlStore {
     }
 }
 
+/// Opens the transaction, and returns the number of the last change.
+pub(super) async fn lock_head(connection: &mut Connection, wait: Duration) -> Result<i64, sqlx::Error> {
+    connection.begin_write(wait).await?;
+    let lock = Grammar::of(connection.dialect()).lock_head;
+    connection.fetch_one(sql(lock)).await?.int("number")
+}
+
 impl Change {
-    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.transaction
+    pub(super) fn dialect(&self) -> Dialect {
+        self.connection.dialect()
+    }
+
+    pub(super) async fn execute(&mut self, statement: Statement) -> Result<(), CatalogueError> {
+        self.connection
+            .execute(statement)
+            .await
+            .map(drop)
+            .map_err(CatalogueError::from_sqlx)
+    }
+
+    /// As [`execute`](Self::execute), and returns how many rows were changed.
+    #[cfg(feature = "domains")]
+    pub(super) async fn execute_counted(&mut self, statement: Statement) -> Result<u64, CatalogueError> {
+        self.connection
+            .execute(statement)
+            .await
+            .map_err(CatalogueError::from_sqlx)
+    }
+
+    #[cfg(feature = "domains")]
+    pub(super) async fn fetch_all(&mut self, statement: Statement) -> Result<Vec<Row>, CatalogueError> {
+        self.connection
+            .fetch_all(statement)
+            .await
+            .map_err(CatalogueError::from_sqlx)
+    }
+
+    pub(super) async fn find(&mut self, statement: Statement) -> Result<Option<Row>, CatalogueError> {
+        self.connection
+            .fetch_optional(statement)
+            .await
+            .map_err(CatalogueError::from_sqlx)
+    }
+
+    /// The column `answer` of the row that there may be.
+    pub(super) async fn find_text(&mut self, statement: Statement) -> Result<Option<String>, CatalogueError> {
+        let found = self.find(statement).await?;
+        found
+            .map(|row| row.text("answer").map(str::to_owned))
+            .transpose()
+            .map_err(CatalogueError::from_sqlx)
     }
 
     /// Who makes the change.
@@ -128,8 +197,8 @@ impl Change {
         let keys = serde_json::to_string(keys)
             .map_err(|error| CatalogueError::invalid("a key cannot be logged", error.to_string()))?;
         self.number += 1;
-        sqlx::query(
-            "INSERT INTO tenancy_changes (number, stamp, tenant_id, kind, keys, actor, at_ms)
+        let entry = sql(
+            "INSERT INTO tenancy_changes (number, stamp, tenant_id, kind, \"keys\", actor, at_ms)
              VALUES (?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(self.number)
@@ -138,38 +207,47 @@ impl Change {
         .bind(kind)
         .bind(keys)
         .bind(self.actor.as_deref())
-        .bind(self.now_ms)
-        .execute(&mut *self.transaction)
-        .await
-        .map_err(CatalogueError::from_sqlx)?;
+        .bind(self.now_ms);
+        self.execute(entry).await?;
         Ok(self.number)
     }
 
     /// Commits, and returns the last number taken. A change that took none rolls back: it changed nothing.
     async fn commit(mut self) -> Result<Option<u64>, CatalogueError> {
         if self.number == self.head_before && self.is_kept_without_number {
-            self.transaction
+            self.connection
                 .commit()
                 .await
                 .map_err(CatalogueError::from_sqlx)?;
             return Ok(None);
         }
         if self.number == self.head_before {
-            self.transaction
-                .rollback()
+            self.connection
+                .roll_back()
                 .await
                 .map_err(CatalogueError::from_sqlx)?;
             return Ok(None);
         }
-        sqlx::query("UPDATE tenancy_change_head SET number = ?")
-            .bind(self.number)
-            .execute(&mut *self.transaction)
-            .await
-            .map_err(CatalogueError::from_sqlx)?;
-        self.transaction
+        let head = sql("UPDATE tenancy_change_head SET number = ?").bind(self.number);
+        self.execute(head).await?;
+        self.wake_listeners().await?;
+        self.connection
             .commit()
             .await
             .map_err(CatalogueError::from_sqlx)?;
         Ok(Some(self.number.cast_unsigned()))
+    }
+
+    /// Those who hear it ask for changes at once; those who do not, a little later.
+    async fn wake_listeners(&mut self) -> Result<(), CatalogueError> {
+        match self.dialect() {
+            #[cfg(feature = "postgres")]
+            Dialect::Postgres => {
+                self.execute(sql(super::listen::NOTIFY).bind(self.number.to_string()))
+                    .await
+            }
+            #[cfg(any(feature = "sqlite", feature = "mysql"))]
+            _ => Ok(()),
+        }
     }
 }

@@ -8,11 +8,16 @@ const MAX_PAGE_BYTES: usize = 64 * 1024;
 /// What PostgreSQL keeps of an identifier; MySQL keeps one more.
 const MAX_PLACEMENT_BYTES: usize = 63;
 
-/// Names of a server and a database. They become parts of identifiers and paths further on, so that nothing passes
+/// Names of a server, a database and a strategy. They become parts of identifiers and paths further on, so that nothing passes
 /// that needs quoting there.
 pub(super) fn check_placement(placement: Option<&Placement>) -> Result<(), CatalogueError> {
     let Some(placement) = placement else { return Ok(()) };
-    for (what, name) in [("server", &placement.server), ("database", &placement.database)] {
+    let names = [
+        ("server", &placement.server),
+        ("database", &placement.database),
+        ("isolation", &placement.isolation),
+    ];
+    for (what, name) in names {
         let is_plain = name
             .bytes()
             .all(|b| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.'));

@@ -1,14 +1,16 @@
 //! Claims of custom domains beside the catalogue, and their way into it.
 
-use sqlx::{QueryBuilder, Row as _, Sqlite, sqlite::SqliteRow};
 use tenancy::domains::{
     ClaimProof, ClaimStore, ClaimTerms, DomainClaim, DomainEffect, DomainError, ProofOutcome, RecheckNote,
     VerifiedDomain,
 };
 use tenancy_core::{BoxError, InvalidName, TenantId};
 
-use super::{SqlStore, StoreKind, change::Change, row::logged_domain};
-use crate::{CatalogueError, canonical_domain};
+use super::{SqlStore, StoreKind, change::Change, row::logged_domain, shape};
+use crate::{
+    CatalogueError, canonical_domain,
+    central::{Row, Statement, sql},
+};
 
 /// What a change of claims says: the catalogue's own failures apart from what is refused.
 type Judged<T> = Result<T, DomainError>;
@@ -20,7 +22,7 @@ const CLAIM: &str =
 const VERIFIED: &str = "SELECT p.tenant_id, p.domain, p.token, p.verified_at_ms, p.last_checked_ms, p.last_error, \
     p.failures, d.is_active FROM tenancy_domain_proofs p JOIN domains d ON d.domain = p.domain WHERE ";
 
-/// Claims in tables of their own, in the catalogue's file. Those of a tenant that is purged go with it.
+/// Claims in tables of their own, beside the catalogue. Those of a tenant that is purged go with it.
 ///
 /// A domain that is given to a tenant in whatever way ends all claims of it. Adopted catalogues have no claims, and a
 /// store that only reads can list them.
@@ -53,11 +55,10 @@ impl ClaimStore for SqlStore {
         if !self.keeps_claims().await? {
             return Ok(None);
         }
-        let mut query = QueryBuilder::new(CLAIM);
+        let mut query = sql(CLAIM);
         by_key(&mut query, tenant, domain);
-        let found = self.read(query.build().fetch_optional(&self.inner.readers)).await;
-        let found = found.map_err(refused)?;
-        found.as_ref().map(|row| decode(row, claim_of)).transpose()
+        let rows = self.fetch_all(query).await.map_err(refused)?;
+        rows.first().map(|row| decode(row, claim_of)).transpose()
     }
 
     async fn claims(
@@ -69,8 +70,8 @@ impl ClaimStore for SqlStore {
         if !self.keeps_claims().await? {
             return Ok(Vec::new());
         }
-        let mut query = QueryBuilder::new(CLAIM);
-        query.push("true");
+        let mut query = sql(CLAIM);
+        query.push("1 = 1");
         if let Some(tenant) = tenant {
             query.push(" AND tenant_id = ").push_bind(tenant.as_str());
         }
@@ -90,15 +91,16 @@ impl ClaimStore for SqlStore {
         if !self.keeps_claims().await? {
             return Ok(false);
         }
-        let query = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM tenancy_domain_claims
-                            WHERE domain = ?1 AND token = ?2 AND expires_at_ms > ?3)
-                 OR EXISTS (SELECT 1 FROM tenancy_domain_proofs WHERE domain = ?1 AND token = ?2)",
-        );
-        let query = query.bind(domain).bind(token).bind(now_ms);
-        self.read(query.fetch_one(&self.inner.readers))
-            .await
-            .map_err(refused)
+        let query = sql("SELECT count(*) AS answer FROM tenancy_domain_claims
+                 WHERE domain = ? AND token = ? AND expires_at_ms > ?
+             UNION ALL SELECT count(*) FROM tenancy_domain_proofs WHERE domain = ? AND token = ?")
+        .bind(domain)
+        .bind(token)
+        .bind(now_ms)
+        .bind(domain)
+        .bind(token);
+        let rows = self.fetch_all(query).await.map_err(refused)?;
+        is_any_counted(&rows).map_err(refused)
     }
 
     async fn note_check(
@@ -130,8 +132,8 @@ impl ClaimStore for SqlStore {
         if !self.keeps_claims().await? {
             return Ok(Vec::new());
         }
-        let mut query = QueryBuilder::new(VERIFIED);
-        query.push("true");
+        let mut query = sql(VERIFIED);
+        query.push("1 = 1");
         if let Some(tenant) = tenant {
             query.push(" AND p.tenant_id = ").push_bind(tenant.as_str());
         }
@@ -161,20 +163,19 @@ impl SqlStore {
         if self.inner.kind == StoreKind::Managed {
             return Ok(true);
         }
-        let query = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'tenancy_domain_proofs')",
-        );
-        self.read(query.fetch_one(&self.inner.readers))
-            .await
-            .map_err(refused)
+        let there = async {
+            let mut connection = self.inner.readers.acquire().await?;
+            shape::is_there(&mut connection, "tenancy_domain_proofs").await
+        };
+        self.read(there).await.map_err(refused)
     }
 
     async fn rows<T>(
         &self,
-        mut query: QueryBuilder<Sqlite>,
-        of: fn(&SqliteRow) -> Result<T, BoxError>,
+        query: Statement,
+        of: fn(&Row) -> Result<T, BoxError>,
     ) -> Result<Vec<T>, DomainError> {
-        let rows = self.read(query.build().fetch_all(&self.inner.readers)).await;
+        let rows = self.fetch_all(query).await;
         rows.map_err(refused)?.iter().map(|row| decode(row, of)).collect()
     }
 }
@@ -215,17 +216,15 @@ impl Change {
         // Expired ones are told as such for as long again as they were open.
         let long_expired_ms = terms.now_ms.saturating_mul(2).saturating_sub(terms.expires_at_ms);
         self.keep_without_number();
-        sqlx::query(
-            "DELETE FROM tenancy_domain_claims WHERE expires_at_ms <= ?1 OR (tenant_id = ?2 AND domain = ?3)",
+        let statement = sql(
+            "DELETE FROM tenancy_domain_claims WHERE expires_at_ms <= ? OR (tenant_id = ? AND domain = ?)",
         )
         .bind(long_expired_ms)
         .bind(tenant.as_str())
-        .bind(domain)
-        .execute(self.connection())
-        .await
-        .map_err(CatalogueError::from_sqlx)?;
+        .bind(domain);
+        self.execute(statement).await?;
         let made_by = self.actor().map(str::to_owned);
-        sqlx::query(
+        let statement = sql(
             "INSERT INTO tenancy_domain_claims (tenant_id, domain, token, made_by, made_at_ms, expires_at_ms)
              VALUES (?, ?, ?, ?, ?, ?)",
         )
@@ -234,11 +233,8 @@ impl Change {
         .bind(&terms.token)
         .bind(made_by)
         .bind(terms.now_ms)
-        .bind(terms.expires_at_ms)
-        .execute(self.connection())
-        .await
-        .map(drop)
-        .map_err(CatalogueError::from_sqlx)
+        .bind(terms.expires_at_ms);
+        self.execute(statement).await
     }
 
     async fn unclaim_domain(
@@ -247,13 +243,10 @@ impl Change {
         domain: &str,
     ) -> Result<Judged<()>, CatalogueError> {
         self.keep_without_number();
-        let done = sqlx::query("DELETE FROM tenancy_domain_claims WHERE tenant_id = ? AND domain = ?")
+        let gone = sql("DELETE FROM tenancy_domain_claims WHERE tenant_id = ? AND domain = ?")
             .bind(tenant.as_str())
-            .bind(domain)
-            .execute(self.connection())
-            .await
-            .map_err(CatalogueError::from_sqlx)?;
-        if done.rows_affected() == 0 {
+            .bind(domain);
+        if self.execute_counted(gone).await? == 0 {
             return Ok(Err(no_claim(tenant, domain)));
         }
         Ok(Ok(()))
@@ -266,7 +259,7 @@ impl Change {
         reason: Option<&str>,
     ) -> Result<(), CatalogueError> {
         self.keep_without_number();
-        sqlx::query(
+        let statement = sql(
             "UPDATE tenancy_domain_claims SET last_checked_ms = ?, last_error = ?
              WHERE tenant_id = ? AND domain = ? AND token = ?",
         )
@@ -274,11 +267,8 @@ impl Change {
         .bind(reason)
         .bind(claim.tenant.as_str())
         .bind(&claim.domain)
-        .bind(&claim.token)
-        .execute(self.connection())
-        .await
-        .map(drop)
-        .map_err(CatalogueError::from_sqlx)
+        .bind(&claim.token);
+        self.execute(statement).await
     }
 
     /// Everything is judged under the write lock: of two that prove one domain at once, the second finds it taken.
@@ -318,17 +308,14 @@ impl Change {
     }
 
     async fn insert_proof(&mut self, claim: &DomainClaim, now_ms: i64) -> Result<(), CatalogueError> {
-        sqlx::query(
+        let statement = sql(
             "INSERT INTO tenancy_domain_proofs (domain, tenant_id, token, verified_at_ms) VALUES (?, ?, ?, ?)",
         )
         .bind(&claim.domain)
         .bind(claim.tenant.as_str())
         .bind(&claim.token)
-        .bind(now_ms)
-        .execute(self.connection())
-        .await
-        .map(drop)
-        .map_err(CatalogueError::from_sqlx)
+        .bind(now_ms);
+        self.execute(statement).await
     }
 
     /// Whether another tenant claims the domain too, or was the last that had it.
@@ -338,17 +325,15 @@ impl Change {
         domain: &str,
         now_ms: i64,
     ) -> Result<bool, CatalogueError> {
-        sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM tenancy_domain_claims
-                            WHERE domain = ?1 AND tenant_id <> ?2 AND expires_at_ms > ?3)
-                 OR EXISTS (SELECT 1 FROM tenancy_former_domains WHERE domain = ?1 AND tenant_id <> ?2)",
-        )
+        let query = sql("SELECT count(*) AS answer FROM tenancy_domain_claims
+                 WHERE domain = ? AND tenant_id <> ? AND expires_at_ms > ?
+             UNION ALL SELECT count(*) FROM tenancy_former_domains WHERE domain = ? AND tenant_id <> ?")
         .bind(domain)
         .bind(tenant.as_str())
         .bind(now_ms)
-        .fetch_one(self.connection())
-        .await
-        .map_err(CatalogueError::from_sqlx)
+        .bind(domain)
+        .bind(tenant.as_str());
+        is_any_counted(&self.fetch_all(query).await?)
     }
 
     async fn note_recheck(
@@ -367,16 +352,14 @@ impl Change {
             _ => (0, None),
         };
         self.keep_without_number();
-        sqlx::query(
+        let statement = sql(
             "UPDATE tenancy_domain_proofs SET last_checked_ms = ?, last_error = ?, failures = ? WHERE domain = ?",
         )
         .bind(now_ms)
         .bind(reason)
-        .bind(failures)
-        .bind(&present.domain)
-        .execute(self.connection())
-        .await
-        .map_err(CatalogueError::from_sqlx)?;
+        .bind(i64::from(failures))
+        .bind(&present.domain);
+        self.execute(statement).await?;
         let effect = present.effect_of(note);
         match effect {
             DomainEffect::Unserved => self.serve_domain(&present, false, "unserve_domain").await?,
@@ -395,12 +378,10 @@ impl Change {
         let number = self
             .log(&domain.tenant, kind, &[logged_domain(&domain.domain)])
             .await?;
-        sqlx::query("UPDATE domains SET is_active = ? WHERE domain = ?")
+        let statement = sql("UPDATE domains SET is_active = ? WHERE domain = ?")
             .bind(is_active)
-            .bind(&domain.domain)
-            .execute(self.connection())
-            .await
-            .map_err(CatalogueError::from_sqlx)?;
+            .bind(&domain.domain);
+        self.execute(statement).await?;
         self.touch(&domain.tenant, number).await
     }
 
@@ -408,11 +389,10 @@ impl Change {
         &mut self,
         checked: &VerifiedDomain,
     ) -> Result<Option<VerifiedDomain>, CatalogueError> {
-        let mut query = QueryBuilder::<Sqlite>::new(VERIFIED);
-        query.push("p.domain = ").push_bind(checked.domain.clone());
-        query.push(" AND p.token = ").push_bind(checked.token.clone());
-        let found = query.build().fetch_optional(self.connection()).await;
-        let found = found.map_err(CatalogueError::from_sqlx)?;
+        let mut query = sql(VERIFIED);
+        query.push("p.domain = ").push_bind(checked.domain.as_str());
+        query.push(" AND p.token = ").push_bind(checked.token.as_str());
+        let found = self.find(query).await?;
         found
             .as_ref()
             .map(|row| verified_of(row).map_err(unreadable))
@@ -424,10 +404,9 @@ impl Change {
         tenant: &TenantId,
         domain: &str,
     ) -> Result<Option<DomainClaim>, CatalogueError> {
-        let mut query = QueryBuilder::<Sqlite>::new(CLAIM);
+        let mut query = sql(CLAIM);
         by_key(&mut query, tenant, domain);
-        let found = query.build().fetch_optional(self.connection()).await;
-        let found = found.map_err(CatalogueError::from_sqlx)?;
+        let found = self.find(query).await?;
         found
             .as_ref()
             .map(|row| claim_of(row).map_err(unreadable))
@@ -435,53 +414,54 @@ impl Change {
     }
 
     async fn open_claims(&mut self, tenant: &TenantId, now_ms: i64) -> Result<i64, CatalogueError> {
-        sqlx::query_scalar(
-            "SELECT count(*) FROM tenancy_domain_claims WHERE tenant_id = ? AND expires_at_ms > ?",
+        let open = sql(
+            "SELECT count(*) AS answer FROM tenancy_domain_claims WHERE tenant_id = ? AND expires_at_ms > ?",
         )
         .bind(tenant.as_str())
-        .bind(now_ms)
-        .fetch_one(self.connection())
-        .await
-        .map_err(CatalogueError::from_sqlx)
+        .bind(now_ms);
+        let counted = self.find(open).await?.map(|row| row.int("answer")).transpose();
+        Ok(counted.map_err(CatalogueError::from_sqlx)?.unwrap_or_default())
     }
 }
 
-fn by_key(query: &mut QueryBuilder<Sqlite>, tenant: &TenantId, domain: &str) {
+/// Whether one of the counts in the column `answer` is not 0.
+fn is_any_counted(rows: &[Row]) -> Result<bool, CatalogueError> {
+    for row in rows {
+        if row.int("answer").map_err(CatalogueError::from_sqlx)? > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn by_key(query: &mut Statement, tenant: &TenantId, domain: &str) {
     query.push("tenant_id = ").push_bind(tenant.as_str().to_owned());
     query.push(" AND domain = ").push_bind(domain.to_owned());
 }
 
-fn claim_of(row: &SqliteRow) -> Result<DomainClaim, BoxError> {
-    let tenant = TenantId::new(row.try_get("tenant_id")?)?;
-    let mut claim = DomainClaim::new(
-        tenant,
-        row.try_get::<&str, _>("domain")?,
-        row.try_get::<&str, _>("token")?,
-    );
-    claim.made_by = row.try_get("made_by")?;
-    claim.made_at_ms = row.try_get("made_at_ms")?;
-    claim.expires_at_ms = row.try_get("expires_at_ms")?;
-    claim.last_checked_ms = row.try_get("last_checked_ms")?;
-    claim.last_error = row.try_get("last_error")?;
+fn claim_of(row: &Row) -> Result<DomainClaim, BoxError> {
+    let tenant = TenantId::new(row.text("tenant_id")?)?;
+    let mut claim = DomainClaim::new(tenant, row.text("domain")?, row.text("token")?);
+    claim.made_by = row.optional_text("made_by")?.map(Into::into);
+    claim.made_at_ms = row.int("made_at_ms")?;
+    claim.expires_at_ms = row.int("expires_at_ms")?;
+    claim.last_checked_ms = row.optional_int("last_checked_ms")?;
+    claim.last_error = row.optional_text("last_error")?.map(Into::into);
     Ok(claim)
 }
 
-fn verified_of(row: &SqliteRow) -> Result<VerifiedDomain, BoxError> {
-    let tenant = TenantId::new(row.try_get("tenant_id")?)?;
-    let mut verified = VerifiedDomain::new(
-        tenant,
-        row.try_get::<&str, _>("domain")?,
-        row.try_get::<&str, _>("token")?,
-    );
-    verified.verified_at_ms = row.try_get("verified_at_ms")?;
-    verified.last_checked_ms = row.try_get("last_checked_ms")?;
-    verified.last_error = row.try_get("last_error")?;
-    verified.failures = row.try_get::<i64, _>("failures")?.try_into()?;
-    verified.is_served = row.try_get("is_active")?;
+fn verified_of(row: &Row) -> Result<VerifiedDomain, BoxError> {
+    let tenant = TenantId::new(row.text("tenant_id")?)?;
+    let mut verified = VerifiedDomain::new(tenant, row.text("domain")?, row.text("token")?);
+    verified.verified_at_ms = row.int("verified_at_ms")?;
+    verified.last_checked_ms = row.optional_int("last_checked_ms")?;
+    verified.last_error = row.optional_text("last_error")?.map(Into::into);
+    verified.failures = row.int("failures")?.try_into()?;
+    verified.is_served = row.int("is_active")? != 0;
     Ok(verified)
 }
 
-fn decode<T>(row: &SqliteRow, of: fn(&SqliteRow) -> Result<T, BoxError>) -> Result<T, DomainError> {
+fn decode<T>(row: &Row, of: fn(&Row) -> Result<T, BoxError>) -> Result<T, DomainError> {
     of(row).map_err(|cause| refused(unreadable(cause)))
 }
 

@@ -11,7 +11,11 @@ use super::{
     checks,
     row::{self, logged_domain, logged_keys, logged_slug},
 };
-use crate::{CatalogueError, NewTenant, TenantDetails, TenantPatch, names};
+use crate::{
+    CatalogueError, NewTenant, TenantDetails, TenantPatch,
+    central::{Dialect, sql},
+    names,
+};
 
 /// A new tenant whose values are checked and canonical.
 #[derive(Clone)]
@@ -84,31 +88,29 @@ impl Change {
         number: i64,
     ) -> Result<(), CatalogueError> {
         let placement = new.placement.as_ref();
-        sqlx::query(
+        let insert = sql(
             "INSERT INTO tenants (id, slug, status, tenant_type, plan, settings, placement_server,
-                 placement_database, epoch, incarnation, created_at_ms, updated_at_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?10)",
+                 placement_database, placement_isolation, epoch, incarnation, created_at_ms, updated_at_ms)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(id.as_str())
-        .bind(&new.slug)
+        .bind(&*new.slug)
         .bind(new.status.as_str())
-        .bind(&new.tenant_type)
-        .bind(&new.plan)
-        .bind(&new.settings)
+        .bind(new.tenant_type.as_deref())
+        .bind(new.plan.as_deref())
+        .bind(new.settings.as_deref())
         .bind(placement.map(|placement| &*placement.server))
         .bind(placement.map(|placement| &*placement.database))
+        .bind(row::isolation_column(placement))
+        .bind(number)
         .bind(number)
         .bind(self.now_ms)
-        .execute(self.connection())
-        .await
-        .map_err(CatalogueError::from_sqlx)?;
-        sqlx::query("INSERT INTO tenancy_used_ids (id, incarnation) VALUES (?, ?)")
+        .bind(self.now_ms);
+        self.execute(insert).await?;
+        let used = sql("INSERT INTO tenancy_used_ids (id, incarnation) VALUES (?, ?)")
             .bind(id.as_str())
-            .bind(number)
-            .execute(self.connection())
-            .await
-            .map_err(CatalogueError::from_sqlx)?;
-        Ok(())
+            .bind(number);
+        self.execute(used).await
     }
 
     pub(super) async fn insert_domain(
@@ -117,25 +119,50 @@ impl Change {
         domain: &str,
         is_primary: bool,
     ) -> Result<(), CatalogueError> {
-        sqlx::query(
-            "INSERT INTO domains (domain, tenant_id, is_active, is_primary, created_at_ms) VALUES (?, ?, 1, ?, ?)",
+        let insert = sql(
+            "INSERT INTO domains (domain, tenant_id, is_active, is_primary, created_at_ms) \
+             VALUES (?, ?, 1, ?, ?)",
         )
         .bind(domain)
         .bind(id.as_str())
         .bind(is_primary)
-        .bind(self.now_ms)
-        .execute(self.connection())
-        .await
-        .map(drop)
-        .map_err(CatalogueError::from_sqlx)
+        .bind(self.now_ms);
+        self.execute(insert).await?;
+        self.end_claims(domain).await
+    }
+
+    /// However a domain is given, nobody can prove it any more. Elsewhere a trigger does it, whoever gives the domain; on
+    /// MySQL, triggers ask for a right that most roles lack.
+    async fn end_claims(&mut self, domain: &str) -> Result<(), CatalogueError> {
+        match self.dialect() {
+            #[cfg(feature = "mysql")]
+            Dialect::MySql => {
+                let claims = sql("DELETE FROM tenancy_domain_claims WHERE domain = ?").bind(domain);
+                self.execute(claims).await
+            }
+            #[cfg(any(feature = "sqlite", feature = "postgres"))]
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps whose domains were, before they are taken away: as [`end_claims`](Self::end_claims). `None` is all of them.
+    async fn remember_former(&mut self, id: &TenantId, domain: Option<&str>) -> Result<(), CatalogueError> {
+        match self.dialect() {
+            #[cfg(feature = "mysql")]
+            Dialect::MySql => {
+                let former = sql("INSERT INTO tenancy_former_domains (domain, tenant_id)
+                     SELECT domain, tenant_id FROM domains WHERE tenant_id = ? AND domain = coalesce(?, domain)
+                     ON DUPLICATE KEY UPDATE tenant_id = VALUES(tenant_id)");
+                self.execute(former.bind(id.as_str()).bind(domain)).await
+            }
+            #[cfg(any(feature = "sqlite", feature = "postgres"))]
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn id_of_slug(&mut self, slug: &str) -> Result<Option<String>, CatalogueError> {
-        sqlx::query_scalar("SELECT id FROM tenants WHERE slug = ?")
-            .bind(slug)
-            .fetch_optional(self.connection())
+        self.find_text(sql("SELECT id AS answer FROM tenants WHERE slug = ?").bind(slug))
             .await
-            .map_err(CatalogueError::from_sqlx)
     }
 
     async fn check_slug_is_free(&mut self, slug: &str) -> Result<(), CatalogueError> {
@@ -149,19 +176,13 @@ impl Change {
     }
 
     pub(super) async fn owner_of(&mut self, domain: &str) -> Result<Option<String>, CatalogueError> {
-        sqlx::query_scalar("SELECT tenant_id FROM domains WHERE domain = ?")
-            .bind(domain)
-            .fetch_optional(self.connection())
+        self.find_text(sql("SELECT tenant_id AS answer FROM domains WHERE domain = ?").bind(domain))
             .await
-            .map_err(CatalogueError::from_sqlx)
     }
 
     async fn was_used(&mut self, id: &str) -> Result<bool, CatalogueError> {
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tenancy_used_ids WHERE id = ?)")
-            .bind(id)
-            .fetch_one(self.connection())
-            .await
-            .map_err(CatalogueError::from_sqlx)
+        let used = sql("SELECT id AS answer FROM tenancy_used_ids WHERE id = ?").bind(id);
+        Ok(self.find(used).await?.is_some())
     }
 
     async fn check_id_is_unused(&mut self, id: &TenantId) -> Result<TenantId, CatalogueError> {
@@ -191,14 +212,9 @@ impl Change {
 
     /// The tenant as this transaction sees it.
     pub(super) async fn details(&mut self, id: &TenantId) -> Result<TenantDetails, CatalogueError> {
-        let mut query = row::select_tenants(StoreKind::Managed);
-        query.push("t.id = ").push_bind(id.as_str().to_owned());
-        let found = query
-            .build()
-            .fetch_optional(self.connection())
-            .await
-            .map_err(CatalogueError::from_sqlx)?;
-        match found {
+        let mut query = row::select_tenants(self.dialect(), StoreKind::Managed);
+        query.push("t.id = ").push_bind(id.as_str());
+        match self.find(query).await? {
             Some(row) => row::decode(&row, StoreKind::Managed).map(|decoded| decoded.details),
             None => Err(CatalogueError::not_found(
                 "there is no such tenant",
@@ -230,9 +246,9 @@ impl Change {
             keys = vec![logged_slug(before.record.slug()), logged_slug(after.slug())];
         }
         let number = self.log(id, "update", &keys).await?;
-        sqlx::query(
+        let statement = sql(
             "UPDATE tenants SET slug = ?, plan = ?, tenant_type = ?, settings = ?, placement_server = ?,
-                 placement_database = ?, epoch = ?, updated_at_ms = ? WHERE id = ?",
+                 placement_database = ?, placement_isolation = ?, epoch = ?, updated_at_ms = ? WHERE id = ?",
         )
         .bind(after.slug())
         .bind(after.plan.as_deref())
@@ -240,13 +256,11 @@ impl Change {
         .bind(after.settings.as_deref())
         .bind(after.placement.as_ref().map(|placement| &*placement.server))
         .bind(after.placement.as_ref().map(|placement| &*placement.database))
+        .bind(row::isolation_column(after.placement.as_deref()))
         .bind(number)
         .bind(self.now_ms)
-        .bind(id.as_str())
-        .execute(self.connection())
-        .await
-        .map(drop)
-        .map_err(CatalogueError::from_sqlx)
+        .bind(id.as_str());
+        self.execute(statement).await
     }
 
     /// Moves a living tenant to a status. Nothing happens if it is there already.
@@ -288,15 +302,12 @@ impl Change {
         }
         let id = &details.record.id;
         let number = self.log(id, kind, &logged_keys(details)).await?;
-        sqlx::query("UPDATE tenants SET status = ?, epoch = ?, updated_at_ms = ? WHERE id = ?")
+        let statement = sql("UPDATE tenants SET status = ?, epoch = ?, updated_at_ms = ? WHERE id = ?")
             .bind(status.as_str())
             .bind(number)
             .bind(self.now_ms)
-            .bind(id.as_str())
-            .execute(self.connection())
-            .await
-            .map(drop)
-            .map_err(CatalogueError::from_sqlx)
+            .bind(id.as_str());
+        self.execute(statement).await
     }
 
     pub(super) async fn set_maintenance(
@@ -318,15 +329,12 @@ impl Change {
             }
         };
         let number = self.log(id, "maintenance", &[]).await?;
-        sqlx::query("UPDATE tenants SET maintenance = ?, epoch = ?, updated_at_ms = ? WHERE id = ?")
+        let statement = sql("UPDATE tenants SET maintenance = ?, epoch = ?, updated_at_ms = ? WHERE id = ?")
             .bind(json)
             .bind(number)
             .bind(self.now_ms)
-            .bind(id.as_str())
-            .execute(self.connection())
-            .await
-            .map(drop)
-            .map_err(CatalogueError::from_sqlx)
+            .bind(id.as_str());
+        self.execute(statement).await
     }
 
     pub(super) async fn add_domain(
@@ -350,12 +358,12 @@ impl Change {
         let is_primary = is_primary || details.domains.is_empty();
         let number = self.log(id, "add_domain", &[logged_domain(domain)]).await?;
         if is_primary {
-            sqlx::query("UPDATE domains SET is_primary = (domain = ?) WHERE tenant_id = ?")
-                .bind(domain)
-                .bind(id.as_str())
-                .execute(self.connection())
-                .await
-                .map_err(CatalogueError::from_sqlx)?;
+            let statement = sql(
+                "UPDATE domains SET is_primary = CASE WHEN domain = ? THEN 1 ELSE 0 END WHERE tenant_id = ?",
+            )
+            .bind(domain)
+            .bind(id.as_str());
+            self.execute(statement).await?;
         }
         if !held {
             self.insert_domain(id, domain, is_primary).await?;
@@ -372,24 +380,20 @@ impl Change {
             ));
         }
         let number = self.log(id, "remove_domain", &[logged_domain(domain)]).await?;
-        sqlx::query("DELETE FROM domains WHERE domain = ? AND tenant_id = ?")
+        self.remember_former(id, Some(domain)).await?;
+        let statement = sql("DELETE FROM domains WHERE domain = ? AND tenant_id = ?")
             .bind(domain)
-            .bind(id.as_str())
-            .execute(self.connection())
-            .await
-            .map_err(CatalogueError::from_sqlx)?;
+            .bind(id.as_str());
+        self.execute(statement).await?;
         self.touch(id, number).await
     }
 
     pub(super) async fn touch(&mut self, id: &TenantId, number: i64) -> Result<(), CatalogueError> {
-        sqlx::query("UPDATE tenants SET epoch = ?, updated_at_ms = ? WHERE id = ?")
+        let statement = sql("UPDATE tenants SET epoch = ?, updated_at_ms = ? WHERE id = ?")
             .bind(number)
             .bind(self.now_ms)
-            .bind(id.as_str())
-            .execute(self.connection())
-            .await
-            .map(drop)
-            .map_err(CatalogueError::from_sqlx)
+            .bind(id.as_str());
+        self.execute(statement).await
     }
 
     pub(super) async fn purge(&mut self, id: &TenantId, is_forced: bool) -> Result<(), CatalogueError> {
@@ -401,15 +405,13 @@ impl Change {
             ));
         }
         self.log(id, "purge", &logged_keys(&details)).await?;
+        self.remember_former(id, None).await?;
         for statement in [
             "DELETE FROM domains WHERE tenant_id = ?",
             "DELETE FROM tenants WHERE id = ?",
         ] {
-            sqlx::query(statement)
-                .bind(id.as_str())
-                .execute(self.connection())
-                .await
-                .map_err(CatalogueError::from_sqlx)?;
+            let statement = sql(statement).bind(id.as_str());
+            self.execute(statement).await?;
         }
         Ok(())
     }

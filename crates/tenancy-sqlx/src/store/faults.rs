@@ -1,18 +1,7 @@
-use sqlx::Row as _;
-
-use super::{SqlStore, StoreKind, row};
-use crate::CatalogueError;
+use super::{SqlStore, StoreKind, row, statements::Grammar};
+use crate::{CatalogueError, central::sql};
 
 const PAGE: i64 = 1000;
-
-/// Where the adoption's own notes differ from the application's tables. Only what `adopt` made has both.
-const UNSEEN: &str = "SELECT coalesce(s.id, '') AS id, \
-        CASE WHEN s.id IS NULL THEN 'it has no id' ELSE 'its triggers did not see how it is now' END AS reason \
-        FROM tenancy_source s LEFT JOIN tenancy_incarnations i ON i.id = s.id \
-        WHERE i.id IS NULL OR i.slug IS NOT s.slug \
-    UNION ALL SELECT i.id, 'it is gone, and the triggers did not see that' \
-        FROM tenancy_incarnations i WHERE NOT EXISTS (SELECT 1 FROM tenancy_source s WHERE s.id = i.id) \
-    LIMIT ?";
 
 /// A tenant, or a name of one, that the catalogue has and nobody gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,17 +26,19 @@ impl SqlStore {
         let mut faults = self.unseen(limit).await?;
         let mut after = String::new();
         while faults.len() < limit {
-            let mut query = row::select_tenants(self.inner.kind);
+            let mut query = row::select_tenants(self.dialect(), self.inner.kind);
             query
                 .push("t.id > ")
-                .push_bind(after.clone())
+                .push_bind(after.as_str())
                 .push(" ORDER BY t.id LIMIT ")
                 .push_bind(PAGE);
-            let rows = self.read(query.build().fetch_all(&self.inner.readers)).await?;
+            let rows = self.fetch_all(query).await?;
             let Some(last) = rows.last() else { break };
-            after = last.try_get("id").map_err(CatalogueError::from_sqlx)?;
+            last.text("id")
+                .map_err(CatalogueError::from_sqlx)?
+                .clone_into(&mut after);
             for row in &rows {
-                let tenant_id: String = row.try_get("id").map_err(CatalogueError::from_sqlx)?;
+                let tenant_id = row.text("id").map_err(CatalogueError::from_sqlx)?;
                 let tenant_id: String = tenant_id.chars().take(64).collect();
                 match row::decode(row, self.inner.kind) {
                     Ok(decoded) => {
@@ -69,25 +60,23 @@ impl SqlStore {
         Ok(faults)
     }
 
-    /// Rows that changed while triggers were missing, or by a `REPLACE` that removed another row: SQLite runs no trigger
-    /// for that.
+    /// Rows that changed while triggers were missing, or by what runs none: in SQLite a `REPLACE` that removes another
+    /// row, in MySQL a `TRUNCATE` and what a foreign key deletes.
     async fn unseen(&self, limit: usize) -> Result<Vec<RowFault>, CatalogueError> {
-        let made = sqlx::query_scalar(
-            "SELECT count(*) FROM sqlite_schema WHERE name IN ('tenancy_source', 'tenancy_incarnations')",
-        );
         if self.inner.kind != StoreKind::Adopted {
             return Ok(Vec::new());
         }
-        let made: i64 = self.read(made.fetch_one(&self.inner.readers)).await?;
-        if made != 2 {
+        let grammar = Grammar::of(self.dialect());
+        let made = self.fetch_one(sql(grammar.has_unseen)).await?;
+        if made.int("answer").map_err(CatalogueError::from_sqlx)? != 2 {
             return Ok(Vec::new());
         }
-        let query = sqlx::query(UNSEEN).bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let rows = self.read(query.fetch_all(&self.inner.readers)).await?;
+        let mut query = sql(grammar.unseen);
+        query.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = self.fetch_all(query).await?;
         rows.iter()
             .map(|row| {
-                let tenant_id: String = row.try_get("id")?;
-                let reason: String = row.try_get("reason")?;
+                let (tenant_id, reason) = (row.text("id")?, row.text("reason")?);
                 Ok(RowFault {
                     tenant_id: tenant_id.chars().take(64).collect(),
                     key: None,

@@ -66,10 +66,13 @@ mod faults;
 #[cfg(feature = "handoff")]
 mod handoff;
 mod kind;
+#[cfg(feature = "postgres")]
+mod listen;
 mod locks;
 mod manage;
 mod open;
 mod options;
+mod place;
 mod read;
 mod row;
 mod schema;
@@ -79,13 +82,15 @@ mod watch;
 
 use std::{fmt, future::Future, path::Path, sync::Arc};
 
-use sqlx::SqlitePool;
 #[cfg(doc)]
 use tenancy_core::TenantStore;
 use tenancy_core::{ChangeSignal, Clock};
 use tokio::sync::RwLock;
 
-use crate::CatalogueError;
+use crate::{
+    CatalogueError,
+    central::{Dialect, Pool, Row, Statement},
+};
 
 pub use bulk::BulkReport;
 pub use faults::RowFault;
@@ -109,14 +114,17 @@ pub struct SqlStore {
 
 struct Inner {
     kind: StoreKind,
-    readers: SqlitePool,
-    /// One connection: SQLite has one writer anyway, and waiting here is cheaper than in its busy handler.
-    /// `None` in a store that only reads.
-    writer: Option<SqlitePool>,
+    readers: Pool,
+    /// One connection: changes take turns anyway, and waiting here is cheaper than for a lock in the database, where
+    /// those who wait would take the readers' connections. `None` in a store that only reads.
+    writer: Option<Pool>,
     /// The file is read without locks, since nothing can be written beside it: only while nobody else has it open.
     is_read_alone: bool,
     signal: ChangeSignal,
     options: SqlStoreOptions,
+    /// Hears of changes of other processes; ends with the store.
+    #[cfg(feature = "postgres")]
+    listener: Option<listen::Listener>,
     /// Held shared by each running change, so that `close` can wait for them.
     running_changes: RwLock<()>,
 }
@@ -143,6 +151,10 @@ impl SqlStore {
     /// unavailable. Clones are closed too.
     pub async fn close(&self) {
         let _no_change_runs = self.inner.running_changes.write().await;
+        #[cfg(feature = "postgres")]
+        if let Some(listener) = &self.inner.listener {
+            listener.stop();
+        }
         if let Some(writer) = &self.inner.writer {
             writer.close().await;
         }
@@ -154,12 +166,16 @@ impl SqlStore {
         self.inner.kind
     }
 
+    fn dialect(&self) -> Dialect {
+        self.inner.readers.dialect()
+    }
+
     fn statements(&self) -> &'static Statements {
-        Statements::of(self.inner.kind)
+        Statements::of(self.dialect(), self.inner.kind)
     }
 
     /// The connection for changes.
-    fn writer(&self) -> Result<&SqlitePool, CatalogueError> {
+    fn writer(&self) -> Result<&Pool, CatalogueError> {
         self.inner.writer.as_ref().ok_or_else(|| {
             CatalogueError::read_only(match self.inner.kind {
                 StoreKind::Adopted => {
@@ -177,8 +193,7 @@ impl SqlStore {
         self.writer().map(drop)
     }
 
-    /// Runs a read within the time limit. Only for single statements: a transaction that is dropped half-way
-    /// would keep its snapshot.
+    /// Runs a read within the time limit. The connection of one that takes longer is closed.
     async fn read<T>(
         &self,
         query: impl Future<Output = Result<T, sqlx::Error>> + Send,
@@ -189,12 +204,24 @@ impl SqlStore {
             Err(elapsed) => Err(CatalogueError::unavailable("a read took too long", elapsed)),
         }
     }
+
+    async fn fetch_all(&self, statement: Statement) -> Result<Vec<Row>, CatalogueError> {
+        let readers = &self.inner.readers;
+        self.read(async { readers.acquire().await?.fetch_all(statement).await })
+            .await
+    }
+
+    async fn fetch_one(&self, statement: Statement) -> Result<Row, CatalogueError> {
+        let readers = &self.inner.readers;
+        self.read(async { readers.acquire().await?.fetch_one(statement).await })
+            .await
+    }
 }
 
 impl fmt::Debug for SqlStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqlStore")
-            .field("path", &self.inner.options.path)
+            .field("place", &self.inner.options.place)
             .field("actor", &self.actor)
             .finish_non_exhaustive()
     }

@@ -1,8 +1,10 @@
-use sqlx::{Row as _, sqlite::SqliteRow};
 use tenancy_core::{ChangeMark, KeyKind, TenantId, TenantKey, TenantStatus};
 
-use super::{SqlStore, row, schema};
-use crate::{CatalogueError, TenantDetails, canonical_domain};
+use super::{SqlStore, change::lock_head, row, schema};
+use crate::{
+    CatalogueError, TenantDetails, canonical_domain,
+    central::{Row, sql},
+};
 
 /// In which order tenants are listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,9 +77,9 @@ pub struct LoggedChange {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CatalogueStatus {
-    /// Version of the file's schema.
+    /// Version of the catalogue's schema.
     pub schema_version: u32,
-    /// The oldest program version, as a schema version, that can read the file.
+    /// The oldest program version, as a schema version, that can read the catalogue.
     pub oldest_reader: u32,
     /// Number of the last change.
     pub change_number: u64,
@@ -93,7 +95,7 @@ pub struct CatalogueStatus {
     pub deleted: u64,
     /// Domains of all tenants.
     pub domains: u64,
-    /// Size of the file in bytes, without what still stands in the write-ahead log.
+    /// Size of the file in bytes, without what still stands in the write-ahead log; on a server, of the catalogue's tables.
     pub file_bytes: u64,
 }
 
@@ -134,14 +136,14 @@ impl SqlStore {
         &self,
         key: &TenantKey<'_>,
     ) -> Result<Option<TenantDetails>, CatalogueError> {
-        let Some(mut query) = row::select_by_key(key, self.inner.kind) else {
+        let Some(query) = row::select_by_key(self.dialect(), key, self.inner.kind) else {
             return Ok(None);
         };
-        let found = self
-            .read(query.build().fetch_optional(&self.inner.readers))
-            .await?;
-        let Some(found) = found else { return Ok(None) };
-        let decoded = row::decode(&found, self.inner.kind)?;
+        let rows = self.fetch_all(query).await?;
+        let Some(found) = rows.first() else {
+            return Ok(None);
+        };
+        let decoded = row::decode(found, self.inner.kind)?;
         let leads = key.kind() != KeyKind::Slug || decoded.leads_by_slug;
         Ok(leads.then_some(decoded.details))
     }
@@ -186,8 +188,8 @@ impl SqlStore {
         filter: &ListFilter,
         after: Option<i64>,
         limit: i64,
-    ) -> Result<Vec<SqliteRow>, CatalogueError> {
-        let mut query = row::select_tenants(self.inner.kind);
+    ) -> Result<Vec<Row>, CatalogueError> {
+        let mut query = row::select_tenants(self.dialect(), self.inner.kind);
         let (comparison, order) = match filter.order {
             CreationOrder::NewestFirst => ("t.incarnation < ", " ORDER BY t.incarnation DESC LIMIT "),
             CreationOrder::OldestFirst => ("t.incarnation > ", " ORDER BY t.incarnation LIMIT "),
@@ -201,10 +203,12 @@ impl SqlStore {
             query.push(" AND t.status = ").push_bind(status.as_str());
         }
         if let Some(tenant_type) = &filter.tenant_type {
-            query.push(" AND t.tenant_type = ").push_bind(tenant_type.clone());
+            query
+                .push(" AND t.tenant_type = ")
+                .push_bind(tenant_type.as_str());
         }
         query.push(order).push_bind(limit);
-        self.read(query.build().fetch_all(&self.inner.readers)).await
+        self.fetch_all(query).await
     }
 
     /// How many tenants there are, deleted ones included.
@@ -212,8 +216,8 @@ impl SqlStore {
     /// # Errors
     /// When the catalogue does not answer.
     pub async fn count(&self) -> Result<u64, CatalogueError> {
-        let query = sqlx::query_scalar(self.statements().count);
-        let count: i64 = self.read(query.fetch_one(&self.inner.readers)).await?;
+        let row = self.fetch_one(sql(self.statements().count)).await?;
+        let count = row.int("answer").map_err(CatalogueError::from_sqlx)?;
         Ok(count.cast_unsigned())
     }
 
@@ -222,10 +226,7 @@ impl SqlStore {
     /// # Errors
     /// When the catalogue does not answer.
     pub async fn head(&self) -> Result<ChangeMark, CatalogueError> {
-        let query = sqlx::query(
-            "SELECT h.number, c.stamp FROM tenancy_change_head h JOIN tenancy_changes c ON c.number = h.number",
-        );
-        let row = self.read(query.fetch_one(&self.inner.readers)).await?;
+        let row = self.fetch_one(sql(self.statements().head)).await?;
         mark_of(&row).map_err(CatalogueError::from_sqlx)
     }
 
@@ -238,13 +239,13 @@ impl SqlStore {
         number: u64,
         limit: usize,
     ) -> Result<Vec<LoggedChange>, CatalogueError> {
-        let query = sqlx::query(
-            "SELECT number, tenant_id, kind, keys, actor, at_ms FROM tenancy_changes WHERE number > ?
+        let query = sql(
+            "SELECT number, tenant_id, kind, \"keys\", actor, at_ms FROM tenancy_changes WHERE number > ?
              ORDER BY number LIMIT ?",
         )
         .bind(number.cast_signed())
         .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let rows = self.read(query.fetch_all(&self.inner.readers)).await?;
+        let rows = self.fetch_all(query).await?;
         rows.iter()
             .map(logged_change)
             .collect::<Result<_, _>>()
@@ -263,18 +264,16 @@ impl SqlStore {
         let inner = std::sync::Arc::clone(&self.inner);
         let running = tokio::spawn(async move {
             let _running = inner.running_changes.read().await;
-            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-            let removed = sqlx::query(
+            let mut connection = writer.acquire().await?;
+            lock_head(&mut connection, inner.options.wait).await?;
+            let cut = sql(
                 "DELETE FROM tenancy_changes WHERE number <= (SELECT number FROM tenancy_change_head) - ?",
-            )
-            .bind(keep)
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
-            sqlx::query("UPDATE tenancy_change_head SET floor = (SELECT min(number) FROM tenancy_changes)")
-                .execute(&mut *transaction)
+            );
+            let removed = connection.execute(cut.bind(keep)).await?;
+            connection
+                .run("UPDATE tenancy_change_head SET floor = (SELECT min(number) FROM tenancy_changes)")
                 .await?;
-            transaction.commit().await?;
+            connection.commit().await?;
             Ok(removed)
         });
         match running.await {
@@ -286,49 +285,48 @@ impl SqlStore {
     /// How the catalogue stands. Counts all tenants: for operators, not for health probes.
     ///
     /// # Errors
-    /// When the catalogue does not answer, or a newer program has made the file unreadable for this one.
+    /// When the catalogue does not answer, or a newer program has made the catalogue unreadable for this one.
     pub async fn status(&self) -> Result<CatalogueStatus, CatalogueError> {
         let mut connection = self.read(self.inner.readers.acquire()).await?;
         let schema = schema::read(&mut connection).await?;
         drop(connection);
-        let query = sqlx::query(self.statements().status);
-        let row = self.read(query.fetch_one(&self.inner.readers)).await?;
-        let number = |column: usize| {
-            row.try_get::<i64, _>(column)
+        let row = self.fetch_one(sql(self.statements().status)).await?;
+        let number = |column: &str| {
+            row.int(column)
                 .map(i64::cast_unsigned)
                 .map_err(CatalogueError::from_sqlx)
         };
         Ok(CatalogueStatus {
             schema_version: schema.version,
             oldest_reader: schema.oldest_reader,
-            change_number: number(0)?,
-            oldest_change: number(1)?,
-            pending: number(2)?,
-            active: number(3)?,
-            suspended: number(4)?,
-            deleted: number(5)?,
-            domains: number(6)?,
-            file_bytes: number(7)?,
+            change_number: number("number")?,
+            oldest_change: number("floor")?,
+            pending: number("pending")?,
+            active: number("active")?,
+            suspended: number("suspended")?,
+            deleted: number("deleted")?,
+            domains: number("domains")?,
+            file_bytes: number("bytes")?,
         })
     }
 }
 
 /// The mark in the columns `number` and `stamp`.
-pub(super) fn mark_of(row: &SqliteRow) -> Result<ChangeMark, sqlx::Error> {
+pub(super) fn mark_of(row: &Row) -> Result<ChangeMark, sqlx::Error> {
     Ok(ChangeMark {
-        number: row.try_get::<i64, _>("number")?.cast_unsigned(),
-        stamp: row.try_get::<i64, _>("stamp")?.cast_unsigned(),
+        number: row.int("number")?.cast_unsigned(),
+        stamp: row.int("stamp")?.cast_unsigned(),
     })
 }
 
-fn logged_change(row: &SqliteRow) -> Result<LoggedChange, sqlx::Error> {
+fn logged_change(row: &Row) -> Result<LoggedChange, sqlx::Error> {
     Ok(LoggedChange {
-        number: row.try_get::<i64, _>("number")?.cast_unsigned(),
-        tenant_id: row.try_get("tenant_id")?,
-        kind: row.try_get("kind")?,
-        keys: row.try_get("keys")?,
-        actor: row.try_get("actor")?,
-        at_ms: row.try_get("at_ms")?,
+        number: row.int("number")?.cast_unsigned(),
+        tenant_id: row.optional_text("tenant_id")?.map(str::to_owned),
+        kind: row.text("kind")?.to_owned(),
+        keys: row.text("keys")?.to_owned(),
+        actor: row.optional_text("actor")?.map(str::to_owned),
+        at_ms: row.int("at_ms")?,
     })
 }
 
@@ -339,8 +337,8 @@ fn cursor_prefix(order: CreationOrder) -> &'static str {
     }
 }
 
-fn cursor_after(last: &SqliteRow, order: CreationOrder) -> Result<String, CatalogueError> {
-    let incarnation: i64 = last.try_get("incarnation").map_err(CatalogueError::from_sqlx)?;
+fn cursor_after(last: &Row, order: CreationOrder) -> Result<String, CatalogueError> {
+    let incarnation = last.int("incarnation").map_err(CatalogueError::from_sqlx)?;
     Ok(format!("{}{incarnation:x}", cursor_prefix(order)))
 }
 

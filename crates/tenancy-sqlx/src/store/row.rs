@@ -1,12 +1,15 @@
 //! From rows to tenants.
 
-use sqlx::{QueryBuilder, Row, Sqlite, sqlite::SqliteRow};
 use tenancy_core::{
     BoxError, KeyKind, Maintenance, Placement, TenantEntry, TenantId, TenantKey, TenantRecord, TenantStatus,
 };
 
 use super::{StoreKind, checks, statements::Statements};
-use crate::{CatalogueError, DomainDetails, TenantDetails, names};
+use crate::{
+    CatalogueError, DomainDetails, TenantDetails,
+    central::{Dialect, Row, Statement, sql},
+    names,
+};
 
 /// A tenant, and what of its row is not used.
 pub(super) struct Decoded {
@@ -18,19 +21,19 @@ pub(super) struct Decoded {
 }
 
 /// Begins a query for tenants; the caller appends the condition.
-pub(super) fn select_tenants(kind: StoreKind) -> QueryBuilder<Sqlite> {
-    QueryBuilder::new(Statements::of(kind).select)
+pub(super) fn select_tenants(dialect: Dialect, kind: StoreKind) -> Statement {
+    sql(Statements::of(dialect, kind).select)
 }
 
 /// The query of the tenant that a key leads to; `None` for kinds that the catalogue does not keep.
-pub(super) fn select_by_key(key: &TenantKey<'_>, kind: StoreKind) -> Option<QueryBuilder<Sqlite>> {
-    let mut query = select_tenants(kind);
-    let value = key.value().to_owned();
+pub(super) fn select_by_key(dialect: Dialect, key: &TenantKey<'_>, kind: StoreKind) -> Option<Statement> {
+    let mut query = select_tenants(dialect, kind);
+    let value = key.value();
     match key.kind() {
         KeyKind::Id => query.push("t.id = ").push_bind(value),
         KeyKind::Slug => query.push("t.slug = ").push_bind(value),
         KeyKind::Domain => {
-            let (before, after) = Statements::of(kind).by_domain;
+            let (before, after) = Statements::of(dialect, kind).by_domain;
             query.push(before).push_bind(value).push(after)
         }
         _ => return None,
@@ -38,19 +41,19 @@ pub(super) fn select_by_key(key: &TenantKey<'_>, kind: StoreKind) -> Option<Quer
     Some(query)
 }
 
-pub(super) fn decode(row: &SqliteRow, kind: StoreKind) -> Result<Decoded, CatalogueError> {
+pub(super) fn decode(row: &Row, kind: StoreKind) -> Result<Decoded, CatalogueError> {
     let decoded = match kind {
         StoreKind::Managed | StoreKind::ReadOnly => decode_managed(row),
         StoreKind::Adopted => decode_adopted(row),
     };
     decoded.map_err(|cause| {
-        let id: String = row.try_get("id").unwrap_or_default();
+        let id = row.text("id").unwrap_or_default();
         CatalogueError::corrupt(format!("the row of tenant {id:?} cannot be read: {cause}"), cause)
     })
 }
 
 /// Decodes what can be decoded: one broken row must not hide the others.
-pub(super) fn decode_or_log(row: &SqliteRow, kind: StoreKind) -> Option<Decoded> {
+pub(super) fn decode_or_log(row: &Row, kind: StoreKind) -> Option<Decoded> {
     decode(row, kind)
         .inspect_err(|error| {
             tracing::error!(
@@ -61,14 +64,14 @@ pub(super) fn decode_or_log(row: &SqliteRow, kind: StoreKind) -> Option<Decoded>
         .ok()
 }
 
-fn decode_managed(row: &SqliteRow) -> Result<Decoded, BoxError> {
+fn decode_managed(row: &Row) -> Result<Decoded, BoxError> {
     let record = decode_record(row)?;
     TenantKey::slug(record.slug())?;
     let domains = decode_domains(row)?;
     for domain in &domains {
         TenantKey::domain(domain.domain.as_str())?;
     }
-    let updated_at_ms = row.try_get("updated_at_ms")?;
+    let updated_at_ms = row.int("updated_at_ms")?;
     Ok(Decoded {
         details: TenantDetails::new(record, domains, updated_at_ms),
         leads_by_slug: true,
@@ -78,18 +81,18 @@ fn decode_managed(row: &SqliteRow) -> Result<Decoded, BoxError> {
 
 /// Nobody checked these rows when they were written. A tenant with a value that could do harm further on is left out as
 /// a whole; a name that is none, or that two tenants have, leads nowhere.
-fn decode_adopted(row: &SqliteRow) -> Result<Decoded, BoxError> {
+fn decode_adopted(row: &Row) -> Result<Decoded, BoxError> {
     let mut record = decode_record(row)?;
     // An id may be no slug; then it is one key less, and no mistake.
     if record.slug.is_some() {
         TenantKey::slug(record.slug())?;
     }
     check_adopted(&record).map_err(|error| error.operator_detail().unwrap_or_default().to_owned())?;
-    if let Some(data) = row.try_get::<Option<&str>, _>("data")? {
+    if let Some(data) = row.optional_text("data")? {
         record.attach_json(data);
     }
     let mut left_out = Vec::new();
-    let slug_is_shared = row.try_get::<i64, _>("slug_is_shared")? != 0;
+    let slug_is_shared = row.int("slug_is_shared")? != 0;
     if slug_is_shared {
         left_out.push((logged_slug(record.slug()), SHARED));
     }
@@ -105,7 +108,7 @@ fn decode_adopted(row: &SqliteRow) -> Result<Decoded, BoxError> {
     }
     Ok(Decoded {
         leads_by_slug: !slug_is_shared && TenantKey::slug(record.slug()).is_ok(),
-        details: TenantDetails::new(record, domains, row.try_get("updated_at_ms")?),
+        details: TenantDetails::new(record, domains, row.int("updated_at_ms")?),
         left_out,
     })
 }
@@ -124,47 +127,56 @@ fn check_adopted(record: &TenantRecord) -> Result<(), CatalogueError> {
         .map_or(Ok(()), checks::check_maintenance)
 }
 
-fn decode_record(row: &SqliteRow) -> Result<TenantRecord, BoxError> {
-    let mut record = TenantRecord::new(TenantId::new(row.try_get("id")?)?);
-    let slug: &str = row.try_get("slug")?;
+fn decode_record(row: &Row) -> Result<TenantRecord, BoxError> {
+    let mut record = TenantRecord::new(TenantId::new(row.text("id")?)?);
+    let slug: &str = row.text("slug")?;
     record.slug = (record.id != slug).then(|| slug.into());
-    record.status = TenantStatus::parse(row.try_get("status")?)?;
+    record.status = TenantStatus::parse(row.text("status")?)?;
     record.plan = optional_text(row, "plan")?;
     record.tenant_type = optional_text(row, "tenant_type")?;
     record.settings = optional_text(row, "settings")?;
     record.placement = decode_placement(row)?.map(Box::new);
     record.maintenance = decode_maintenance(row)?.map(Box::new);
-    record.epoch = row.try_get::<i64, _>("epoch")?.try_into()?;
-    record.incarnation = row.try_get::<i64, _>("incarnation")?.try_into()?;
-    record.created_at_ms = row.try_get("created_at_ms")?;
+    record.epoch = row.int("epoch")?.try_into()?;
+    record.incarnation = row.int("incarnation")?.try_into()?;
+    record.created_at_ms = row.int("created_at_ms")?;
     Ok(record)
 }
 
-fn optional_text(row: &SqliteRow, column: &str) -> Result<Option<Box<str>>, sqlx::Error> {
-    Ok(row.try_get::<Option<&str>, _>(column)?.map(Into::into))
+fn optional_text(row: &Row, column: &str) -> Result<Option<Box<str>>, sqlx::Error> {
+    Ok(row.optional_text(column)?.map(Into::into))
 }
 
-fn decode_placement(row: &SqliteRow) -> Result<Option<Placement>, sqlx::Error> {
+fn decode_placement(row: &Row) -> Result<Option<Placement>, sqlx::Error> {
     let server = optional_text(row, "placement_server")?;
     let database = optional_text(row, "placement_database")?;
-    if server.is_none() && database.is_none() {
+    let isolation = optional_text(row, "placement_isolation")?;
+    if server.is_none() && database.is_none() && isolation.is_none() {
         return Ok(None);
     }
     let mut placement = Placement::default();
     placement.server = server.unwrap_or_default();
     placement.database = database.unwrap_or_default();
+    placement.isolation = isolation.unwrap_or_default();
     Ok(Some(placement))
 }
 
-fn decode_maintenance(row: &SqliteRow) -> Result<Option<Maintenance>, BoxError> {
-    match row.try_get::<Option<&str>, _>("maintenance")? {
+/// NULL for the default, so that a placement without one stays as it was written before there were any.
+pub(super) fn isolation_column(placement: Option<&Placement>) -> Option<&str> {
+    placement
+        .map(|placement| &*placement.isolation)
+        .filter(|isolation| !isolation.is_empty())
+}
+
+fn decode_maintenance(row: &Row) -> Result<Option<Maintenance>, BoxError> {
+    match row.optional_text("maintenance")? {
         Some(json) => Ok(Some(serde_json::from_str(json)?)),
         None => Ok(None),
     }
 }
 
-fn decode_domains(row: &SqliteRow) -> Result<Vec<DomainDetails>, BoxError> {
-    let rows: Vec<(String, i64, i64, i64)> = serde_json::from_str(row.try_get("domains")?)?;
+fn decode_domains(row: &Row) -> Result<Vec<DomainDetails>, BoxError> {
+    let rows: Vec<(String, i64, i64, i64)> = serde_json::from_str(row.text("domains")?)?;
     let mut domains = Vec::with_capacity(rows.len());
     for (domain, is_active, is_primary, created_at_ms) in rows {
         domains.push(DomainDetails {

@@ -1,6 +1,5 @@
 use std::collections::HashMap;
 
-use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
 use tenancy_core::{
     ChangeBatch, ChangeMark, ChangeSignal, StoreError, TenantChange, TenantEntry, TenantId, TenantKey,
     TenantPage, TenantRecord, TenantStore,
@@ -10,8 +9,12 @@ use super::{
     SqlStore, StoreKind, read,
     row::{self, Decoded},
     shape,
+    statements::Grammar,
 };
-use crate::CatalogueError;
+use crate::{
+    CatalogueError,
+    central::{Connection, Row, sql},
+};
 
 /// A page or batch is held in memory as a whole.
 const MAX_LIMIT: usize = 10_000;
@@ -50,7 +53,9 @@ impl TenantStore for SqlStore {
             }
             match rows.last() {
                 Some(last) if rows.len() == wanted => {
-                    after = last.try_get("id").map_err(StoreError::corrupt)?;
+                    last.text("id")
+                        .map_err(StoreError::corrupt)?
+                        .clone_into(&mut after);
                 }
                 _ => return Ok(page),
             }
@@ -60,49 +65,68 @@ impl TenantStore for SqlStore {
     /// A changed tenant whose row cannot be read is logged, and reported as gone: nobody goes on to serve what it
     /// was before. The limit is taken as 1 to 10,000.
     async fn changes(&self, since: ChangeMark, limit: usize) -> Result<ChangeBatch, StoreError> {
-        self.check_is_still_alone()
-            .map_err(CatalogueError::into_store_error)?;
-        let store = self.clone();
         let limit = limit.clamp(1, MAX_LIMIT);
-        // A task of its own: a read transaction that was dropped half-way would keep its old snapshot.
-        let running = tokio::spawn(async move { store.read_changes(since, limit).await });
-        match tokio::time::timeout(self.inner.options.wait, running).await {
-            Ok(Ok(batch)) => batch.map_err(|error| CatalogueError::from_sqlx(error).into_store_error()),
-            Ok(Err(error)) => Err(StoreError::unavailable(error)),
-            Err(elapsed) => Err(StoreError::unavailable(elapsed)),
-        }
+        self.read(self.read_changes(since, limit))
+            .await
+            .map_err(CatalogueError::into_store_error)
     }
 }
 
 impl SqlStore {
     /// The entry of a row. What is left out of it is logged: one broken row must not hide the others.
-    fn entry(&self, row: &SqliteRow) -> Option<TenantEntry> {
+    fn entry(&self, row: &Row) -> Option<TenantEntry> {
         row::decode_or_log(row, self.inner.kind).map(Decoded::into_entry_or_log)
     }
 
-    async fn rows_after(&self, after: &str, limit: usize) -> Result<Vec<SqliteRow>, CatalogueError> {
-        let mut query = row::select_tenants(self.inner.kind);
+    async fn rows_after(&self, after: &str, limit: usize) -> Result<Vec<Row>, CatalogueError> {
+        let mut query = row::select_tenants(self.dialect(), self.inner.kind);
         query
             .push("t.id > ")
-            .push_bind(after.to_owned())
+            .push_bind(after)
             .push(" ORDER BY t.id LIMIT ")
             .push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        self.read(query.build().fetch_all(&self.inner.readers)).await
+        self.fetch_all(query).await
+    }
+
+    /// Where the log stands. Without its triggers, a log of an adopted catalogue that stands still says nothing.
+    async fn head_of(&self, connection: &mut Connection) -> Result<ChangeMark, sqlx::Error> {
+        let row = connection.fetch_one(sql(self.statements().head)).await?;
+        if row.int("missing_triggers")? > 0 {
+            return Err(sqlx::Error::Protocol(shape::TRIGGERS_ARE_MISSING.to_owned()));
+        }
+        read::mark_of(&row)
     }
 
     async fn read_changes(&self, since: ChangeMark, limit: usize) -> Result<ChangeBatch, sqlx::Error> {
-        let mut snapshot = self.inner.readers.begin().await?;
-        if self.inner.kind == StoreKind::Adopted && shape::missing_triggers(&mut snapshot).await? > 0 {
-            return Err(sqlx::Error::Protocol(shape::triggers_are_missing().to_owned()));
+        let mut connection = self.inner.readers.acquire().await?;
+        // Most of the time nothing has happened, and one statement is enough to know.
+        if since != ChangeMark::NONE && self.head_of(&mut connection).await? == since {
+            return Ok(ChangeBatch::Changes {
+                mark: since,
+                changes: Vec::new(),
+                more: false,
+            });
         }
-        let head = head(&mut snapshot).await?;
-        if !log_goes_on_from(&mut snapshot, since, head).await? {
+        connection.begin_read().await?;
+        let batch = self.read_snapshot(&mut connection, since, limit).await;
+        connection.roll_back().await?;
+        batch
+    }
+
+    async fn read_snapshot(
+        &self,
+        snapshot: &mut Connection,
+        since: ChangeMark,
+        limit: usize,
+    ) -> Result<ChangeBatch, sqlx::Error> {
+        let head = self.head_of(snapshot).await?;
+        if !log_goes_on_from(snapshot, since, head).await? {
             return Ok(ChangeBatch::Reload { mark: head });
         }
-        let Some(log) = self.read_log(&mut snapshot, since, limit).await? else {
+        let Some(log) = self.read_log(snapshot, since, limit).await? else {
             return Ok(ChangeBatch::Reload { mark: head });
         };
-        let mut present = self.present_entries(&mut snapshot, &log.tenants).await?;
+        let mut present = self.present_entries(snapshot, &log.tenants).await?;
         let changes = log
             .tenants
             .into_iter()
@@ -123,18 +147,18 @@ impl SqlStore {
     /// an entry that cannot be read, and only a reload is sure to miss nothing.
     async fn read_log(
         &self,
-        snapshot: &mut Transaction<'_, Sqlite>,
+        snapshot: &mut Connection,
         since: ChangeMark,
         limit: usize,
     ) -> Result<Option<LogPart>, sqlx::Error> {
         // Bounds what one tenant that changes all the time can cost; the reader asks again for the rest.
-        let rows = sqlx::query(
-        "SELECT number, stamp, tenant_id, keys FROM tenancy_changes WHERE number > ? ORDER BY number LIMIT ?",
-    )
-    .bind(since.number.cast_signed())
-    .bind(i64::try_from(limit.saturating_mul(4)).unwrap_or(i64::MAX))
-    .fetch_all(&mut **snapshot)
-    .await?;
+        let log = sql(
+            "SELECT number, stamp, tenant_id, \"keys\" FROM tenancy_changes WHERE number > ?
+             ORDER BY number LIMIT ?",
+        )
+        .bind(since.number.cast_signed())
+        .bind(i64::try_from(limit.saturating_mul(4)).unwrap_or(i64::MAX));
+        let rows = snapshot.fetch_all(log).await?;
 
         let mut part = LogPart {
             tenants: Vec::new(),
@@ -177,45 +201,33 @@ impl SqlStore {
     /// SQLite's thread and back.
     async fn present_entries(
         &self,
-        snapshot: &mut Transaction<'_, Sqlite>,
+        snapshot: &mut Connection,
         tenants: &[Touched],
     ) -> Result<HashMap<TenantId, TenantEntry>, sqlx::Error> {
         let ids: Vec<&str> = tenants.iter().map(|(id, _)| id.as_str()).collect();
         let ids = serde_json::to_string(&ids).map_err(|error| sqlx::Error::Encode(error.into()))?;
-        let mut query = row::select_tenants(self.inner.kind);
-        query
-            .push("t.id IN (SELECT value FROM json_each(")
-            .push_bind(ids)
-            .push("))");
-        let rows = query.build().fetch_all(&mut **snapshot).await?;
+        let mut query = row::select_tenants(self.dialect(), self.inner.kind);
+        let (before, after) = Grammar::of(self.dialect()).id_in_list;
+        query.push(before).push_bind(ids).push(after);
+        let rows = snapshot.fetch_all(query).await?;
         let entries = rows.iter().filter_map(|row| self.entry(row));
         Ok(entries.map(|entry| (entry.record.id.clone(), entry)).collect())
     }
 }
 
-async fn head(snapshot: &mut Transaction<'_, Sqlite>) -> Result<ChangeMark, sqlx::Error> {
-    let row = sqlx::query(
-        "SELECT h.number, c.stamp FROM tenancy_change_head h JOIN tenancy_changes c ON c.number = h.number",
-    )
-    .fetch_one(&mut **snapshot)
-    .await?;
-    read::mark_of(&row)
-}
-
 /// Whether `since` is a place in this very log. The stamp tells it from the same number in another history.
 async fn log_goes_on_from(
-    snapshot: &mut Transaction<'_, Sqlite>,
+    snapshot: &mut Connection,
     since: ChangeMark,
     head: ChangeMark,
 ) -> Result<bool, sqlx::Error> {
     if since == ChangeMark::NONE || since.number > head.number {
         return Ok(false);
     }
-    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tenancy_changes WHERE number = ? AND stamp = ?)")
+    let place = sql("SELECT number FROM tenancy_changes WHERE number = ? AND stamp = ?")
         .bind(since.number.cast_signed())
-        .bind(since.stamp.cast_signed())
-        .fetch_one(&mut **snapshot)
-        .await
+        .bind(since.stamp.cast_signed());
+    Ok(snapshot.fetch_optional(place).await?.is_some())
 }
 
 struct LogPart {
@@ -225,9 +237,9 @@ struct LogPart {
 
 type LoggedTouch = (Option<TenantId>, Vec<TenantKey<'static>>);
 
-fn read_logged(row: &SqliteRow, kind: StoreKind) -> Option<LoggedTouch> {
-    let id = row.try_get::<Option<&str>, _>("tenant_id").ok()?;
-    let keys: Vec<String> = serde_json::from_str(row.try_get("keys").ok()?).ok()?;
+fn read_logged(row: &Row, kind: StoreKind) -> Option<LoggedTouch> {
+    let id = row.optional_text("tenant_id").ok()?;
+    let keys: Vec<String> = serde_json::from_str(row.text("keys").ok()?).ok()?;
     if kind == StoreKind::Adopted {
         // What is no id or no key is logged as it stands in the application's tables, and led nowhere.
         let keys = keys.iter().filter_map(|key| row::parse_logged_key(key).ok());

@@ -3,11 +3,16 @@ use std::time::Duration;
 use tenancy_core::TenantStore as _;
 use tenancy_sqlx::{NewTenant, file::TenantsFile, store::SqlStore};
 
-use crate::support::{Follower, Place, id, list, run, with_domains};
+use crate::support::{Backend, Follower, Place, id, list, on_every_database, with_domains};
 
-#[tokio::test]
-async fn ten_thousand_tenants_are_created_and_followed() {
-    let place = Place::new();
+on_every_database!(
+    ten_thousand_tenants_are_created_and_followed,
+    a_refused_tenant_does_not_stop_the_others,
+    a_store_that_fails_half_way_keeps_what_is_committed_and_says_what_was_not_done,
+    registering_again_leaves_what_exists_alone,
+);
+
+async fn ten_thousand_tenants_are_created_and_followed(place: Place) {
     let store = place.open().await;
     let mut follower = Follower::start(&store).await;
     let report = store
@@ -23,9 +28,7 @@ async fn ten_thousand_tenants_are_created_and_followed() {
     assert_eq!(store.signal().unwrap().newest(), 10_001);
 }
 
-#[tokio::test]
-async fn a_refused_tenant_does_not_stop_the_others() {
-    let place = Place::new();
+async fn a_refused_tenant_does_not_stop_the_others(place: Place) {
     let store = place.open().await;
     store
         .create(with_domains("taken", &["taken.example"]))
@@ -56,18 +59,27 @@ async fn a_refused_tenant_does_not_stop_the_others() {
     assert_eq!(store.head().await.unwrap().number, 4, "refusals take no number");
 }
 
-#[tokio::test]
-async fn a_store_that_fails_half_way_keeps_what_is_committed_and_says_what_was_not_done() {
-    let place = Place::new();
-    let store = SqlStore::open(place.options().wait(Duration::from_millis(300)))
+async fn a_store_that_fails_half_way_keeps_what_is_committed_and_says_what_was_not_done(place: Place) {
+    let store = SqlStore::open(place.options().wait(Duration::from_secs(3)))
         .await
         .unwrap();
-    run(
-        &mut place.raw().await,
-        "CREATE TRIGGER full BEFORE INSERT ON tenants WHEN NEW.slug = 't700' BEGIN
-             SELECT raise(FAIL, 'disk full'); END",
-    )
-    .await;
+    let full = match place.backend() {
+        Backend::Sqlite => {
+            "CREATE TRIGGER full BEFORE INSERT ON tenants WHEN NEW.slug = 't700' BEGIN
+                 SELECT raise(FAIL, 'disk full'); END"
+        }
+        Backend::Postgres => {
+            "CREATE FUNCTION is_full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 RAISE 'disk full' USING ERRCODE = 'disk_full'; END $$;
+             CREATE TRIGGER is_full BEFORE INSERT ON tenants FOR EACH ROW WHEN (NEW.slug = 't700')
+                 EXECUTE FUNCTION is_full()"
+        }
+        Backend::MariaDb => {
+            "CREATE TRIGGER is_full BEFORE INSERT ON tenants FOR EACH ROW BEGIN IF NEW.slug = 't700' THEN
+                 SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'disk full'; END IF; END"
+        }
+    };
+    place.run(full).await;
     let report = store
         .create_many((0..1500).map(|n| NewTenant::new(format!("t{n}"))))
         .await;
@@ -81,9 +93,7 @@ async fn a_store_that_fails_half_way_keeps_what_is_committed_and_says_what_was_n
     assert_eq!(store.head().await.unwrap().number, 701);
 }
 
-#[tokio::test]
-async fn registering_again_leaves_what_exists_alone() {
-    let place = Place::new();
+async fn registering_again_leaves_what_exists_alone(place: Place) {
     let store = place.open().await;
     let file = TenantsFile::parse(
         "[[tenant]]\nslug = \"acme\"\nplan = \"free\"\n[[tenant]]\nslug = \"globex\"\n",

@@ -9,7 +9,12 @@ use std::{
 use tenancy_core::TenantStore as _;
 use tenancy_sqlx::{NewTenant, store::SqlStore};
 
-use crate::support::{Follower, Place, list};
+use crate::support::{Follower, Place, list, on_every_database};
+
+on_every_database!(
+    a_dropped_change_is_either_committed_and_visible_or_did_not_happen,
+    a_change_that_was_never_polled_did_not_happen,
+);
 
 /// A reader of the process: applies what is announced and says so.
 fn keep_following(
@@ -38,9 +43,7 @@ fn keep_following(
     (shared, task)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dropped_change_is_either_committed_and_visible_or_did_not_happen() {
-    let place = Place::new();
+async fn a_dropped_change_is_either_committed_and_visible_or_did_not_happen(place: Place) {
     let store = SqlStore::open(place.options().announce(Duration::from_secs(30)))
         .await
         .unwrap();
@@ -85,9 +88,7 @@ async fn a_dropped_change_is_either_committed_and_visible_or_did_not_happen() {
     reopened.create(NewTenant::new("afterwards")).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_change_that_was_never_polled_did_not_happen() {
-    let place = Place::new();
+async fn a_change_that_was_never_polled_did_not_happen(place: Place) {
     let store = place.open().await;
     drop(store.create(NewTenant::new("acme")));
     store.close().await;

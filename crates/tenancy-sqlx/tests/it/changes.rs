@@ -1,14 +1,26 @@
 use std::{fs, time::Duration};
 
-use sqlx::Connection as _;
 use tenancy_core::{ChangeMark, TenantKey, TenantStore};
 use tenancy_sqlx::{NewTenant, store::SqlStore};
 
-use crate::support::{Follower, Place, followed, id, is_reload, keys, run, with_domains};
+use crate::support::{Follower, Place, followed, id, is_reload, keys, on_every_database, with_domains};
 
-#[tokio::test]
-async fn what_one_store_changes_the_other_follows() {
-    let place = Place::new();
+on_every_database!(
+    what_one_store_changes_the_other_follows,
+    a_renamed_or_moved_key_is_touched_on_both_sides,
+    a_limit_cuts_between_tenants_and_loses_nothing,
+    a_place_that_is_not_in_the_log_reloads,
+    a_cut_log_reloads_those_who_stand_before_the_cut,
+    a_damaged_log_reloads_instead_of_skipping,
+    a_changed_tenant_that_cannot_be_read_is_reported_as_gone,
+    numbers_commit_in_order_while_another_process_writes,
+    a_lock_held_for_too_long_is_unavailable_and_changes_nothing,
+    a_change_returns_when_the_readers_have_applied_it,
+    a_reader_that_hangs_holds_a_change_up_for_a_while_only,
+    a_closed_store_is_unavailable,
+);
+
+async fn what_one_store_changes_the_other_follows(place: Place) {
     let (a, b) = (place.open().await, place.open().await);
     let start = b.head().await.unwrap();
     let acme = a
@@ -38,9 +50,7 @@ async fn what_one_store_changes_the_other_follows() {
     assert!(same == last && changes.is_empty() && !more);
 }
 
-#[tokio::test]
-async fn a_renamed_or_moved_key_is_touched_on_both_sides() {
-    let place = Place::new();
+async fn a_renamed_or_moved_key_is_touched_on_both_sides(place: Place) {
     let store = place.open().await;
     let acme = store
         .create(with_domains("acme", &["a.example"]))
@@ -62,9 +72,7 @@ async fn a_renamed_or_moved_key_is_touched_on_both_sides() {
     assert_eq!(current.keys, [TenantKey::slug("new-acme").unwrap()]);
 }
 
-#[tokio::test]
-async fn a_limit_cuts_between_tenants_and_loses_nothing() {
-    let place = Place::new();
+async fn a_limit_cuts_between_tenants_and_loses_nothing(place: Place) {
     let store = place.open().await;
     let mut followers = vec![];
     for _ in 0..3 {
@@ -87,9 +95,7 @@ async fn a_limit_cuts_between_tenants_and_loses_nothing() {
     }
 }
 
-#[tokio::test]
-async fn a_place_that_is_not_in_the_log_reloads() {
-    let place = Place::new();
+async fn a_place_that_is_not_in_the_log_reloads(place: Place) {
     let store = place.open().await;
     store.create(NewTenant::new("acme")).await.unwrap();
     let head = store.head().await.unwrap();
@@ -110,9 +116,7 @@ async fn a_place_that_is_not_in_the_log_reloads() {
     }
 }
 
-#[tokio::test]
-async fn a_cut_log_reloads_those_who_stand_before_the_cut() {
-    let place = Place::new();
+async fn a_cut_log_reloads_those_who_stand_before_the_cut(place: Place) {
     let store = place.open().await;
     let start = store.head().await.unwrap();
     let acme = store.create(NewTenant::new("acme")).await.unwrap().record.id;
@@ -132,39 +136,41 @@ async fn a_cut_log_reloads_those_who_stand_before_the_cut() {
     assert!(followed(store.changes(head, 10).await.unwrap()).1.is_empty());
 }
 
-#[tokio::test]
-async fn a_damaged_log_reloads_instead_of_skipping() {
-    for damage in [
-        "DELETE FROM tenancy_changes WHERE number = 3",
-        "UPDATE tenancy_changes SET keys = 'x' WHERE number = 3",
-        "UPDATE tenancy_changes SET keys = '[\"slug:NO\"]' WHERE number = 3",
-        "UPDATE tenancy_changes SET tenant_id = '../x' WHERE number = 3",
-    ] {
-        let place = Place::new();
-        let store = place.open().await;
+async fn a_damaged_log_reloads_instead_of_skipping(place: Place) {
+    let store = place.open().await;
+    for (round, damage) in [
+        "DELETE FROM tenancy_changes",
+        "UPDATE tenancy_changes SET \"keys\" = 'x'",
+        "UPDATE tenancy_changes SET \"keys\" = '[\"slug:NO\"]'",
+        "UPDATE tenancy_changes SET tenant_id = '../x'",
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let start = store.head().await.unwrap();
         for slug in ["a", "b", "c"] {
-            store.create(NewTenant::new(slug)).await.unwrap();
+            store
+                .create(NewTenant::new(format!("{slug}{round}")))
+                .await
+                .unwrap();
         }
-        run(&mut place.raw().await, damage).await;
+        place
+            .run(&format!("{damage} WHERE number = {}", start.number + 2))
+            .await;
         assert!(is_reload(&store.changes(start, 10).await.unwrap()), "{damage}");
     }
 }
 
-#[tokio::test]
-async fn a_changed_tenant_that_cannot_be_read_is_reported_as_gone() {
-    let place = Place::new();
+async fn a_changed_tenant_that_cannot_be_read_is_reported_as_gone(place: Place) {
     let store = place.open().await;
     let acme = store.create(NewTenant::new("acme")).await.unwrap().record.id;
     store.create(NewTenant::new("globex")).await.unwrap();
     let start = store.head().await.unwrap();
     store.suspend(&acme).await.unwrap();
     store.suspend(&id("globex")).await.unwrap();
-    run(
-        &mut place.raw().await,
-        "UPDATE tenants SET status = 'bogus' WHERE id = 'acme'",
-    )
-    .await;
+    place
+        .run("UPDATE tenants SET status = 'bogus' WHERE id = 'acme'")
+        .await;
     let (_, changes, _) = followed(store.changes(start, 10).await.unwrap());
     assert!(changes[0].current.is_none());
     assert!(changes[1].current.is_some());
@@ -207,20 +213,18 @@ async fn a_restored_backup_reloads_even_if_the_log_has_grown_to_the_same_number(
     assert_eq!(changes.len(), 2, "what both histories share is followed");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn numbers_commit_in_order_while_another_process_writes() {
-    let place = Place::new();
+async fn numbers_commit_in_order_while_another_process_writes(place: Place) {
     let (a, b) = (place.open().await, place.open().await);
     let start = a.head().await.unwrap();
-    let mut other = place.raw().await;
-    let mut held = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
-    run(
-        &mut held,
-        "UPDATE tenancy_change_head SET number = 2;
-         INSERT INTO tenancy_changes (number, stamp, tenant_id, kind, keys, at_ms)
-             VALUES (2, 42, 'ghost', 'purge', '[]', 0)",
-    )
-    .await;
+    let mut other = place.other().await;
+    other.begin().await;
+    other
+        .run(
+            "UPDATE tenancy_change_head SET number = 2;
+             INSERT INTO tenancy_changes (number, stamp, tenant_id, kind, \"keys\", at_ms)
+                 VALUES (2, 42, 'ghost', 'purge', '[]', 0)",
+        )
+        .await;
     let waiting: Vec<_> = [("acme", a.clone()), ("globex", b.clone())]
         .map(|(slug, store)| tokio::spawn(async move { store.create(NewTenant::new(slug)).await }))
         .into();
@@ -233,7 +237,7 @@ async fn numbers_commit_in_order_while_another_process_writes() {
     );
     assert!(followed(a.changes(start, 10).await.unwrap()).1.is_empty());
 
-    held.commit().await.unwrap();
+    other.run("COMMIT").await;
     let mut epochs = vec![];
     for task in waiting {
         epochs.push(task.await.unwrap().unwrap().record.epoch);
@@ -246,24 +250,21 @@ async fn numbers_commit_in_order_while_another_process_writes() {
     assert_eq!(changes.len(), 3);
 }
 
-#[tokio::test]
-async fn a_lock_held_for_too_long_is_unavailable_and_changes_nothing() {
-    let place = Place::new();
-    let store = SqlStore::open(place.options().wait(Duration::from_millis(100)))
+async fn a_lock_held_for_too_long_is_unavailable_and_changes_nothing(place: Place) {
+    let store = SqlStore::open(place.options().wait(Duration::from_secs(1)))
         .await
         .unwrap();
-    let mut other = place.raw().await;
-    let held = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let mut other = place.other().await;
+    other.begin().await;
+    other.run("UPDATE tenancy_change_head SET number = number").await;
     let error = store.create(NewTenant::new("acme")).await.unwrap_err();
     assert!(error.is_unavailable(), "{error:?}");
     assert_eq!(store.count().await.unwrap(), 0, "reads go on");
-    held.rollback().await.unwrap();
+    other.run("ROLLBACK").await;
     store.create(NewTenant::new("acme")).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_change_returns_when_the_readers_have_applied_it() {
-    let place = Place::new();
+async fn a_change_returns_when_the_readers_have_applied_it(place: Place) {
     let store = place.open().await;
     let mut follower = Follower::start(&store).await;
     let mut subscription = store.signal().unwrap().subscribe();
@@ -289,9 +290,7 @@ async fn a_change_returns_when_the_readers_have_applied_it() {
     reader.abort();
 }
 
-#[tokio::test]
-async fn a_reader_that_hangs_holds_a_change_up_for_a_while_only() {
-    let place = Place::new();
+async fn a_reader_that_hangs_holds_a_change_up_for_a_while_only(place: Place) {
     let store = SqlStore::open(place.options().announce(Duration::from_millis(20)))
         .await
         .unwrap();
@@ -300,9 +299,7 @@ async fn a_reader_that_hangs_holds_a_change_up_for_a_while_only() {
     drop(hanging);
 }
 
-#[tokio::test]
-async fn a_closed_store_is_unavailable() {
-    let place = Place::new();
+async fn a_closed_store_is_unavailable(place: Place) {
     let store = place.open().await;
     store.close().await;
     assert!(

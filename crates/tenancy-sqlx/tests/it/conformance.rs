@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, fs};
 
-use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tenancy::{Tenancy, resolve::Subdomain};
 use tenancy_core::{BoxError, KeyKind, TenantEntry, TenantId, TenantStatus};
 use tenancy_sqlx::{NewTenant, TenantPatch, store::SqlStore};
@@ -11,16 +10,16 @@ use tenancy_test::{
     conformance::{self, Commit, Offered, StoreHarness},
 };
 
-use crate::support::{Place, run};
+use crate::support::{Backend, Place};
 
-struct Sqlite {
+struct Catalogue {
     place: Place,
     store: SqlStore,
 }
 
-impl Sqlite {
-    async fn new() -> Self {
-        let place = Place::new();
+impl Catalogue {
+    async fn on(backend: Backend) -> Self {
+        let place = Place::on(backend).await;
         let store = place.open().await;
         Self { place, store }
     }
@@ -74,7 +73,7 @@ fn domains_of(entry: &TenantEntry) -> BTreeSet<String> {
     domains.map(|key| key.value().to_owned()).collect()
 }
 
-impl StoreHarness for Sqlite {
+impl StoreHarness for Catalogue {
     type Store = SqlStore;
 
     fn store(&self) -> &SqlStore {
@@ -101,54 +100,92 @@ impl StoreHarness for Sqlite {
     }
 
     async fn back_up(&mut self) -> Result<Offered, BoxError> {
-        self.copy("catalogue.db", "backup.db").await?;
+        match &self.place {
+            Place::File(_) => self.copy("catalogue.db", "backup.db").await?,
+            Place::Postgres(database) => {
+                self.store.close().await;
+                let name = database.name();
+                let backup = format!("CREATE DATABASE {name}_backup TEMPLATE {name}");
+                database.server().sql(backup).await;
+                self.store = self.place.open().await;
+            }
+            Place::MariaDb(_) => return Ok(Offered::No),
+        }
         Ok(Offered::Yes)
     }
 
     async fn restore(&mut self) -> Result<(), BoxError> {
-        self.copy("backup.db", "catalogue.db").await
+        match &self.place {
+            Place::File(_) => self.copy("backup.db", "catalogue.db").await,
+            Place::Postgres(database) => {
+                self.store.close().await;
+                let name = database.name();
+                database
+                    .server()
+                    .sql(format!("DROP DATABASE {name} WITH (FORCE)"))
+                    .await;
+                let restored = format!("CREATE DATABASE {name} OWNER owner TEMPLATE {name}_backup");
+                database.server().sql(restored).await;
+                self.store = self.place.open().await;
+                Ok(())
+            }
+            Place::MariaDb(_) => Err("there is no backup".into()),
+        }
     }
 
     /// By raw SQL, as another program would write.
     async fn put_held_open(&self, entry: TenantEntry) -> Result<Option<Commit>, BoxError> {
-        let mut connection = SqliteConnectOptions::new()
-            .filename(self.place.path())
-            .connect()
-            .await?;
-        run(&mut connection, "BEGIN IMMEDIATE").await;
+        let mut other = self.place.other().await;
+        other.begin().await;
+        let id = &entry.record.id;
         for sql in [
-            "UPDATE tenancy_change_head SET number = number + 1",
-            "INSERT INTO tenants (id, slug, status, epoch, incarnation, created_at_ms, updated_at_ms)
-                 SELECT ?1, ?1, 'active', number, number, 0, 0 FROM tenancy_change_head",
-            "INSERT INTO tenancy_changes (number, stamp, tenant_id, kind, keys, at_ms)
-                 SELECT number, 4711, ?1, 'create', json_array('slug:' || ?1), 0 FROM tenancy_change_head",
+            "UPDATE tenancy_change_head SET number = number + 1".to_owned(),
+            format!(
+                "INSERT INTO tenants (id, slug, status, epoch, incarnation, created_at_ms, updated_at_ms)
+                     SELECT '{id}', '{id}', 'active', number, number, 0, 0 FROM tenancy_change_head"
+            ),
+            format!(
+                "INSERT INTO tenancy_changes (number, stamp, tenant_id, kind, \"keys\", at_ms)
+                     SELECT number, 4711, '{id}', 'create', '[\"slug:{id}\"]', 0 FROM tenancy_change_head"
+            ),
         ] {
-            let query = sqlx::query(sql);
-            let query = if sql.contains("?1") {
-                query.bind(entry.record.id.to_string())
-            } else {
-                query
-            };
-            query.execute(&mut connection).await?;
+            other.run(&sql).await;
         }
         Ok(Some(Box::pin(async move {
-            run(&mut connection, "COMMIT").await;
-            Ok(connection.close().await?)
+            other.run("COMMIT").await;
+            Ok(())
         })))
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_catalogue_passes_every_check_for_stores() {
-    let report = conformance::tenant_store(Sqlite::new).await;
+async fn passes_every_check(backend: Backend) {
+    let report = conformance::tenant_store(|| Catalogue::on(backend)).await;
     report.assert_passed();
+    if backend == Backend::MariaDb {
+        return;
+    }
     assert_eq!(report.not_offered().collect::<Vec<_>>(), []);
     assert_eq!(report.passed().count(), 16);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_passes_every_check_for_stores() {
+    passes_every_check(Backend::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_passes_every_check_for_stores() {
+    passes_every_check(Backend::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mariadb_passes_every_check_for_stores() {
+    passes_every_check(Backend::MariaDb).await;
+}
+
 #[tokio::test]
 async fn a_change_by_raw_sql_is_waited_for_without_a_sleep() {
-    let sqlite = Sqlite::new().await;
+    let sqlite = Catalogue::on(Backend::Sqlite).await;
     let tenancy = Tenancy::new(Subdomain::of("app.test").unwrap(), sqlite.store.clone());
     tenancy.ready().await;
     assert_eq!(tenancy.status().tenants, 0);

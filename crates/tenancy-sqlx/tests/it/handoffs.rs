@@ -10,7 +10,12 @@ use tenancy::{
 use tenancy_core::{Clock, ManualClock};
 use tenancy_sqlx::NewTenant;
 
-use super::support::{Place, run};
+use crate::support::{Place, on_every_database, run};
+
+on_every_database!(
+    of_two_processes_that_redeem_one_token_at_once_one_wins,
+    a_token_burns_for_all_processes_and_expired_ones_make_room,
+);
 
 #[derive(Clone, Debug, Default)]
 struct Hand(Arc<ManualClock>);
@@ -66,8 +71,7 @@ impl Node {
     }
 }
 
-async fn place() -> Place {
-    let place = Place::new();
+async fn with_tenants(place: Place) -> Place {
     let store = place.open().await;
     for id in ["acme", "globex"] {
         store.create(NewTenant::new(id)).await.unwrap();
@@ -76,9 +80,8 @@ async fn place() -> Place {
     place
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_processes_that_redeem_one_token_at_once_one_wins() {
-    let place = place().await;
+async fn of_two_processes_that_redeem_one_token_at_once_one_wins(place: Place) {
+    let place = with_tenants(place).await;
     let clock = Hand::default();
     let nodes = [Node::over(&place, &clock).await, Node::over(&place, &clock).await];
     for round in 0..20 {
@@ -98,9 +101,8 @@ async fn of_two_processes_that_redeem_one_token_at_once_one_wins() {
     }
 }
 
-#[tokio::test]
-async fn a_token_burns_for_all_processes_and_expired_ones_make_room() {
-    let place = place().await;
+async fn a_token_burns_for_all_processes_and_expired_ones_make_room(place: Place) {
+    let place = with_tenants(place).await;
     let clock = Hand::default();
     let (here, there) = (Node::over(&place, &clock).await, Node::over(&place, &clock).await);
     let burnt = here.issue("7").await;
@@ -129,7 +131,7 @@ async fn a_token_burns_for_all_processes_and_expired_ones_make_room() {
 
 #[tokio::test]
 async fn a_full_file_refuses_new_tokens_and_takes_none_away() {
-    let place = place().await;
+    let place = with_tenants(Place::new()).await;
     let clock = Hand::default();
     let node = Node::over(&place, &clock).await;
     let kept = node.issue("7").await;
@@ -155,7 +157,7 @@ async fn a_full_file_refuses_new_tokens_and_takes_none_away() {
 
 #[tokio::test]
 async fn the_file_holds_no_token_and_a_closed_store_is_unavailable() {
-    let place = place().await;
+    let place = with_tenants(Place::new()).await;
     let store = place.open().await;
     let tenancy = Tenancy::new(Subdomain::of("app.test").unwrap(), store.clone());
     let handoffs = Handoffs::new(&tenancy, store.handoffs().await.unwrap());

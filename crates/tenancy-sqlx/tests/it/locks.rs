@@ -5,7 +5,13 @@ use std::{sync::Arc, time::Duration};
 use tenancy_core::{LockStore, ManualClock};
 use tenancy_sqlx::store::SqlLocks;
 
-use crate::support::Place;
+use crate::support::{Place, on_every_database};
+
+on_every_database!(
+    a_name_is_held_by_one_until_it_is_released_or_its_time_is_over,
+    of_many_who_want_it_at_once_one_gets_it,
+    leases_outlive_the_process_and_stand_beside_the_catalogue,
+);
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -15,9 +21,7 @@ async fn two(place: &Place) -> (SqlLocks, SqlLocks, Arc<ManualClock>) {
     (open().await.unwrap(), open().await.unwrap(), clock)
 }
 
-#[tokio::test]
-async fn a_name_is_held_by_one_until_it_is_released_or_its_time_is_over() {
-    let place = Place::new();
+async fn a_name_is_held_by_one_until_it_is_released_or_its_time_is_over(place: Place) {
     let (here, there, clock) = two(&place).await;
     assert!(here.try_acquire("a", "1", MINUTE).await.unwrap());
     assert!(
@@ -48,9 +52,7 @@ async fn a_name_is_held_by_one_until_it_is_released_or_its_time_is_over() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_who_want_it_at_once_one_gets_it() {
-    let place = Place::new();
+async fn of_many_who_want_it_at_once_one_gets_it(place: Place) {
     for round in 0..20 {
         let name = format!("round {round}");
         let mut wanting = Vec::new();
@@ -72,9 +74,7 @@ async fn of_many_who_want_it_at_once_one_gets_it() {
     }
 }
 
-#[tokio::test]
-async fn leases_outlive_the_process_and_stand_beside_the_catalogue() {
-    let place = Place::new();
+async fn leases_outlive_the_process_and_stand_beside_the_catalogue(place: Place) {
     let store = place.open().await;
     let clock = Arc::new(ManualClock::new());
     let open = || SqlLocks::open(place.options().clock(clock.clone()));
@@ -94,11 +94,7 @@ async fn leases_outlive_the_process_and_stand_beside_the_catalogue() {
 
     clock.advance(MINUTE);
     let cleaned = open().await.unwrap();
-    let mut connection = place.raw().await;
-    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM tenancy_locks")
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
+    let left = place.ask("SELECT count(*) FROM tenancy_locks").await;
     assert_eq!(left, 0, "what has expired is deleted at the next opening");
     assert!(cleaned.try_acquire("a", "2", MINUTE).await.unwrap());
 }

@@ -5,7 +5,24 @@ use tenancy_core::{
 };
 use tenancy_sqlx::{NewTenant, RESERVED_NAMES, TenantPatch, store::SqlStore};
 
-use crate::support::{Place, id, list, run, with_domains};
+use crate::support::{Backend, Place, id, list, on_every_database, with_domains};
+
+on_every_database!(
+    what_is_created_is_found_by_every_key_and_outlives_the_process,
+    an_inactive_domain_leads_nowhere_but_stays_taken,
+    a_status_change_keeps_is_active_in_step_and_repeats_take_no_number,
+    a_patch_changes_what_it_names_and_nothing_else,
+    maintenance_is_set_kept_and_cleared,
+    a_purged_slug_gets_a_new_id_and_incarnation,
+    names_that_are_reserved_or_malformed_are_refused,
+    domains_are_added_moved_and_removed,
+    a_conflict_names_the_other_tenant_to_operators_only,
+    of_many_that_want_one_name_one_wins,
+    times_come_from_the_clock,
+    the_log_says_who_did_what,
+    the_status_counts,
+    a_corrupt_row_breaks_itself_only,
+);
 
 async fn find(store: &SqlStore, key: TenantKey<'_>) -> Option<TenantRecord> {
     store.find(&key).await.unwrap()
@@ -15,9 +32,7 @@ async fn by_domain(store: &SqlStore, domain: &str) -> Option<TenantRecord> {
     find(store, TenantKey::domain(domain).unwrap()).await
 }
 
-#[tokio::test]
-async fn what_is_created_is_found_by_every_key_and_outlives_the_process() {
-    let place = Place::new();
+async fn what_is_created_is_found_by_every_key_and_outlives_the_process(place: Place) {
     let store = place.open().await;
     let mut new = with_domains("acme", &["Shop.Acme.example", "acme.example"]);
     new.id = Some(id("t_1"));
@@ -60,12 +75,10 @@ async fn what_is_created_is_found_by_every_key_and_outlives_the_process() {
     assert_eq!(store.get_by_domain("ACME.example.").await.unwrap(), Some(details));
 }
 
-#[tokio::test]
-async fn an_inactive_domain_leads_nowhere_but_stays_taken() {
-    let place = Place::new();
+async fn an_inactive_domain_leads_nowhere_but_stays_taken(place: Place) {
     let store = place.open().await;
     store.create(with_domains("acme", &["a.example"])).await.unwrap();
-    run(&mut place.raw().await, "UPDATE domains SET is_active = 0").await;
+    place.run("UPDATE domains SET is_active = 0").await;
     assert_eq!(by_domain(&store, "a.example").await, None);
     let entries = list(&store, 10).await;
     assert_eq!(entries[&id("acme")].keys, [TenantKey::slug("acme").unwrap()]);
@@ -76,17 +89,10 @@ async fn an_inactive_domain_leads_nowhere_but_stays_taken() {
     assert!(error.is_conflict());
 }
 
-#[tokio::test]
-async fn a_status_change_keeps_is_active_in_step_and_repeats_take_no_number() {
-    let place = Place::new();
+async fn a_status_change_keeps_is_active_in_step_and_repeats_take_no_number(place: Place) {
     let store = place.open().await;
     let acme = store.create(NewTenant::new("acme")).await.unwrap().record.id;
-    let is_active = async || -> bool {
-        sqlx::query_scalar("SELECT is_active FROM tenants")
-            .fetch_one(&mut place.raw().await)
-            .await
-            .unwrap()
-    };
+    let is_active = async || place.ask("SELECT is_active FROM tenants").await == 1;
     assert!(is_active().await);
 
     let suspended = store.suspend(&acme).await.unwrap();
@@ -128,9 +134,7 @@ async fn a_status_change_keeps_is_active_in_step_and_repeats_take_no_number() {
     assert!(store.suspend(&id("nobody")).await.unwrap_err().is_not_found());
 }
 
-#[tokio::test]
-async fn a_patch_changes_what_it_names_and_nothing_else() {
-    let place = Place::new();
+async fn a_patch_changes_what_it_names_and_nothing_else(place: Place) {
     let store = place.open().await;
     let mut new = NewTenant::new("acme");
     new.plan = Some("free".into());
@@ -167,9 +171,7 @@ async fn a_patch_changes_what_it_names_and_nothing_else() {
     assert_eq!(store.head().await.unwrap().number, 4);
 }
 
-#[tokio::test]
-async fn maintenance_is_set_kept_and_cleared() {
-    let place = Place::new();
+async fn maintenance_is_set_kept_and_cleared(place: Place) {
     let store = place.open().await;
     let acme = store.create(NewTenant::new("acme")).await.unwrap().record.id;
     let mut maintenance = Maintenance::default();
@@ -196,9 +198,7 @@ async fn maintenance_is_set_kept_and_cleared() {
     );
 }
 
-#[tokio::test]
-async fn a_purged_slug_gets_a_new_id_and_incarnation() {
-    let place = Place::new();
+async fn a_purged_slug_gets_a_new_id_and_incarnation(place: Place) {
     let store = place.open().await;
     let first = store
         .create(with_domains("acme", &["a.example"]))
@@ -249,9 +249,7 @@ async fn a_purged_slug_gets_a_new_id_and_incarnation() {
     );
 }
 
-#[tokio::test]
-async fn names_that_are_reserved_or_malformed_are_refused() {
-    let place = Place::new();
+async fn names_that_are_reserved_or_malformed_are_refused(place: Place) {
     let store = SqlStore::open(place.options().reserve(["billing"]))
         .await
         .unwrap();
@@ -292,9 +290,7 @@ async fn names_that_are_reserved_or_malformed_are_refused() {
     assert_eq!(store.head().await.unwrap().number, 1);
 }
 
-#[tokio::test]
-async fn domains_are_added_moved_and_removed() {
-    let place = Place::new();
+async fn domains_are_added_moved_and_removed(place: Place) {
     let store = place.open().await;
     let acme = store.create(NewTenant::new("acme")).await.unwrap().record.id;
     let globex = store.create(NewTenant::new("globex")).await.unwrap().record.id;
@@ -370,9 +366,7 @@ async fn domains_are_added_moved_and_removed() {
     assert!(twice.unwrap_err().is_invalid());
 }
 
-#[tokio::test]
-async fn a_conflict_names_the_other_tenant_to_operators_only() {
-    let place = Place::new();
+async fn a_conflict_names_the_other_tenant_to_operators_only(place: Place) {
     let store = place.open().await;
     store
         .create(with_domains("globex", &["g.example"]))
@@ -386,9 +380,7 @@ async fn a_conflict_names_the_other_tenant_to_operators_only() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_that_want_one_name_one_wins() {
-    let place = Place::new();
+async fn of_many_that_want_one_name_one_wins(place: Place) {
     let stores = [place.open().await, place.open().await];
     for by_slug in [true, false] {
         let tasks: Vec<_> = (0..16)
@@ -414,9 +406,7 @@ async fn of_many_that_want_one_name_one_wins() {
     assert_eq!(stores[0].count().await.unwrap(), 2);
 }
 
-#[tokio::test]
-async fn times_come_from_the_clock() {
-    let place = Place::new();
+async fn times_come_from_the_clock(place: Place) {
     let clock = std::sync::Arc::new(ManualClock::new());
     let store = SqlStore::open(place.options().clock(clock.clone()))
         .await
@@ -428,9 +418,7 @@ async fn times_come_from_the_clock() {
     assert_eq!(details.updated_at_ms, 1_000_000_005_000);
 }
 
-#[tokio::test]
-async fn the_log_says_who_did_what() {
-    let place = Place::new();
+async fn the_log_says_who_did_what(place: Place) {
     let store = place.open().await;
     let acme = store
         .create(with_domains("acme", &["a.example"]))
@@ -451,9 +439,7 @@ async fn the_log_says_who_did_what() {
     assert_eq!(store.changes_since(2, 1).await.unwrap(), log[2..]);
 }
 
-#[tokio::test]
-async fn the_status_counts() {
-    let place = Place::new();
+async fn the_status_counts(place: Place) {
     let store = place.open().await;
     for slug in ["a", "b", "c"] {
         store
@@ -477,14 +463,12 @@ async fn the_status_counts() {
         ),
         (1, 1, 1, 1, 3)
     );
-    assert_eq!((status.schema_version, status.oldest_reader), (2, 1));
+    assert_eq!((status.schema_version, status.oldest_reader), (3, 1));
     assert_eq!((status.change_number, status.oldest_change), (7, 1));
     assert!(status.file_bytes > 0);
 }
 
-#[tokio::test]
-async fn a_corrupt_row_breaks_itself_only() {
-    let place = Place::new();
+async fn a_corrupt_row_breaks_itself_only(place: Place) {
     let store = place.open().await;
     for slug in ["a", "b", "c"] {
         store.create(NewTenant::new(slug)).await.unwrap();
@@ -496,7 +480,11 @@ async fn a_corrupt_row_breaks_itself_only() {
         "UPDATE tenants SET epoch = 3, plan = x'ff00' WHERE id = 'b'",
         "UPDATE tenants SET plan = NULL, slug = 'B!' WHERE id = 'b'",
     ] {
-        run(&mut place.raw().await, damage).await;
+        if damage.contains("x'ff00'") && place.backend() != Backend::Sqlite {
+            // Servers keep columns to their type.
+            continue;
+        }
+        place.run(damage).await;
         let error = store.find(&TenantKey::id(&id("b"))).await.unwrap_err();
         assert!(error.is_corrupt(), "{damage}: {error:?}");
         assert!(

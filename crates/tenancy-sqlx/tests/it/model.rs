@@ -1,10 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::TestRunner};
 use tenancy_core::{TenantId, TenantStatus};
 use tenancy_sqlx::{CatalogueError, NewTenant, TenantPatch, store::SqlStore};
 
-use crate::support::{Follower, Place, id, list};
+use crate::support::{Backend, Follower, Place, id, list};
 
 /// A slug and a domain of a few, so that names collide often.
 #[derive(Clone, Copy, Debug)]
@@ -233,8 +233,8 @@ async fn agrees(store: &SqlStore, model: &Model) {
     assert_eq!(store.count().await.unwrap(), found.len() as u64);
 }
 
-async fn check(steps: Vec<Step>) {
-    let place = Place::new();
+async fn check(backend: Backend, steps: Vec<Step>) {
+    let place = Place::on(backend).await;
     let stores = [place.open().await, place.open().await];
     let mut model = Model {
         number: 1,
@@ -260,15 +260,32 @@ async fn check(steps: Vec<Step>) {
     assert_eq!(follower.entries, list(&stores[0], 2).await);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+/// The servers are shared by all cases, which run in one runtime.
+fn agrees_on(backend: Backend, cases: u32) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(cases));
+    let outcome = runner.run(&steps(), |steps| {
+        runtime.block_on(check(backend, steps));
+        Ok(())
+    });
+    outcome.unwrap();
+}
 
-    #[test]
-    fn numbers_records_and_followers_agree_with_the_model(steps in steps()) {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-            .block_on(check(steps));
-    }
+#[test]
+fn numbers_records_and_followers_agree_with_the_model_on_sqlite() {
+    agrees_on(Backend::Sqlite, 24);
+}
+
+#[test]
+fn numbers_records_and_followers_agree_with_the_model_on_postgres() {
+    agrees_on(Backend::Postgres, 12);
+}
+
+#[test]
+fn numbers_records_and_followers_agree_with_the_model_on_mariadb() {
+    agrees_on(Backend::MariaDb, 12);
 }

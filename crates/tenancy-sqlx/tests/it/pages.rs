@@ -4,7 +4,13 @@ use tenancy_sqlx::{
     store::{CreationOrder, ListFilter, SqlStore},
 };
 
-use crate::support::{Place, id};
+use crate::support::{Place, id, on_every_database};
+
+on_every_database!(
+    pages_neither_repeat_nor_skip_under_inserts,
+    filters_combine,
+    bad_limits_and_cursors_are_refused,
+);
 
 async fn walk(store: &SqlStore, mut filter: ListFilter, create_between: Option<&str>) -> Vec<String> {
     let mut seen = Vec::new();
@@ -35,9 +41,7 @@ fn filter(order: CreationOrder, limit: usize) -> ListFilter {
     filter
 }
 
-#[tokio::test]
-async fn pages_neither_repeat_nor_skip_under_inserts() {
-    let place = Place::new();
+async fn pages_neither_repeat_nor_skip_under_inserts(place: Place) {
     let store = place.open().await;
     let original: Vec<String> = (0..23).map(|n| format!("t{n}")).collect();
     for slug in &original {
@@ -60,9 +64,7 @@ async fn pages_neither_repeat_nor_skip_under_inserts() {
     }
 }
 
-#[tokio::test]
-async fn filters_combine() {
-    let place = Place::new();
+async fn filters_combine(place: Place) {
     let store = place.open().await;
     for n in 0..12 {
         let mut new = NewTenant::new(format!("t{n}"));
@@ -84,9 +86,7 @@ async fn filters_combine() {
     );
 }
 
-#[tokio::test]
-async fn bad_limits_and_cursors_are_refused() {
-    let place = Place::new();
+async fn bad_limits_and_cursors_are_refused(place: Place) {
     let store = place.open().await;
     for limit in [0, 1001] {
         assert!(

@@ -325,7 +325,7 @@ async fn a_catalogue_of_version_1_is_read_as_it_is_and_brought_up_to_date_by_a_w
 
     let managing = place.open().await;
     let status = managing.status().await.unwrap();
-    assert_eq!((status.schema_version, status.oldest_reader), (2, 1));
+    assert_eq!((status.schema_version, status.oldest_reader), (3, 1));
     Domains::new(managing)
         .claim(&id("acme"), "new.test")
         .await

@@ -1,0 +1,151 @@
+use std::borrow::Cow;
+
+use sqlx::{Arguments, AssertSqlSafe, Encode, SqlSafeStr as _, SqlStr, Type, error::BoxDynError};
+
+use super::Dialect;
+
+/// Begins a statement.
+pub(crate) fn sql(text: &'static str) -> Statement {
+    Statement {
+        text: Cow::Borrowed(text),
+        values: Vec::new(),
+    }
+}
+
+/// One statement and its values. Its text comes from this program alone: there is no way to put anything else into it.
+#[derive(Clone, Debug)]
+pub(crate) struct Statement {
+    text: Cow<'static, str>,
+    values: Vec<Value>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    Null,
+    Int(i64),
+    Text(String),
+    Blob(Vec<u8>),
+}
+
+impl Statement {
+    pub(crate) fn push(&mut self, text: &'static str) -> &mut Self {
+        self.text.to_mut().push_str(text);
+        self
+    }
+
+    pub(crate) fn push_bind(&mut self, value: impl Into<Value>) -> &mut Self {
+        self.text.to_mut().push('?');
+        self.values.push(value.into());
+        self
+    }
+
+    /// The value of the next `?`.
+    #[must_use]
+    pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+
+    pub(super) fn text_for(&self, dialect: Dialect) -> SqlStr {
+        let numbers_values = match dialect {
+            #[cfg(feature = "postgres")]
+            Dialect::Postgres => true,
+            #[cfg(any(feature = "sqlite", feature = "mysql"))]
+            _ => false,
+        };
+        match &self.text {
+            _ if numbers_values => AssertSqlSafe(numbered(&self.text)).into_sql_str(),
+            Cow::Borrowed(text) => text.into_sql_str(),
+            // Made of pieces of this program's own text; see `push`.
+            Cow::Owned(text) => AssertSqlSafe(text.clone()).into_sql_str(),
+        }
+    }
+
+    pub(super) fn arguments<A>(self) -> Result<A, sqlx::Error>
+    where
+        A: Arguments,
+        for<'t> i64: Encode<'t, A::Database> + Type<A::Database>,
+        for<'t> String: Encode<'t, A::Database> + Type<A::Database>,
+        for<'t> Vec<u8>: Encode<'t, A::Database> + Type<A::Database>,
+        for<'t> Option<String>: Encode<'t, A::Database> + Type<A::Database>,
+    {
+        let mut arguments = A::default();
+        let added = self.values.into_iter().try_for_each(|value| match value {
+            Value::Null => arguments.add(None::<String>),
+            Value::Int(number) => arguments.add(number),
+            Value::Text(text) => arguments.add(text),
+            Value::Blob(bytes) => arguments.add(bytes),
+        });
+        added.map_err(|error: BoxDynError| sqlx::Error::Encode(error))?;
+        Ok(arguments)
+    }
+}
+
+/// `$1`, `$2`, … for each `?`. No text of this crate has a question mark that means anything else.
+fn numbered(text: &str) -> String {
+    let mut pieces = text.split('?');
+    let mut sql = pieces.next().unwrap_or_default().to_owned();
+    for (piece, number) in pieces.zip(1..) {
+        sql += &format!("${number}{piece}");
+    }
+    sql
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Int(number)
+    }
+}
+
+impl From<bool> for Value {
+    /// No database of the three agrees with another on what a boolean is: it is 1 or 0.
+    fn from(yes: bool) -> Self {
+        Self::Int(i64::from(yes))
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<&String> for Value {
+    fn from(text: &String) -> Self {
+        Self::Text(text.clone())
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Blob(bytes.to_owned())
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_numbered_in_their_order() {
+        for (given, wanted) in [
+            ("SELECT 1", "SELECT 1"),
+            ("?", "$1"),
+            ("a = ? AND b = (?) OR c = ?", "a = $1 AND b = ($2) OR c = $3"),
+        ] {
+            assert_eq!(numbered(given), wanted);
+        }
+    }
+}
