@@ -43,6 +43,11 @@ mod central;
 mod engine;
 mod error;
 pub mod file;
+#[cfg(all(
+    feature = "databases",
+    any(feature = "sqlite", feature = "postgres", feature = "mysql")
+))]
+pub mod migrate;
 mod names;
 #[cfg(feature = "databases")]
 pub mod pool;

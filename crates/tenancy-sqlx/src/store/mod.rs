@@ -65,6 +65,8 @@ mod edit;
 mod faults;
 #[cfg(feature = "handoff")]
 mod handoff;
+#[cfg(feature = "databases")]
+pub(crate) mod journal;
 mod kind;
 #[cfg(feature = "postgres")]
 mod listen;

@@ -20,6 +20,8 @@ mod file;
 mod handoffs;
 mod locks;
 mod manage;
+#[cfg(all(feature = "databases", feature = "postgres", feature = "mysql"))]
+mod migrate;
 mod model;
 mod pages;
 #[cfg(all(feature = "databases", feature = "postgres"))]
