@@ -43,6 +43,8 @@ mod central;
 mod engine;
 mod error;
 pub mod file;
+#[cfg(all(feature = "databases", any(feature = "postgres", feature = "mysql")))]
+pub mod lifecycle;
 #[cfg(all(
     feature = "databases",
     any(feature = "sqlite", feature = "postgres", feature = "mysql")

@@ -229,7 +229,7 @@ impl fmt::Debug for SqlStore {
     }
 }
 
-fn random_stamp() -> Result<u64, CatalogueError> {
+pub(crate) fn random_stamp() -> Result<u64, CatalogueError> {
     getrandom::u64().map_err(|error| CatalogueError::unavailable("the system gave no random number", error))
 }
 

@@ -18,6 +18,8 @@ mod domains;
 mod file;
 #[cfg(feature = "handoff")]
 mod handoffs;
+#[cfg(all(feature = "databases", feature = "postgres", feature = "mysql"))]
+mod lifecycle;
 mod locks;
 mod manage;
 #[cfg(all(feature = "databases", feature = "postgres", feature = "mysql"))]
