@@ -40,7 +40,7 @@
 //! let store = SqlStore::open(SqlStoreOptions::url("postgres://app@db.internal/app")?).await?;
 //! let migrations = Migrations::from_directory("migrations/tenants").await?;
 //! let owner: PgConnectOptions = "postgres://owner@db.internal/app".parse()?;
-//! let fleet = FleetMigrator::builder(&store, migrations, move |record| {
+//! let fleet = FleetMigrator::<sqlx::Postgres>::builder(&store, migrations, move |record| {
 //!     Ok(MigrationPlace::database(owner.clone().database(record.id.as_str())))
 //! })
 //! .build()
