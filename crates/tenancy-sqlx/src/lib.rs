@@ -52,6 +52,13 @@ mod error;
 pub mod file;
 #[cfg(feature = "databases")]
 pub mod isolation;
+#[cfg(all(feature = "databases", any(feature = "postgres", feature = "mysql")))]
+pub mod lifecycle;
+#[cfg(all(
+    feature = "databases",
+    any(feature = "sqlite", feature = "postgres", feature = "mysql")
+))]
+pub mod migrate;
 mod names;
 #[cfg(feature = "databases")]
 pub mod pool;

@@ -39,6 +39,14 @@ impl Statement {
         self
     }
 
+    /// Another statement's text and values after this one's.
+    #[cfg(feature = "databases")]
+    pub(crate) fn append(&mut self, other: Self) -> &mut Self {
+        self.text.to_mut().push_str(&other.text);
+        self.values.extend(other.values);
+        self
+    }
+
     /// The value of the next `?`.
     #[must_use]
     pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {

@@ -71,6 +71,8 @@ mod edit;
 mod faults;
 #[cfg(feature = "handoff")]
 mod handoff;
+#[cfg(feature = "databases")]
+pub(crate) mod journal;
 mod kind;
 #[cfg(feature = "postgres")]
 mod listen;
@@ -234,7 +236,7 @@ impl fmt::Debug for SqlStore {
     }
 }
 
-fn random_stamp() -> Result<u64, CatalogueError> {
+pub(crate) fn random_stamp() -> Result<u64, CatalogueError> {
     getrandom::u64().map_err(|error| CatalogueError::unavailable("the system gave no random number", error))
 }
 

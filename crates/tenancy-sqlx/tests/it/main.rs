@@ -21,8 +21,12 @@ mod domains;
 mod file;
 #[cfg(feature = "handoff")]
 mod handoffs;
+#[cfg(all(feature = "databases", feature = "postgres", feature = "mysql"))]
+mod lifecycle;
 mod locks;
 mod manage;
+#[cfg(all(feature = "databases", feature = "postgres", feature = "mysql"))]
+mod migrate;
 mod model;
 mod pages;
 #[cfg(all(feature = "databases", feature = "postgres"))]

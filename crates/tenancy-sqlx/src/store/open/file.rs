@@ -7,7 +7,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{Opened, checked_kind};
+use super::{Opened, Tables, checked_kind};
 use crate::{
     CatalogueError,
     central::Pool,
@@ -159,13 +159,17 @@ fn explain_not_sqlite(path: &Path, error: CatalogueError) -> CatalogueError {
 #[derive(Clone, Copy)]
 enum Contents {
     Catalogue,
-    Locks,
+    Beside(Tables),
 }
 
-/// Opens a file for leases, with one connection.
-pub(super) async fn open_locks(path: &Path, options: &SqlStoreOptions) -> Result<Pool, CatalogueError> {
+/// Opens a file with one connection, for tables beside the catalogue's.
+pub(super) async fn open_beside(
+    path: &Path,
+    options: &SqlStoreOptions,
+    tables: Tables,
+) -> Result<Pool, CatalogueError> {
     create_file(path)?;
-    open_writer(path, options, Contents::Locks).await
+    open_writer(path, options, Contents::Beside(tables)).await
 }
 
 fn pool(options: &SqlStoreOptions, connections: u32) -> SqlitePoolOptions {
@@ -228,9 +232,7 @@ async fn try_open_writer(
             let mut connection = writer.acquire().await.map_err(CatalogueError::from_sqlx)?;
             schema::migrate(&mut connection, &*options.clock).await?;
         }
-        Contents::Locks => {
-            schema::create_table(&writer, crate::store::locks::table(writer.dialect())).await?;
-        }
+        Contents::Beside(tables) => schema::create_table(&writer, tables(writer.dialect())).await?,
     }
     Ok(writer)
 }

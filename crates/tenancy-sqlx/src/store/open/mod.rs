@@ -11,7 +11,10 @@ use tokio::sync::RwLock;
 #[cfg(feature = "postgres")]
 use super::place::Server;
 use super::{Inner, SqlStore, SqlStoreOptions, StoreKind, options::Access, place::Place};
-use crate::{CatalogueError, central::Pool};
+use crate::{
+    CatalogueError,
+    central::{Dialect, Pool},
+};
 
 /// What opening found, and made.
 struct Opened {
@@ -87,15 +90,23 @@ impl SqlStore {
     }
 }
 
+/// The text that makes tables beside the catalogue's.
+pub(super) type Tables = fn(Dialect) -> &'static str;
+
 /// Opens a place for leases, with one connection.
 pub(super) async fn open_locks(options: &SqlStoreOptions) -> Result<Pool, CatalogueError> {
+    open_beside(options, super::locks::table).await
+}
+
+/// Opens a place with one connection, and makes tables there if they are missing.
+pub(super) async fn open_beside(options: &SqlStoreOptions, tables: Tables) -> Result<Pool, CatalogueError> {
     match &options.place {
         #[cfg(feature = "sqlite")]
-        Place::File(path) => file::open_locks(path, options).await,
+        Place::File(path) => file::open_beside(path, options, tables).await,
         #[cfg(not(feature = "sqlite"))]
         Place::File(_) => Err(no_sqlite()),
         #[cfg(any(feature = "postgres", feature = "mysql"))]
-        Place::Server(server) => server::open_locks(server, options).await,
+        Place::Server(server) => server::open_beside(server, options, tables).await,
     }
 }
 

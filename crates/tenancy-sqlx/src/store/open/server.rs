@@ -1,10 +1,10 @@
 //! Opening a catalogue on a server.
 
-use super::{Opened, checked_kind, refuse_adopted};
+use super::{Opened, Tables, checked_kind, refuse_adopted};
 use crate::{
     CatalogueError,
     central::{Connection, Pool, PoolLimits},
-    store::{SqlStoreOptions, StoreKind, locks, place::Server, schema, shape},
+    store::{SqlStoreOptions, StoreKind, place::Server, schema, shape},
 };
 
 pub(super) async fn open_to_manage(
@@ -42,10 +42,14 @@ pub(super) async fn open_to_read(
     })
 }
 
-pub(super) async fn open_locks(server: &Server, options: &SqlStoreOptions) -> Result<Pool, CatalogueError> {
+pub(super) async fn open_beside(
+    server: &Server,
+    options: &SqlStoreOptions,
+    tables: Tables,
+) -> Result<Pool, CatalogueError> {
     let one = server.pool(limits(options, 0, 1));
     drop(connect(&one, options).await?);
-    schema::create_table(&one, locks::table(one.dialect())).await?;
+    schema::create_table(&one, tables(one.dialect())).await?;
     Ok(one)
 }
 
