@@ -3,6 +3,7 @@
 mod fifo;
 mod load;
 mod lru;
+mod occupation;
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,9 +19,10 @@ use self::{
     fifo::Fifo,
     load::{Contender, Outcome, Zipf, load},
     lru::LruOfPools,
+    occupation::Watch,
 };
 use crate::{
-    bed::{PgBed, SERVER, Tenants},
+    bed::{PgBed, Tenants},
     sampler::{Sampled, Sampler, until_quiet},
 };
 
@@ -132,16 +134,15 @@ async fn run(
     });
     until_quiet(bed).await?;
     let sampler = Sampler::start(bed)?;
+    let watch = match &*contender {
+        Contender::Pool(pools, _) => Some(Watch::start(pools)),
+        Contender::Lru(_) | Contender::Fifo(_) => None,
+    };
     let outcome = load(&contender, tasks, duration, &Zipf::new(tenants.count())).await?;
-    let says = match &*contender {
-        Contender::Pool(pools, _) => pools.figures(SERVER).map_or_else(String::new, |figures| {
-            format!(
-                "{} opened, {} handed over, {} evicted",
-                figures.opens, figures.hand_overs, figures.evictions
-            )
-        }),
-        Contender::Lru(_) => String::new(),
-        Contender::Fifo(fifo) => format!("{} opened", fifo.opens()),
+    let says = match (watch, &*contender) {
+        (Some(watch), _) => watch.end().await?.to_string(),
+        (None, Contender::Fifo(fifo)) => format!("{} opened", fifo.opens()),
+        (None, _) => String::new(),
     };
     contender.close().await;
     Ok(Run {
