@@ -29,7 +29,8 @@ const SCHEMAS: usize = 1_000;
 const TABLES: usize = 20;
 const CONNECTIONS: usize = 20;
 const TASKS: usize = 16;
-const VISITS: usize = 12_000;
+/// So many that each connection of a pool that rotates has met most of the schemas.
+const VISITS: usize = 24_000;
 const DATABASE: &str = "schemas";
 const EVERY: Duration = Duration::from_millis(500);
 const BACKENDS: &str =
