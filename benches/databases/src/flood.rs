@@ -23,7 +23,7 @@ use crate::bed::{PgBed, SERVER, Tenants};
 const HEAVY: usize = 0;
 const TENANTS: usize = 100;
 const FLOOD: usize = 300;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 4;
 const SEGMENT: Duration = Duration::from_secs(6);
 /// The middle of how long a light tenant waits between two requests.
 const THINKING: u64 = 900;
@@ -81,9 +81,14 @@ pub(crate) async fn measure(report: &mut Report, extent: Extent) -> Result<(), F
         light(&flooded, SEGMENT / 3).await?;
         for round in 0..ROUNDS {
             eprintln!("databases flood: {what}, round {}/{ROUNDS}", round + 1);
-            alone.add(light(&flooded, SEGMENT).await?);
+            // In changing order, so that what drifts and what the flood leaves behind meets both alike.
+            let (first, last) = match round % 2 {
+                0 => (&mut alone, &mut again),
+                _ => (&mut again, &mut alone),
+            };
+            first.add(light(&flooded, SEGMENT).await?);
             beside.add(under_flood(&flooded, &served).await?);
-            again.add(light(&flooded, SEGMENT).await?);
+            last.add(light(&flooded, SEGMENT).await?);
         }
         let opens = flooded.pools.figures(SERVER).map_or(0, |figures| figures.opens);
         let served = number(served.into_inner() as f64);
