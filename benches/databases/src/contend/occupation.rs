@@ -22,6 +22,7 @@ const EVERY: Duration = Duration::from_millis(20);
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Occupation {
     samples: usize,
+    tenants: usize,
     leased: usize,
     dirty: usize,
     idle: usize,
@@ -33,6 +34,7 @@ pub(super) struct Occupation {
 impl Occupation {
     fn add(&mut self, figures: PoolFigures) {
         self.samples += 1;
+        self.tenants += figures.tenants;
         self.leased += figures.leased;
         self.dirty += figures.dirty;
         self.idle += figures.idle;
@@ -47,7 +49,7 @@ impl fmt::Display for Occupation {
         let mean = |sum: usize| sum as f64 / self.samples.max(1) as f64;
         write!(
             f,
-            "{} opened, {} handed over, {} evicted; on average {:.1} in use, {:.1} reset, {:.1} idle, {:.1} opened, {:.1} closed",
+            "{} opened, {} handed over, {} evicted; on average {:.1} in use, {:.1} reset, {:.1} idle, {:.1} opened, {:.1} closed, of {:.0} tenants",
             self.last.opens,
             self.last.hand_overs,
             self.last.evictions,
@@ -56,6 +58,7 @@ impl fmt::Display for Occupation {
             mean(self.idle),
             mean(self.opening),
             mean(self.closing),
+            mean(self.tenants),
         )
     }
 }
