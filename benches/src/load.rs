@@ -34,25 +34,7 @@ impl Programs {
     /// Builds them as the README says to, in release mode.
     pub(crate) fn build() -> Result<Self, Failure> {
         eprintln!("served    building the example server");
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let output = Command::new(cargo)
-            .args([
-                "build",
-                "--release",
-                "--locked",
-                "--quiet",
-                "--package",
-                "example-server",
-                "--bins",
-            ])
-            .args(["--message-format", "json-render-diagnostics"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .stderr(Stdio::inherit())
-            .output()?;
-        if !output.status.success() {
-            return Err("the example server can not be built".into());
-        }
-        let messages = String::from_utf8(output.stdout)?;
+        let messages = build("example-server")?;
         let find = |name| executable(&messages, name).ok_or("cargo did not say where the example server is");
         Ok(Self {
             example: find("example-server")?,
@@ -61,9 +43,32 @@ impl Programs {
     }
 }
 
+/// Builds the programs of a package in release mode, and returns what cargo says of them.
+pub(crate) fn build(package: &str) -> Result<String, Failure> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--quiet",
+            "--bins",
+            "--package",
+            package,
+        ])
+        .args(["--message-format", "json-render-diagnostics"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("{package} can not be built").into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
 /// The path of a program in what cargo says of its artifacts, one JSON object a line.
 /// <https://doc.rust-lang.org/cargo/reference/external-tools.html#artifact-messages>
-fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+pub(crate) fn executable(messages: &str, name: &str) -> Option<PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())

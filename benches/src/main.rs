@@ -30,13 +30,15 @@
 //! per cent: read the interval, and rather the instructions. Response times are the best of three runs, for other work
 //! only ever adds to them.
 //!
+//! **Connections to databases** are measured by a program of their own, `tenancy-bench-databases`: sqlx would change what
+//! is compiled into what counts instructions. It says how.
+//!
 //! Budgets stand in the code beside their rows, in [`rows`].
 
 #![expect(clippy::print_stdout, reason = "a program that prints a report")]
 
 use std::{
     alloc::System,
-    error::Error,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -44,23 +46,20 @@ use std::{
 use clap::{Parser, Subcommand};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
-use crate::{report::Report, rows::Extent};
+use tenancy_bench::{Extent, Failure, process, report, statistics};
+
+use crate::report::Report;
 
 mod callgrind;
 mod load;
-mod process;
-mod report;
 mod request;
 mod rows;
 mod scale;
 mod scenario;
-mod statistics;
 mod stores;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
-
-type Failure = Box<dyn Error + Send + Sync>;
 
 /// Measures what tenancy costs.
 #[derive(Debug, Parser)]
@@ -76,6 +75,11 @@ enum Command {
     Check,
     /// Everything, with more repetitions. What runs without a command too
     Full,
+    /// The connections to tenants' databases alone, all rows or those of some groups
+    Databases {
+        /// `contend`, `warm`, `cancel`, `slow`, `flood`, `schemas`, `round-trips`
+        groups: Vec<String>,
+    },
     /// Shows in which functions one scenario spends more instructions than another
     Explain {
         /// Such as `default`, `order:resolve,gate`, `resolve-only`, `routes`
@@ -117,6 +121,11 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Check => return measure(Extent::Check, &folder),
         Command::Full => return measure(Extent::Full, &folder),
+        Command::Databases { groups } => {
+            let mut report = Report::default();
+            rows::databases::measure(&mut report, Extent::Full, &groups)?;
+            return conclude(&report, &folder.join("databases.json"));
+        }
         Command::Explain { scenario, base } => {
             print!("{}", rows::requests::explain(&scenario, &base, &folder)?);
         }
@@ -139,10 +148,13 @@ fn measure(extent: Extent, folder: &Path) -> Result<ExitCode, Failure> {
     rows::requests::measure(&mut report, folder)?;
     rows::scale::measure(&mut report, extent)?;
     rows::served::measure(&mut report, extent, folder)?;
+    rows::databases::measure(&mut report, extent, &[])?;
+    conclude(&report, &folder.join("report.json"))
+}
 
+fn conclude(report: &Report, path: &Path) -> Result<ExitCode, Failure> {
     println!("{}", report.table());
-    let path = folder.join("report.json");
-    report.write(&path)?;
+    report.write(path)?;
     println!("written to {}", path.display());
     let failed: Vec<&str> = report.failed().map(|row| row.name.as_str()).collect();
     if failed.is_empty() {

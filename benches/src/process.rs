@@ -6,25 +6,48 @@ use crate::Failure;
 
 /// A process by its number, or this one.
 #[derive(Clone, Debug)]
-pub(crate) struct Process(PathBuf);
+pub struct Process(PathBuf);
 
 impl Process {
-    pub(crate) fn this() -> Self {
+    /// This process.
+    pub fn this() -> Self {
         Self("/proc/self".into())
     }
 
-    pub(crate) fn number(id: u32) -> Self {
+    /// The process of this number.
+    pub fn number(id: u32) -> Self {
         Self(format!("/proc/{id}").into())
     }
 
     /// Bytes of memory that are in use, `VmRSS`.
-    pub(crate) fn resident(&self) -> Result<u64, Failure> {
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub fn resident(&self) -> Result<u64, Failure> {
         let status = fs::read_to_string(self.0.join("status"))?;
         resident_in(&status).ok_or_else(|| "the kernel does not say how much memory is in use".into())
     }
 
+    /// Bytes of memory that no other process has a part in.
+    ///
+    /// # Errors
+    /// The process has ended, or is another user's.
+    pub fn private(&self) -> Result<u64, Failure> {
+        let memory = fs::read_to_string(self.0.join("smaps_rollup"))?;
+        let parts = ["Private_Clean:", "Private_Dirty:"];
+        let sum = parts
+            .into_iter()
+            .map(|name| kibibytes_in(&memory, name))
+            .sum::<Option<u64>>();
+        sum.map(|kibibytes| kibibytes * 1024)
+            .ok_or_else(|| "the kernel does not say how much memory is private".into())
+    }
+
     /// Time that all living threads together have spent on a CPU, to the nanosecond.
-    pub(crate) fn cpu_time(&self) -> Result<Duration, Failure> {
+    ///
+    /// # Errors
+    /// The process has ended.
+    pub fn cpu_time(&self) -> Result<Duration, Failure> {
         let mut nanoseconds = 0;
         for thread in fs::read_dir(self.0.join("task"))? {
             // Gone means that the thread has just ended. The servers that are measured end none.
@@ -39,9 +62,12 @@ impl Process {
 }
 
 fn resident_in(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
+    kibibytes_in(status, "VmRSS:").map(|kibibytes| kibibytes * 1024)
+}
+
+fn kibibytes_in(lines: &str, name: &str) -> Option<u64> {
+    let line = lines.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -61,6 +87,7 @@ mod tests {
     fn this_process_uses_memory_and_time() {
         let process = Process::this();
         assert!(process.resident().unwrap() > 100_000);
+        assert!((1..=process.resident().unwrap()).contains(&process.private().unwrap()));
         assert!(process.cpu_time().unwrap() > Duration::ZERO);
     }
 }

@@ -1,55 +1,61 @@
 //! The rows: a table on the terminal, a list in `target/bench/report.json`.
 
-use std::{fs, path::Path};
+use std::{borrow::Cow, fs, path::Path};
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Failure;
 
 /// One figure, with the budget it must keep if there is one.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Row {
-    pub(crate) name: String,
-    pub(crate) unit: &'static str,
-    pub(crate) value: f64,
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// What was measured.
+    pub name: String,
+    /// What the value counts.
+    pub unit: Cow<'static, str>,
+    /// What was found. What is no number is `null` in JSON.
+    #[serde(deserialize_with = "number_or_null")]
+    pub value: f64,
     /// The most that is allowed, or the least where `note` says so; `None` for figures that are only shown.
-    pub(crate) budget: Option<f64>,
-    pub(crate) pass: bool,
-    pub(crate) note: String,
+    pub budget: Option<f64>,
+    /// Whether the budget was kept; true without one.
+    pub pass: bool,
+    /// What one has to know to read the value.
+    pub note: String,
     #[serde(skip)]
-    section: &'static str,
+    section: Cow<'static, str>,
 }
 
 impl Row {
     /// A figure that is only shown.
-    pub(crate) fn shown(name: impl Into<String>, unit: &'static str, value: f64) -> Self {
+    pub fn shown(name: impl Into<String>, unit: &'static str, value: f64) -> Self {
         Self {
             name: name.into(),
-            unit,
+            unit: unit.into(),
             value,
             budget: None,
             pass: true,
             note: String::new(),
-            section: "",
+            section: "".into(),
         }
     }
 
     /// Passes up to this value. A value that is no number never passes.
-    pub(crate) fn at_most(mut self, budget: f64) -> Self {
+    pub fn at_most(mut self, budget: f64) -> Self {
         self.budget = Some(budget);
         self.pass = self.value <= budget;
         self
     }
 
     /// Passes from this value on.
-    pub(crate) fn at_least(mut self, budget: f64) -> Self {
+    pub fn at_least(mut self, budget: f64) -> Self {
         self.budget = Some(budget);
         self.pass = self.value >= budget;
         self.note("at least")
     }
 
     /// The same figure, only shown.
-    pub(crate) fn without_budget(self) -> Self {
+    pub fn without_budget(self) -> Self {
         Self {
             budget: None,
             pass: true,
@@ -57,7 +63,8 @@ impl Row {
         }
     }
 
-    pub(crate) fn note(mut self, note: impl AsRef<str>) -> Self {
+    /// Says more, behind what was said before.
+    pub fn note(mut self, note: impl AsRef<str>) -> Self {
         if !self.note.is_empty() {
             self.note.push_str("; ");
         }
@@ -68,29 +75,55 @@ impl Row {
 
 /// All rows, in the order in which they were measured.
 #[derive(Debug, Default)]
-pub(crate) struct Report {
+pub struct Report {
     rows: Vec<Row>,
 }
 
 impl Report {
-    pub(crate) fn add(&mut self, section: &'static str, rows: impl IntoIterator<Item = Row>) {
-        self.rows
-            .extend(rows.into_iter().map(|row| Row { section, ..row }));
+    /// Adds rows under a heading.
+    pub fn add(&mut self, section: impl Into<Cow<'static, str>>, rows: impl IntoIterator<Item = Row>) {
+        let section = section.into();
+        self.rows.extend(rows.into_iter().map(|row| Row {
+            section: section.clone(),
+            ..row
+        }));
     }
 
-    pub(crate) fn failed(&self) -> impl Iterator<Item = &Row> {
+    /// All rows with their headings, for another program.
+    ///
+    /// # Errors
+    /// A row can not be written as JSON.
+    pub fn to_json(&self) -> Result<String, Failure> {
+        let rows: Vec<_> = self.rows.iter().map(|row| (&row.section, row)).collect();
+        Ok(serde_json::to_string(&rows)?)
+    }
+
+    /// Adds what another program measured.
+    ///
+    /// # Errors
+    /// It is not what [`to_json`](Self::to_json) writes.
+    pub fn add_json(&mut self, rows: &[u8]) -> Result<(), Failure> {
+        let rows: Vec<(String, Row)> = serde_json::from_slice(rows)?;
+        for (section, row) in rows {
+            self.add(section, [row]);
+        }
+        Ok(())
+    }
+
+    /// What does not keep its budget.
+    pub fn failed(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| !row.pass)
     }
 
     /// Columns aligned, a heading for each section.
-    pub(crate) fn table(&self) -> String {
+    pub fn table(&self) -> String {
         let names = self.rows.iter().map(|row| row.name.chars().count());
         let width = names.max().unwrap_or(0);
         let mut table = format!("{:width$}  {:>11}  {:>11}\n", "", "measured", "budget");
-        let mut section = "";
+        let mut section: &str = "";
         for row in &self.rows {
             if row.section != section {
-                section = row.section;
+                section = &row.section;
                 table.push_str(&format!("\n{}\n", section.to_uppercase()));
             }
             let budget = row.budget.map_or_else(|| "–".to_owned(), number);
@@ -108,13 +141,21 @@ impl Report {
         table
     }
 
-    pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
+    /// As a list of rows, without their headings.
+    ///
+    /// # Errors
+    /// The file can not be written.
+    pub fn write(&self, path: &Path) -> Result<(), Failure> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
         fs::write(path, serde_json::to_string_pretty(&self.rows)? + "\n")?;
         Ok(())
     }
+}
+
+fn number_or_null<'de, D: Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or(f64::NAN))
 }
 
 fn verdict(row: &Row) -> &'static str {
@@ -126,7 +167,7 @@ fn verdict(row: &Row) -> &'static str {
 }
 
 /// Thousands apart; decimals only where they say something.
-pub(crate) fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     if !value.is_finite() {
         return value.to_string();
     }
@@ -199,6 +240,18 @@ mod tests {
             {"name": "spread", "unit": "%", "value": 3.5, "budget": null, "pass": true, "note": "noise"},
         ]);
         assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn rows_of_another_program_stand_under_their_headings() {
+        let mut other = Report::default();
+        other.add("pool", [Row::shown("peak", "connections", 101.0).at_most(100.0)]);
+        other.add("memory", [Row::shown("none", "bytes", f64::NAN).at_most(1.0)]);
+        let mut report = Report::default();
+        report.add_json(other.to_json().unwrap().as_bytes()).unwrap();
+        assert_eq!(report.table(), other.table());
+        assert!(report.table().contains("\nMEMORY\n"));
+        assert_eq!(report.failed().count(), 2);
     }
 
     #[test]

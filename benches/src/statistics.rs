@@ -1,7 +1,7 @@
 //! Medians, percentiles, and how sure one can be of them.
 
 /// The value below which `share` of the samples lie, by nearest rank. NaN without samples.
-pub(crate) fn percentile(samples: &[f64], share: f64) -> f64 {
+pub fn percentile(samples: &[f64], share: f64) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let last = sorted.len().saturating_sub(1);
@@ -13,7 +13,7 @@ pub(crate) fn percentile(samples: &[f64], share: f64) -> f64 {
 }
 
 /// The middle value; the mean of the two middle ones where there are two. NaN without samples.
-pub(crate) fn median(samples: &[f64]) -> f64 {
+pub fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
@@ -26,14 +26,17 @@ pub(crate) fn median(samples: &[f64]) -> f64 {
 
 /// A median and the interval in which it lies with 95 % confidence.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Estimate {
-    pub(crate) median: f64,
-    pub(crate) low: f64,
-    pub(crate) high: f64,
+pub struct Estimate {
+    /// The median of the samples.
+    pub median: f64,
+    /// The lower end of the interval.
+    pub low: f64,
+    /// The upper end of the interval.
+    pub high: f64,
 }
 
 /// Percentile bootstrap of the median: 10,000 resamples with a fixed seed, so that one set of samples has one answer.
-pub(crate) fn bootstrap_median(samples: &[f64]) -> Estimate {
+pub fn bootstrap_median(samples: &[f64]) -> Estimate {
     const RESAMPLES: usize = 10_000;
     let mut random = fastrand::Rng::with_seed(7);
     let mut resample = vec![0.0; samples.len()];

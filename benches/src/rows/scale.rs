@@ -4,9 +4,8 @@ use std::{env, process::Command};
 
 use serde::de::DeserializeOwned;
 
-use super::Extent;
 use crate::{
-    Failure,
+    Extent, Failure,
     report::{Report, Row, number},
     scale::{Flood, HangUps, Memory},
 };

@@ -2,9 +2,8 @@
 
 use std::{fs, path::Path};
 
-use super::Extent;
 use crate::{
-    Failure,
+    Extent, Failure,
     load::{Connection, Programs, Round, Served, Server, latencies, request_bytes, round},
     report::{Report, Row, number},
     statistics::{Estimate, bootstrap_median, median, percentile},
