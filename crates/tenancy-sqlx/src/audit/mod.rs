@@ -51,7 +51,7 @@ use std::collections::HashSet;
 
 pub use self::finding::{AuditReport, Finding, FindingKind};
 use crate::{
-    database::{BuildError, TenantDatabases},
+    database::{BuildError, TenantDatabases, TenantHomes},
     engine::TenantEngine,
     isolation::IsolationStrategy,
 };
@@ -75,6 +75,16 @@ impl Seen {
 }
 
 impl<DB: TenantEngine> TenantDatabases<DB> {
+    /// Looks at each server, as [`TenantHomes::audit`] does.
+    ///
+    /// # Errors
+    /// With the first server that can not be looked at.
+    pub async fn audit(&self) -> Result<AuditReport, BuildError> {
+        self.homes().audit().await
+    }
+}
+
+impl<DB: TenantEngine> TenantHomes<DB> {
     /// Looks at each server; see the [module](self). Schemas that are found to have types of their own are pinned from now on.
     ///
     /// Opens connections beside the budget, for as long as it takes.
@@ -90,7 +100,7 @@ impl<DB: TenantEngine> TenantDatabases<DB> {
         let mut findings = Vec::new();
         for (name, site) in self.sites() {
             let looks = DB::audit(&site.options, &audited, site.is_pooled);
-            let seen = tokio::time::timeout(3 * site.connect_limit, looks)
+            let seen = tokio::time::timeout(3 * site.settings.connect_limit(), looks)
                 .await
                 .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
                 .map_err(|error| BuildError::unreachable(name, error))?;

@@ -1,66 +1,74 @@
-use std::{collections::HashMap, error::Error, fmt, str::FromStr, sync::Arc};
+use std::{error::Error, fmt, sync::Arc};
 
 use tenancy::Tenancy;
 use tenancy_core::{Clock, SystemClock};
 
 use super::{
-    Server, TenantDatabases,
-    claims::Claims,
-    databases::{Databases, Site},
+    Server, TenantDatabases, TenantHomes, TenantHomesBuilder, claims::Claims, databases::Databases,
+    homes::Site,
 };
-use crate::{
-    audit::AuditReport,
-    engine::{Options, TenantEngine},
-    isolation::{EngineKind, Isolation, ServerHome},
-    pool::Servers,
-};
+use crate::{audit::AuditReport, engine::TenantEngine, isolation::Isolation, pool::Servers};
 
 /// Sets up [`TenantDatabases`].
 pub struct TenantDatabasesBuilder<DB: TenantEngine> {
     tenancy: Tenancy,
-    servers: Vec<(Box<str>, Server)>,
-    isolation: Option<Isolation>,
-    reserved: Vec<Box<str>>,
+    homes: Plan<DB>,
     reads_fall_back: bool,
     audits: bool,
     clock: Arc<dyn Clock>,
-    engine: std::marker::PhantomData<fn() -> DB>,
+}
+
+/// Where tenants are, said here or before.
+enum Plan<DB: TenantEngine> {
+    Said(TenantHomesBuilder<DB>),
+    Given(TenantHomes<DB>),
 }
 
 impl<DB: TenantEngine> TenantDatabasesBuilder<DB> {
     pub(super) fn new(tenancy: &Tenancy) -> Self {
+        Self::planned(tenancy, Plan::Said(TenantHomes::builder()))
+    }
+
+    pub(super) fn over(tenancy: &Tenancy, homes: TenantHomes<DB>) -> Self {
+        Self::planned(tenancy, Plan::Given(homes))
+    }
+
+    fn planned(tenancy: &Tenancy, homes: Plan<DB>) -> Self {
         Self {
             tenancy: tenancy.clone(),
-            servers: Vec::new(),
-            isolation: None,
-            reserved: Vec::new(),
+            homes,
             reads_fall_back: true,
             audits: true,
             clock: Arc::new(SystemClock::new()),
-            engine: std::marker::PhantomData,
         }
+    }
+
+    fn say(mut self, said: impl FnOnce(TenantHomesBuilder<DB>) -> TenantHomesBuilder<DB>) -> Self {
+        self.homes = match self.homes {
+            Plan::Said(homes) => Plan::Said(said(homes)),
+            // Nothing is added to what others rely on.
+            given @ Plan::Given(_) => given,
+        };
+        self
     }
 
     /// Adds a server. The first one is where tenants live whose placement names none.
     #[must_use]
-    pub fn server(mut self, name: &str, server: Server) -> Self {
-        self.servers.push((name.into(), server));
-        self
+    pub fn server(self, name: &str, server: Server) -> Self {
+        self.say(|homes| homes.server(name, server))
     }
 
     /// What keeps tenants apart. Unless set, a database for each; on SQLite, a file.
     #[must_use]
-    pub fn isolation(mut self, isolation: Isolation) -> Self {
-        self.isolation = Some(isolation);
-        self
+    pub fn isolation(self, isolation: Isolation) -> Self {
+        self.say(|homes| homes.isolation(isolation))
     }
 
     /// Databases, schemas and files that are no tenant's, such as that of the catalogue. The databases that servers come
     /// with, and those of their URLs, are none anyway.
     #[must_use]
-    pub fn reserve(mut self, names: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
-        self.reserved.extend(names.into_iter().map(Into::into));
-        self
+    pub fn reserve(self, names: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
+        self.say(|homes| homes.reserve(names))
     }
 
     /// Whether [`TenantDb::read`](super::TenantDb::read) goes to the primary when the replica can not be had. It does unless set.
@@ -108,92 +116,37 @@ impl<DB: TenantEngine> TenantDatabasesBuilder<DB> {
     }
 
     fn assemble(self) -> Result<TenantDatabases<DB>, BuildError> {
-        let isolation = self.isolation.unwrap_or_else(|| match DB::KIND {
-            EngineKind::Sqlite => Isolation::file(),
-            EngineKind::Postgres | EngineKind::MySql => Isolation::database(),
-        });
-        let mut mistakes = mistakes_of::<DB>(&isolation, &self.servers);
-        let reserved: Arc<[Box<str>]> = self.reserved.into();
-        let (mut sites, mut primaries, mut replicas) = (HashMap::new(), Vec::new(), Vec::new());
-        for (name, server) in self.servers {
-            let mut parse = |what: &str, url: &str| {
-                // The error of a URL may quote the URL, and with it a password.
-                let options = Options::<DB>::from_str(url).ok();
-                if options.is_none() {
-                    mistakes.push(format!("the {what} of server {name:?} can not be read"));
-                }
-                options.map(|options| {
-                    if server.is_pooled {
-                        DB::pooled(options)
-                    } else {
-                        options
-                    }
-                })
-            };
-            let Some(options) = parse("URL", &server.url) else {
-                continue;
-            };
-            let owner = server.owner.as_ref().and_then(|url| parse("owner's URL", url));
-            let replica = server
-                .replica
-                .as_ref()
-                .and_then(|url| parse("replica's URL", url));
-            let settings = server.settings.pooled(server.is_pooled);
-            if let Some(replica) = replica {
-                replicas.push((name.clone(), replica, settings.clone()));
-            }
-            let site = Site {
-                home: ServerHome::new(DB::KIND, &DB::home(&options), Arc::clone(&reserved)),
-                options: options.clone(),
-                owner,
-                is_pooled: server.is_pooled,
-                connect_limit: settings.connect_limit(),
-            };
-            sites.insert(name.clone(), site);
-            primaries.push((name, options, settings));
-        }
-        if !mistakes.is_empty() {
-            return Err(BuildError(Kind::Mistakes(mistakes)));
-        }
+        let homes = match self.homes {
+            Plan::Said(homes) => homes.build()?,
+            Plan::Given(homes) => homes,
+        };
+        let primary = |(name, site): (&str, &Site<DB>)| {
+            (Box::from(name), site.options.clone(), site.settings.clone())
+        };
+        let replica = |(name, site): (&str, &Site<DB>)| {
+            Some((Box::from(name), site.replica.clone()?, site.settings.clone()))
+        };
+        let primaries = Servers::new(homes.sites().map(primary), &self.clock);
+        let replicas = Servers::new(homes.sites().filter_map(replica), &self.clock);
         Ok(TenantDatabases(Arc::new(Databases {
             tenancy: self.tenancy,
-            isolation,
-            sites,
-            primaries: Servers::new(primaries, &self.clock),
-            replicas: Servers::new(replicas, &self.clock),
+            homes,
+            primaries,
+            replicas,
             reads_fall_back: self.reads_fall_back,
             claims: Claims::default(),
         })))
     }
 }
 
-fn mistakes_of<DB: TenantEngine>(isolation: &Isolation, servers: &[(Box<str>, Server)]) -> Vec<String> {
-    let mut mistakes = Vec::new();
-    if servers.is_empty() {
-        mistakes.push("there is no server".to_owned());
-    }
-    for (at, (name, _)) in servers.iter().enumerate() {
-        if name.is_empty() {
-            mistakes.push("a server has no name".to_owned());
-        }
-        if servers[..at].iter().any(|(other, _)| other == name) {
-            mistakes.push(format!("there are two servers of the name {name:?}"));
-        }
-    }
-    for strategy in isolation.strategies() {
-        if !strategy.works_on(DB::KIND) {
-            let name = strategy.name();
-            mistakes.push(format!("the strategy {name:?} does not work on {}", DB::KIND));
-        }
-    }
-    mistakes
-}
-
 impl<DB: TenantEngine> fmt::Debug for TenantDatabasesBuilder<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let homes: &dyn fmt::Debug = match &self.homes {
+            Plan::Said(homes) => homes,
+            Plan::Given(homes) => homes,
+        };
         f.debug_struct("TenantDatabasesBuilder")
-            .field("servers", &self.servers)
-            .field("isolation", &self.isolation)
+            .field("homes", homes)
             .finish_non_exhaustive()
     }
 }
@@ -210,6 +163,10 @@ enum Kind {
 }
 
 impl BuildError {
+    pub(super) fn mistakes(mistakes: Vec<String>) -> Self {
+        Self(Kind::Mistakes(mistakes))
+    }
+
     pub(crate) fn unreachable(server: &str, error: sqlx::Error) -> Self {
         Self(Kind::Unreachable(server.into(), error))
     }

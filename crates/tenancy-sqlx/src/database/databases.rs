@@ -1,15 +1,15 @@
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use tenancy::{Tenancy, Tenant};
 use tenancy_core::{InvalidName, TenantId, TenantRecord};
 
 use super::{
-    DatabaseError, TenantDatabasesBuilder, TenantDb,
+    DatabaseError, TenantDatabasesBuilder, TenantDb, TenantHomes,
     claims::{Claims, Verdict},
 };
 use crate::{
-    engine::{Options, TenantEngine},
-    isolation::{Isolation, IsolationStrategy, ServerHome},
+    engine::TenantEngine,
+    isolation::IsolationStrategy,
     pool::{Lease, PoolFigures, Servers, Target, TenantFigures},
 };
 
@@ -18,27 +18,28 @@ pub struct TenantDatabases<DB: TenantEngine>(pub(super) Arc<Databases<DB>>);
 
 pub(super) struct Databases<DB: TenantEngine> {
     pub(super) tenancy: Tenancy,
-    pub(super) isolation: Isolation,
-    pub(super) sites: HashMap<Box<str>, Site<DB>>,
+    pub(super) homes: TenantHomes<DB>,
     pub(super) primaries: Servers<DB>,
     pub(super) replicas: Servers<DB>,
     pub(super) reads_fall_back: bool,
     pub(super) claims: Claims,
 }
 
-/// A server, beside its pool.
-pub(crate) struct Site<DB: TenantEngine> {
-    pub(crate) home: ServerHome,
-    pub(crate) options: Options<DB>,
-    pub(super) owner: Option<Options<DB>>,
-    pub(crate) is_pooled: bool,
-    pub(crate) connect_limit: std::time::Duration,
-}
-
 impl<DB: TenantEngine> TenantDatabases<DB> {
     /// Begins to set up the databases of the tenants of a stack.
     pub fn builder(tenancy: &Tenancy) -> TenantDatabasesBuilder<DB> {
         TenantDatabasesBuilder::new(tenancy)
+    }
+
+    /// Begins to set up the databases of the tenants of a stack, where others say that they are. Servers and isolation are
+    /// those of `homes`: what is said of them here is ignored.
+    pub fn over(tenancy: &Tenancy, homes: &TenantHomes<DB>) -> TenantDatabasesBuilder<DB> {
+        TenantDatabasesBuilder::over(tenancy, homes.clone())
+    }
+
+    /// Where tenants are: for what creates, migrates and drops them.
+    pub fn homes(&self) -> &TenantHomes<DB> {
+        &self.0.homes
     }
 
     /// The database of one tenant. Opens nothing.
@@ -73,50 +74,10 @@ impl<DB: TenantEngine> TenantDatabases<DB> {
         self.0.primaries.figures_of(server, tenant)
     }
 
-    /// Where a tenant of this record would live: the server's name, and the place on it. Says nothing of whether another
-    /// tenant lives there.
-    ///
-    /// # Errors
-    /// When its placement leads nowhere that may be, or to a server that is not there.
-    pub fn locate(&self, record: &TenantRecord) -> Result<(String, Target), DatabaseError> {
-        let (_, target) = self.place(record)?;
-        Ok((self.0.primaries.name_of(record).to_owned(), target))
-    }
-
     /// Refuses everybody from now on, and waits until every connection is given back and closed.
     pub async fn close(&self) {
         self.0.primaries.close().await;
         self.0.replicas.close().await;
-    }
-
-    /// The options of the role that owns what tenants have. For what creates, migrates and drops.
-    #[expect(dead_code, reason = "the lifecycle of tenants is its user")]
-    pub(crate) fn owner_of(&self, server: &str) -> Option<&Options<DB>> {
-        self.0.sites.get(server)?.owner.as_ref()
-    }
-
-    pub(crate) fn isolation(&self) -> &Isolation {
-        &self.0.isolation
-    }
-
-    /// In the order of their names.
-    pub(crate) fn sites(&self) -> Vec<(&str, &Site<DB>)> {
-        let mut sites: Vec<_> = self.0.sites.iter().map(|(name, site)| (&**name, site)).collect();
-        sites.sort_unstable_by_key(|(name, _)| *name);
-        sites
-    }
-
-    pub(super) fn site_of(&self, record: &TenantRecord) -> Result<&Site<DB>, DatabaseError> {
-        let name = self.0.primaries.name_of(record);
-        self.0.sites.get(name).ok_or_else(DatabaseError::unknown_server)
-    }
-
-    fn place(&self, record: &TenantRecord) -> Result<(&dyn IsolationStrategy, Target), DatabaseError> {
-        let home = &self.site_of(record)?.home;
-        let strategy = self.0.isolation.strategy_of(record);
-        let strategy = strategy.map_err(DatabaseError::misplaced)?;
-        let target = strategy.target(record, home);
-        Ok((strategy, target.map_err(DatabaseError::misplaced)?))
     }
 
     /// A connection to where the tenant lives, and what it is to be told.
@@ -138,7 +99,7 @@ impl<DB: TenantEngine> TenantDatabases<DB> {
         tenant: &Tenant,
     ) -> Result<(Lease<DB>, Target), DatabaseError> {
         let record = tenant.record();
-        let (strategy, target) = self.place(&record)?;
+        let (strategy, target) = self.0.homes.place(&record)?;
         if target.is_of_one_tenant() {
             self.claim(tenant, &record, strategy, &target).await?;
         }
@@ -181,6 +142,8 @@ impl<DB: TenantEngine> TenantDatabases<DB> {
         let record = tenant.record();
         self.0.primaries.name_of(&record) == server
             && self
+                .0
+                .homes
                 .place(&record)
                 .is_ok_and(|(_, other)| other.place() == target.place())
     }
@@ -204,7 +167,7 @@ impl<DB: TenantEngine> Clone for TenantDatabases<DB> {
 impl<DB: TenantEngine> fmt::Debug for TenantDatabases<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TenantDatabases")
-            .field("isolation", &self.0.isolation)
+            .field("isolation", self.0.homes.isolation())
             .field("servers", &self.0.primaries)
             .field("replicas", &self.0.replicas)
             .finish()

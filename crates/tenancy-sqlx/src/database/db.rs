@@ -69,7 +69,7 @@ impl<DB: TenantEngine> TenantDb<DB> {
     /// As [`begin`](Self::begin); and where tenants share a database, behind a pooler in transaction mode, which would give the
     /// next statement to another session.
     pub async fn acquire(&self) -> Result<TenantConnection<DB>, DatabaseError> {
-        let site = self.databases.site_of(&self.tenant.record())?;
+        let site = self.databases.homes().site_of(&self.tenant.record())?;
         let (lease, target) = self.lease(&self.databases.0.primaries).await?;
         let enter = DB::enter(target.session());
         if enter.is_some() && site.is_pooled {
@@ -156,7 +156,7 @@ impl<DB: TenantEngine> TenantDb<DB> {
     fn begin_message(&self, target: &Target, is_read_only: bool) -> Result<Option<String>, DatabaseError> {
         let access = Access {
             is_read_only,
-            is_pooled: self.databases.site_of(&self.tenant.record())?.is_pooled,
+            is_pooled: self.databases.homes().site_of(&self.tenant.record())?.is_pooled,
         };
         Ok(DB::begin(target.session(), access))
     }

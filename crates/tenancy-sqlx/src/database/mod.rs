@@ -86,6 +86,7 @@ mod claims;
 mod databases;
 mod db;
 mod guarded;
+mod homes;
 mod lease;
 mod response;
 mod server;
@@ -95,6 +96,7 @@ pub use self::{
     databases::TenantDatabases,
     db::TenantDb,
     guarded::{GuardedQuery, GuardedTransaction},
+    homes::{TenantHomes, TenantHomesBuilder},
     lease::{TenantConnection, TenantTransaction},
     server::Server,
 };

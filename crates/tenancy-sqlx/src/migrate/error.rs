@@ -142,6 +142,17 @@ impl TenantFault {
         }
     }
 
+    /// With all causes: what says it may be short, for clients read it.
+    pub(super) fn no_place(error: BoxError) -> Self {
+        let mut text = format!("it has no place: {error}");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        Self::new(text)
+    }
+
     /// Another process, or one that died and whose session has not ended.
     pub(super) fn locked() -> Self {
         Self {

@@ -1,7 +1,12 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tenancy_core::{BoxError, TenantId, TenantRecord, TenantStatus};
-use tokio::task::JoinSet;
+use tokio::{sync::OnceCell, task::JoinSet};
 
 use super::{
     FailedTenant, FleetSettings, MigrationError, MigrationEvent, MigrationPlace, MigrationReport, Migrations,
@@ -11,6 +16,7 @@ use super::{
     tenant::{self, Errand},
 };
 use crate::{
+    database::TenantHomes,
     engine::TenantEngine,
     store::{
         SqlStore,
@@ -42,7 +48,11 @@ struct Task {
     goal: Goal,
     /// Tells a way up to a version from a way down to it.
     name: Box<str>,
+    shared: Arc<SharedPlaces>,
 }
+
+/// What became of places that tenants share, in one run of this process.
+type SharedPlaces = Mutex<HashMap<Box<str>, Arc<OnceCell<Result<(), String>>>>>;
 
 impl Task {
     fn new(direction: Direction, goal: Goal) -> Self {
@@ -54,6 +64,7 @@ impl Task {
             direction,
             name: format!("{sign}{}", goal.checksum).into(),
             goal,
+            shared: Arc::default(),
         }
     }
 }
@@ -73,6 +84,19 @@ impl<DB: TenantEngine> FleetMigrator<DB> {
             observe: Box::new(|_| {}),
             settings: FleetSettings::new(),
         }
+    }
+
+    /// The same where [`TenantHomes`] say where tenants are: each is migrated as the owner of what it has, and tables that
+    /// tenants share are migrated once.
+    pub fn of_homes(
+        store: &SqlStore,
+        migrations: Migrations,
+        homes: &TenantHomes<DB>,
+    ) -> FleetMigratorBuilder<DB> {
+        let homes = homes.clone();
+        Self::builder(store, migrations, move |record| {
+            Ok(MigrationPlace::of(&homes, record)?)
+        })
     }
 
     /// Brings every tenant that is not deleted to the newest version.
@@ -317,14 +341,32 @@ impl<DB: TenantEngine> Fleet<DB> {
     }
 
     async fn bring(&self, record: &TenantRecord, task: &Task) -> Result<usize, TenantFault> {
-        let place =
-            (self.place)(record).map_err(|error| TenantFault::new(format!("it has no place: {error}")))?;
+        let place = (self.place)(record).map_err(TenantFault::no_place)?;
+        let Some(shared) = &place.shared else {
+            return self.bring_place(&place, task).await;
+        };
+        let cell = {
+            let mut places = task.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(places.entry(shared.clone()).or_default())
+        };
+        let mut migrations = 0;
+        let brought = cell.get_or_init(async || {
+            let brought = self.bring_place(&place, task).await;
+            brought
+                .map(|run| migrations = run)
+                .map_err(|fault| fault.reason())
+        });
+        let brought = brought.await.clone();
+        brought.map(|()| migrations).map_err(TenantFault::new)
+    }
+
+    async fn bring_place(&self, place: &MigrationPlace<DB>, task: &Task) -> Result<usize, TenantFault> {
         let errand = Errand {
             migrations: &self.migrations,
             direction: task.direction,
             version: task.goal.version,
         };
-        tenant::bring(&place, &errand, &self.settings).await
+        tenant::bring(place, &errand, &self.settings).await
     }
 
     /// For ever: ends with the run.

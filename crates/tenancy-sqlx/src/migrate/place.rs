@@ -1,8 +1,13 @@
 use std::fmt;
 
 use sqlx::Connection;
+use tenancy_core::TenantRecord;
 
-use crate::engine::{Options, TenantEngine};
+use crate::{
+    database::{DatabaseError, TenantHomes},
+    engine::{Options, TenantEngine},
+    pool::target::Session,
+};
 
 /// Where the migrations of a tenant run, and as whom: the owner of its tables, not the application's role.
 ///
@@ -12,6 +17,8 @@ pub struct MigrationPlace<DB: TenantEngine> {
     pub(super) options: Options<DB>,
     /// The tenant's schema first. Empty: what the role's own settings say.
     pub(super) search_path: Vec<Box<str>>,
+    /// What all tenants have that live there together: it is migrated once for all of them.
+    pub(super) shared: Option<Box<str>>,
 }
 
 impl<DB: TenantEngine> MigrationPlace<DB> {
@@ -20,7 +27,40 @@ impl<DB: TenantEngine> MigrationPlace<DB> {
         Self {
             options,
             search_path: Vec::new(),
+            shared: None,
         }
+    }
+
+    /// A database whose tables tenants share. Of all tenants whose places have this name, the first one brings it to the
+    /// version, and the others find it there.
+    pub fn shared(name: &str, options: <DB::Connection as Connection>::Options) -> Self {
+        Self {
+            options,
+            search_path: Vec::new(),
+            shared: Some(name.into()),
+        }
+    }
+
+    /// Where a tenant of this record is, as the owner of what it has.
+    ///
+    /// # Errors
+    /// When its placement leads nowhere that may be, or its server has no owner's URL.
+    pub fn of(homes: &TenantHomes<DB>, record: &TenantRecord) -> Result<Self, DatabaseError> {
+        let (server, target) = homes.locate(record)?;
+        let owner = homes.site_of(record)?.owner()?;
+        let options = DB::at(owner, target.database_name());
+        Ok(match target.session() {
+            Session::Own => Self::database(options),
+            Session::SearchPath { schema, extra } => Self {
+                options,
+                search_path: std::iter::once(schema)
+                    .chain(&**extra)
+                    .map(|schema| schema.as_str().into())
+                    .collect(),
+                shared: None,
+            },
+            Session::Setting { .. } | Session::Guarded(_) => Self::shared(server, options),
+        })
     }
 }
 
@@ -31,6 +71,7 @@ impl MigrationPlace<sqlx::Postgres> {
         Self {
             options,
             search_path: vec![schema.into()],
+            shared: None,
         }
     }
 
@@ -48,6 +89,7 @@ impl<DB: TenantEngine> fmt::Debug for MigrationPlace<DB> {
         // Options may hold passwords.
         f.debug_struct("MigrationPlace")
             .field("search_path", &self.search_path)
+            .field("shared", &self.shared)
             .finish_non_exhaustive()
     }
 }
