@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use tenancy_server::settings::CatalogueUrl;
+use tenancy_server::settings::DatabaseUrl;
 
 use crate::CliContext;
 
@@ -26,7 +26,7 @@ pub struct TenancyArgs {
     /// Database of the catalogue on a server, or your application's own: postgres://…, mysql://… or mariadb://…. A password
     /// is better kept in TENANCY__CATALOGUE__URL, for others see command lines
     #[arg(long, value_name = "URL", value_parser = parse_url, global = true, help_heading = HEADING, conflicts_with = "database")]
-    pub(crate) catalogue: Option<CatalogueUrl>,
+    pub(crate) catalogue: Option<DatabaseUrl>,
 
     /// Write JSON instead of text, errors too
     #[arg(long, global = true, help_heading = HEADING)]
@@ -40,6 +40,6 @@ impl TenancyArgs {
     }
 }
 
-fn parse_url(given: &str) -> Result<CatalogueUrl, std::convert::Infallible> {
-    Ok(CatalogueUrl::new(given))
+fn parse_url(given: &str) -> Result<DatabaseUrl, std::convert::Infallible> {
+    Ok(DatabaseUrl::new(given))
 }

@@ -6,7 +6,7 @@ use std::{
 
 use clap::{Args as _, Command, Subcommand as _};
 use tenancy::{Tenancy, core::BoxError, stack::TenancyBuilder};
-use tenancy_server::settings::{CatalogueUrl, LoadedSettings, Settings, Sources};
+use tenancy_server::settings::{DatabaseUrl, LoadedSettings, Settings, Sources};
 use tenancy_sqlx::store::{SqlStore, SqlStoreOptions};
 
 use crate::{
@@ -36,7 +36,7 @@ enum SettingsFrom {
         file: Option<PathBuf>,
         data_dir: Option<PathBuf>,
         database: Option<PathBuf>,
-        url: Option<CatalogueUrl>,
+        url: Option<DatabaseUrl>,
     },
     Given(Box<Settings>),
 }
@@ -274,7 +274,7 @@ fn sources(
     file: Option<&Path>,
     data_dir: Option<&Path>,
     database: Option<&Path>,
-    url: Option<&CatalogueUrl>,
+    url: Option<&DatabaseUrl>,
 ) -> Result<Sources, CliError> {
     let mut sources = Sources::new().environment();
     if let Some(file) = file {

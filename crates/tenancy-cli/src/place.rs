@@ -1,6 +1,6 @@
 use std::{fmt, path::PathBuf};
 
-use tenancy_server::settings::{CatalogueSettings, CatalogueUrl};
+use tenancy_server::settings::{CatalogueSettings, DatabaseUrl};
 use tenancy_sqlx::store::SqlStoreOptions;
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) enum CataloguePlace {
     File(PathBuf),
-    Url(CatalogueUrl),
+    Url(DatabaseUrl),
 }
 
 impl CataloguePlace {

@@ -37,6 +37,15 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
 //! ```
 
+#![cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres", feature = "mysql")),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "without any database, nobody uses what all of them do"
+    )
+)]
+
 pub mod adopt;
 #[cfg(feature = "databases")]
 pub mod audit;

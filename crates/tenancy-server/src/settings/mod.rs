@@ -31,6 +31,8 @@
 //! assert!(text.contains("TENANCY__TENANCY__DEADLINE_MS"), "{text}");
 //! ```
 
+#[cfg(feature = "databases")]
+mod databases;
 mod document;
 mod error;
 mod model;
@@ -38,7 +40,12 @@ mod sources;
 mod stack;
 mod url;
 
+#[cfg(feature = "databases")]
+pub use databases::DatabaseKind;
 pub use error::{SettingsError, SettingsMistake};
-pub use model::{CatalogueSettings, LogFormat, LogSettings, ServerSettings, Settings, StackSettings};
+pub use model::{
+    CatalogueSettings, DatabasesSettings, IsolationName, LogFormat, LogSettings, ServerSettings, Settings,
+    StackSettings,
+};
 pub use sources::{LoadedSettings, Sources};
-pub use url::CatalogueUrl;
+pub use url::DatabaseUrl;

@@ -6,7 +6,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tenancy::stack::Stage;
 
-use super::CatalogueUrl;
+use super::DatabaseUrl;
 
 /// All settings. Each section and each key has a default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub struct Settings {
     pub tenancy: StackSettings,
     /// Where tenants are kept.
     pub catalogue: CatalogueSettings,
+    /// Where the data of tenants is.
+    pub databases: DatabasesSettings,
     /// The log.
     pub log: LogSettings,
 }
@@ -120,7 +122,7 @@ pub struct CatalogueSettings {
     /// file. Best given as `TENANCY__CATALOGUE__URL`: it may hold a password, and is left out where settings are written.
     /// Default: none.
     #[serde(skip_serializing)]
-    pub url: Option<CatalogueUrl>,
+    pub url: Option<DatabaseUrl>,
 }
 
 impl CatalogueSettings {
@@ -146,6 +148,98 @@ impl Default for CatalogueSettings {
             url: None,
         }
     }
+}
+
+/// Section `databases`: where the data of tenants is, and what may be open there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct DatabasesSettings {
+    /// The server that tenants are on, as the role that serves them, which must own nothing: `postgres://…`, `mysql://…` or
+    /// `mariadb://…`. Best given as `TENANCY__DATABASES__URL`: it may hold a password, and is left out where settings are
+    /// written. Default: none, so that each tenant has an SQLite file below `catalogue.data_dir`.
+    #[serde(skip_serializing)]
+    pub url: Option<DatabaseUrl>,
+    /// The same server as the role that owns what tenants have: for what makes, migrates and drops. Default: none.
+    #[serde(skip_serializing)]
+    pub owner_url: Option<DatabaseUrl>,
+    /// A server that follows that one, to read from. Default: none.
+    #[serde(skip_serializing)]
+    pub replica_url: Option<DatabaseUrl>,
+    /// What keeps tenants apart whose placement says nothing. Default: `database` on servers, `file` on SQLite.
+    pub isolation: Option<IsolationName>,
+    /// Schemas behind each tenant's own on the path, with `isolation = "schema"`. Default: none.
+    pub extra_path: Vec<String>,
+    /// Databases, schemas and files that are no tenant's. Default: none; those of servers and URLs are none anyway.
+    pub reserved: Vec<String>,
+    /// Whether a pooler in transaction mode stands in between. Default: no.
+    pub behind_transaction_pooler: bool,
+    /// How many connections may be open. Default: 100.
+    pub budget: usize,
+    /// How many tenants may have open connections at a time. Default: 100.
+    pub max_tenants: usize,
+    /// How many connections one tenant may have. Default: a quarter of the budget, from 1 to 20.
+    pub max_per_tenant: Option<usize>,
+    /// How many requests of one tenant may wait for a connection. Default: 1,000.
+    pub max_waiting: usize,
+    /// How long opening a connection may take, in milliseconds. Default: 10,000.
+    pub connect_timeout_ms: u64,
+    /// How long a request may wait for a connection, in milliseconds. Default: 3,000.
+    pub wait_timeout_ms: u64,
+    /// After how long without use a connection is closed, in milliseconds. Default: 60,000.
+    pub idle_timeout_ms: u64,
+    /// How old a connection may become, in milliseconds. Default: 1,800,000.
+    pub max_lifetime_ms: u64,
+    /// After how long without use a connection is asked whether it lives, in milliseconds. Default: 30,000.
+    pub heartbeat_ms: u64,
+    /// The folder of migrations of tenants. Default: none.
+    pub migrations: Option<PathBuf>,
+    /// The folder of SQL files that fill a new tenant. Default: none.
+    pub seeds: Option<PathBuf>,
+}
+
+impl Default for DatabasesSettings {
+    fn default() -> Self {
+        Self {
+            url: None,
+            owner_url: None,
+            replica_url: None,
+            isolation: None,
+            extra_path: Vec::new(),
+            reserved: Vec::new(),
+            behind_transaction_pooler: false,
+            budget: 100,
+            max_tenants: 100,
+            max_per_tenant: None,
+            max_waiting: 1_000,
+            connect_timeout_ms: 10_000,
+            wait_timeout_ms: 3_000,
+            idle_timeout_ms: 60_000,
+            max_lifetime_ms: 1_800_000,
+            heartbeat_ms: 30_000,
+            migrations: None,
+            seeds: None,
+        }
+    }
+}
+
+/// What keeps tenants apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum IsolationName {
+    /// A database for each. PostgreSQL, MySQL, MariaDB.
+    Database,
+    /// A schema for each. PostgreSQL.
+    Schema,
+    /// Policies on shared tables. PostgreSQL.
+    #[serde(alias = "row")]
+    Rows,
+    /// A file for each. SQLite.
+    #[serde(alias = "sqlite")]
+    File,
+    /// Shared tables that take only guarded statements.
+    Guarded,
 }
 
 /// Section `log`.

@@ -55,13 +55,29 @@ impl Settings {
         let nothing = database.is_some_and(|database| database.as_os_str().is_empty());
         refuse("catalogue.database", nothing.then(|| "it is empty".to_owned()));
         let url = self.catalogue.url.as_ref();
-        let mistake = url.and_then(super::CatalogueUrl::mistake);
+        let mistake = url.and_then(super::DatabaseUrl::mistake);
         refuse("catalogue.url", mistake.map(str::to_owned));
         let both = url.is_some() && database.is_some();
         refuse(
             "catalogue.url",
             both.then(|| "`catalogue.database` is given too: give one of them".to_owned()),
         );
+        let databases = &self.databases;
+        for (key, url) in [
+            ("databases.url", &databases.url),
+            ("databases.owner_url", &databases.owner_url),
+            ("databases.replica_url", &databases.replica_url),
+        ] {
+            let mistake = url.as_ref().and_then(super::DatabaseUrl::mistake);
+            refuse(key, mistake.map(str::to_owned));
+        }
+        for (key, value) in [
+            ("databases.budget", databases.budget),
+            ("databases.max_tenants", databases.max_tenants),
+            ("databases.max_per_tenant", databases.max_per_tenant.unwrap_or(1)),
+        ] {
+            refuse(key, zero(value as u64));
+        }
         found
     }
 

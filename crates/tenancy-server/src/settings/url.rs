@@ -10,20 +10,20 @@ const SCHEMES: [&str; 5] = [
     "mariadb://",
 ];
 
-/// The URL of a catalogue. It may hold a password, which neither `Display` nor `Debug` show.
+/// The URL of a database. It may hold a password, which neither `Display` nor `Debug` show.
 ///
 /// ```
-/// use tenancy_server::settings::CatalogueUrl;
+/// use tenancy_server::settings::DatabaseUrl;
 ///
-/// let url = CatalogueUrl::new("postgres://app:secret@db.internal/app");
+/// let url = DatabaseUrl::new("postgres://app:secret@db.internal/app");
 /// assert_eq!(url.to_string(), "postgres://app@db.internal/app");
 /// assert!(url.as_str().contains("secret"));
 /// ```
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
-pub struct CatalogueUrl(Box<str>);
+pub struct DatabaseUrl(Box<str>);
 
-impl CatalogueUrl {
+impl DatabaseUrl {
     /// A URL as it was given. It is checked when it is used.
     pub fn new(url: impl Into<Box<str>>) -> Self {
         Self(url.into())
@@ -44,7 +44,7 @@ impl CatalogueUrl {
 }
 
 /// Without password and parameters.
-impl fmt::Display for CatalogueUrl {
+impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((scheme, rest)) = self.0.split_once("://") else {
             // What has no scheme could be anything.
@@ -68,7 +68,7 @@ impl fmt::Display for CatalogueUrl {
     }
 }
 
-impl fmt::Debug for CatalogueUrl {
+impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -97,7 +97,7 @@ mod tests {
             ("sqlite:data/catalogue.db", "sqlite:data/catalogue.db"),
             ("hunter2", "(not shown)"),
         ] {
-            let url = CatalogueUrl::new(url);
+            let url = DatabaseUrl::new(url);
             assert_eq!(url.to_string(), shown);
             assert_eq!(format!("{url:?}"), shown);
         }

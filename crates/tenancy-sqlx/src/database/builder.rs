@@ -120,9 +120,8 @@ impl<DB: TenantEngine> TenantDatabasesBuilder<DB> {
             Plan::Said(homes) => homes.build()?,
             Plan::Given(homes) => homes,
         };
-        let primary = |(name, site): (&str, &Site<DB>)| {
-            (Box::from(name), site.options.clone(), site.settings.clone())
-        };
+        let primary =
+            |(name, site): (&str, &Site<DB>)| (Box::from(name), site.options.clone(), site.settings.clone());
         let replica = |(name, site): (&str, &Site<DB>)| {
             Some((Box::from(name), site.replica.clone()?, site.settings.clone()))
         };

@@ -143,7 +143,7 @@ impl TenantFault {
     }
 
     /// With all causes: what says it may be short, for clients read it.
-    pub(super) fn no_place(error: BoxError) -> Self {
+    pub(super) fn no_place(error: &BoxError) -> Self {
         let mut text = format!("it has no place: {error}");
         let mut cause = error.source();
         while let Some(error) = cause {

@@ -341,7 +341,7 @@ impl<DB: TenantEngine> Fleet<DB> {
     }
 
     async fn bring(&self, record: &TenantRecord, task: &Task) -> Result<usize, TenantFault> {
-        let place = (self.place)(record).map_err(TenantFault::no_place)?;
+        let place = (self.place)(record).map_err(|error| TenantFault::no_place(&error))?;
         let Some(shared) = &place.shared else {
             return self.bring_place(&place, task).await;
         };
