@@ -2,7 +2,9 @@
 
 mod audit;
 mod batch;
+mod canary;
 mod fixture;
+mod homes;
 mod http;
 mod mysql;
 mod placement;
@@ -10,4 +12,5 @@ mod pooler;
 mod reads;
 mod sqlite;
 mod strategies;
+mod sweep;
 mod wire;

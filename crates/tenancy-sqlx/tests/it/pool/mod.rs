@@ -5,8 +5,12 @@ mod cancel;
 mod dirt;
 mod faults;
 pub(crate) mod fixture;
+mod keys;
 mod moves;
 #[cfg(feature = "mysql")]
 mod mysql;
+#[cfg(feature = "mysql")]
+mod outages;
 mod server;
 mod sqlite;
+mod storms;
