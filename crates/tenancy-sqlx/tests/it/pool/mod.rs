@@ -4,6 +4,7 @@ mod budget;
 mod cancel;
 mod dirt;
 mod faults;
+mod files;
 pub(crate) mod fixture;
 mod keys;
 mod moves;
