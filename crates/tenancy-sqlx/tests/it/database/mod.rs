@@ -2,12 +2,17 @@
 
 mod audit;
 mod batch;
+mod canary;
 mod fixture;
+mod homes;
 mod http;
+mod left;
 mod mysql;
+mod paths;
 mod placement;
 mod pooler;
 mod reads;
 mod sqlite;
 mod strategies;
+mod sweep;
 mod wire;
