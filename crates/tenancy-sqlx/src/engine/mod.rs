@@ -16,15 +16,16 @@ use crate::{
     audit::Seen,
     isolation::{Audited, EngineKind},
     pool::{breaker::FaultKind, target::Session},
+    transfer::Transfers,
 };
 
 pub(crate) use migrates::{Fault, Grammar, Migrates};
 
 /// A database that tenants can live in: `sqlx::Postgres`, `sqlx::MySql` and `sqlx::Sqlite`, each with the feature of
 /// its name. Sealed.
-pub trait TenantEngine: Engine + Migrates {}
+pub trait TenantEngine: Engine + Migrates + Transfers {}
 
-impl<DB: Engine + Migrates> TenantEngine for DB {}
+impl<DB: Engine + Migrates + Transfers> TenantEngine for DB {}
 
 /// The options that a connection is opened with.
 pub(crate) type Options<DB> = <<DB as Database>::Connection as Connection>::Options;
