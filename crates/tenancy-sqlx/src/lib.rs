@@ -66,7 +66,10 @@ pub mod file;
 pub mod guide;
 #[cfg(feature = "databases")]
 pub mod isolation;
-#[cfg(all(feature = "databases", any(feature = "postgres", feature = "mysql")))]
+#[cfg(all(
+    feature = "databases",
+    any(feature = "sqlite", feature = "postgres", feature = "mysql")
+))]
 pub mod lifecycle;
 #[cfg(all(
     feature = "databases",
