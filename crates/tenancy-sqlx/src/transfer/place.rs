@@ -5,6 +5,7 @@ use super::TransferError;
 use crate::{
     database::TenantHomes,
     engine::{Engine, Options, TenantEngine},
+    isolation::Identifier,
     pool::target::Session,
 };
 
@@ -16,7 +17,7 @@ pub struct Place<DB: Engine> {
     pub(super) is_pooled: bool,
     pub(super) tenant: TenantId,
     pub(super) strategy: &'static str,
-    pub(super) search_path: Vec<Box<str>>,
+    pub(super) search_path: Vec<Identifier>,
 }
 
 impl<DB: TenantEngine> Place<DB> {
@@ -26,10 +27,9 @@ impl<DB: TenantEngine> Place<DB> {
         let owner = site.owner().map_err(TransferError::placement)?;
         let at = |options| DB::only_existing(DB::at(options, target.database_name()));
         let search_path = match target.session() {
-            Session::SearchPath { schema, extra } => std::iter::once(schema)
-                .chain(&**extra)
-                .map(|schema| schema.as_str().into())
-                .collect(),
+            Session::SearchPath { schema, extra } => {
+                std::iter::once(schema).chain(&**extra).cloned().collect()
+            }
             Session::Own | Session::Setting { .. } => Vec::new(),
             Session::Guarded(_) => {
                 return Err(TransferError::unsupported(
