@@ -162,7 +162,7 @@ impl<DB: TenantEngine> TenantDatabasesBuilder<DB> {
             primaries: Servers::new(primaries, &self.clock),
             replicas: Servers::new(replicas, &self.clock),
             reads_fall_back: self.reads_fall_back,
-            claims: Claims::default(),
+            claims: Claims::new(DB::KIND),
         })))
     }
 }

@@ -5,7 +5,7 @@ use tenancy_core::{InvalidName, TenantId, TenantRecord};
 
 use super::{
     DatabaseError, TenantDatabasesBuilder, TenantDb,
-    claims::{Claims, Verdict},
+    claims::{Claims, Verdict, is_one_place},
 };
 use crate::{
     engine::{Options, TenantEngine},
@@ -182,7 +182,7 @@ impl<DB: TenantEngine> TenantDatabases<DB> {
         self.0.primaries.name_of(&record) == server
             && self
                 .place(&record)
-                .is_ok_and(|(_, other)| other.place() == target.place())
+                .is_ok_and(|(_, other)| is_one_place(DB::KIND, &other, target))
     }
 }
 
