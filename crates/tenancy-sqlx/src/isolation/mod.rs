@@ -112,11 +112,19 @@ impl EngineKind {
     }
 }
 
-/// Letter for letter, as servers do it.
 fn without_case(name: &str) -> String {
+    small_letters(name).collect()
+}
+
+/// Whether two names differ in case at most. Allocates nothing.
+fn is_alike(name: &str, other: &str) -> bool {
+    small_letters(name).eq(small_letters(other))
+}
+
+/// Letter for letter, as servers do it: a sign for kelvin is a `k` to them.
+fn small_letters(name: &str) -> impl Iterator<Item = char> {
     name.chars()
         .map(|letter| letter.to_lowercase().next().unwrap_or(letter))
-        .collect()
 }
 
 impl fmt::Display for EngineKind {
