@@ -60,7 +60,7 @@ impl IsolationStrategy for DatabasePerTenant {
     }
 
     fn tenant_of(&self, name: &str) -> Option<TenantId> {
-        self.template.id_of(name)
+        self.template.id_like(name)
     }
 }
 
@@ -377,7 +377,7 @@ impl IsolationStrategy for FilePerTenant {
     }
 
     fn tenant_of(&self, name: &str) -> Option<TenantId> {
-        self.template.id_of(name)
+        self.template.id_like(name)
     }
 }
 

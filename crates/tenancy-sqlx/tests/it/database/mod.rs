@@ -13,6 +13,8 @@ mod placement;
 mod pooler;
 mod reads;
 mod sqlite;
+mod stale;
 mod strategies;
 mod sweep;
+mod twins;
 mod wire;

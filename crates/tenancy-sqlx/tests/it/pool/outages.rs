@@ -237,7 +237,7 @@ fn hasty() -> PoolSettings {
 async fn a_server_that_freezes_costs_what_was_in_use_and_comes_back<DB: Harmed>() {
     let outage = Outage::<DB>::new(hasty()).await;
     for tenant in 0..TENANTS {
-        outage.visit(tenant).await.unwrap();
+        outage.until_served(tenant, is_away).await;
     }
     outage.until(|figures| figures.idle == TENANTS).await;
     let mut held = outage.pools.acquire(&outage.tenants[0]).await.unwrap();
@@ -270,7 +270,7 @@ async fn a_server_that_freezes_costs_what_was_in_use_and_comes_back<DB: Harmed>(
 async fn a_server_that_is_killed_and_started_again_serves_everybody<DB: Harmed>() {
     let outage = Outage::<DB>::new(hasty()).await;
     for tenant in 0..TENANTS {
-        outage.visit(tenant).await.unwrap();
+        outage.until_served(tenant, is_away).await;
     }
     for _ in 0..2 {
         let mut held = outage.pools.acquire(&outage.tenants[0]).await.unwrap();
@@ -290,7 +290,7 @@ async fn a_server_that_is_killed_and_started_again_serves_everybody<DB: Harmed>(
 }
 
 async fn a_login_that_is_refused_meanwhile_stops_new_connections_only<DB: Harmed>() {
-    let outage = Outage::<DB>::new(hasty().wait_timeout(Duration::from_secs(60))).await;
+    let outage = Outage::<DB>::new(PoolSettings::new(8).wait_timeout(Duration::from_secs(60))).await;
     let mut held = outage.pools.acquire(&outage.tenants[0]).await.unwrap();
     outage.visit(1).await.unwrap();
     outage.until(|figures| figures.idle == 1).await;
