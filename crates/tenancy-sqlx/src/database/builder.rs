@@ -12,7 +12,7 @@ use crate::{
     audit::AuditReport,
     engine::{Options, TenantEngine},
     isolation::{EngineKind, Isolation, ServerHome},
-    pool::Servers,
+    pool::{BudgetShares, Servers},
 };
 
 /// Sets up [`TenantDatabases`].
@@ -24,6 +24,7 @@ pub struct TenantDatabasesBuilder<DB: TenantEngine> {
     reads_fall_back: bool,
     audits: bool,
     clock: Arc<dyn Clock>,
+    shares: Option<BudgetShares>,
     engine: std::marker::PhantomData<fn() -> DB>,
 }
 
@@ -37,6 +38,7 @@ impl<DB: TenantEngine> TenantDatabasesBuilder<DB> {
             reads_fall_back: true,
             audits: true,
             clock: Arc::new(SystemClock::new()),
+            shares: None,
             engine: std::marker::PhantomData,
         }
     }
@@ -82,6 +84,13 @@ impl<DB: TenantEngine> TenantDatabasesBuilder<DB> {
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Shares the budgets of all servers, and of their replicas, with other processes that use the same catalogue.
+    #[must_use]
+    pub fn share_budgets(mut self, shares: &BudgetShares) -> Self {
+        self.shares = Some(shares.clone());
         self
     }
 
@@ -159,8 +168,12 @@ impl<DB: TenantEngine> TenantDatabasesBuilder<DB> {
             tenancy: self.tenancy,
             isolation,
             sites,
-            primaries: Servers::new(primaries, &self.clock),
-            replicas: Servers::new(replicas, &self.clock),
+            primaries: Servers::new(primaries, &self.clock, self.shares.as_ref()),
+            replicas: Servers::new(
+                replicas,
+                &self.clock,
+                self.shares.map(BudgetShares::of_replicas).as_ref(),
+            ),
             reads_fall_back: self.reads_fall_back,
             claims: Claims::default(),
         })))
