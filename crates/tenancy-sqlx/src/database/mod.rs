@@ -100,4 +100,4 @@ pub use self::{
     lease::{TenantConnection, TenantTransaction},
     server::Server,
 };
-pub use crate::pool::DatabaseError;
+pub use crate::pool::{BudgetShares, DatabaseError};

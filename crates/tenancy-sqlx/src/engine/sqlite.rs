@@ -158,8 +158,15 @@ impl Engine for Sqlite {
         Ok(())
     }
 
-    async fn is_there(_: &mut SqliteConnection, _: &Handle) -> Result<bool, sqlx::Error> {
-        Ok(false)
+    async fn are_there(_: &mut SqliteConnection, sessions: &[Arc<Handle>]) -> Result<Vec<bool>, sqlx::Error> {
+        Ok(vec![false; sessions.len()])
+    }
+
+    async fn end(_: &mut SqliteConnection, sessions: &[Arc<Handle>]) -> Result<(), sqlx::Error> {
+        for session in sessions {
+            session.interrupted.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     async fn audit<'a>(

@@ -75,6 +75,7 @@
 pub(crate) mod breaker;
 mod control;
 mod core;
+mod departures;
 mod error;
 mod figures;
 mod janitor;
@@ -83,6 +84,7 @@ mod open;
 mod pools;
 mod server;
 mod settings;
+mod shares;
 pub(crate) mod target;
 
 pub(crate) use self::pools::Servers;
@@ -92,5 +94,6 @@ pub use self::{
     lease::Lease,
     pools::{TenantPools, TenantPoolsBuilder},
     settings::PoolSettings,
+    shares::BudgetShares,
     target::{Sharing, Target},
 };
