@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use tenancy_core::TenantRecord;
 use tenancy_sqlx::transfer::{Export, Import, TransferError};
 
-use super::fixture::{Homes, Kind, edit_manifest, forge};
+use super::fixture::{Homes, Kind, edit_manifest, forge, names_in};
 
 const TABLES: &str = "CREATE TABLE notes (id int PRIMARY KEY, text text NOT NULL); CREATE SEQUENCE counter;
                       CREATE TABLE marks (note int REFERENCES notes)";
@@ -159,9 +159,14 @@ async fn what_is_no_whole_export_is_refused_and_changes_nothing() {
     let acme = homes.make("acme", &format!("{TABLES}; {ROWS}")).await;
     let copy = homes.make("copy", TABLES).await;
     let directory = tempfile::tempdir().unwrap();
+    let good = directory.path().join("good");
+    Export::of(&homes.homes, &acme).to(&good).await.unwrap();
     for (number, (what, done, is)) in DONE.into_iter().enumerate() {
         let out = directory.path().join(number.to_string());
-        Export::of(&homes.homes, &acme).to(&out).await.unwrap();
+        fs::create_dir(&out).unwrap();
+        for name in names_in(&good) {
+            fs::copy(good.join(&name), out.join(&name)).unwrap();
+        }
         done(&out);
         let error = Import::into(&homes.homes, &copy).from(&out).await.unwrap_err();
         assert!(is(&error), "{what}: {error:?}");
