@@ -112,53 +112,105 @@ impl ShareLedger {
 
     async fn try_to_renew(&self, request: ShareRequest<'_>) -> Result<Share, sqlx::Error> {
         let mut connection = self.pool.acquire().await?;
-        connection.begin_write(self.store.inner.options.wait).await?;
+        // Who gave up waiting is not to stand in line on the server.
+        let wait = (request.lease / 16).min(self.store.inner.options.wait);
+        connection.begin_write(wait).await?;
         lock(&mut connection, request.server).await?;
-        let now_ms = self.now_ms(&mut connection).await?;
-        let expired = sql("DELETE FROM tenancy_shares WHERE server = ? AND expires_at_ms <= ?")
-            .bind(request.server)
-            .bind(now_ms);
-        connection.execute(expired).await?;
-        let rows = read(&mut connection, request.server).await?;
-        let share = decide(request, &rows);
-        write(
-            &mut connection,
-            request,
-            share,
-            rows.contains_key(request.holder),
-            now_ms,
-        )
-        .await?;
+        let rows = self.read(&mut connection, request.server).await?;
+        let (living, expired): (Rows, Rows) = rows.into_iter().partition(|(_, row)| row.is_living);
+        let share = decide(request, &living);
+        let has_row = living.contains_key(request.holder) || expired.contains_key(request.holder);
+        self.write(&mut connection, request, share, has_row).await?;
+        for holder in expired.keys().filter(|holder| *holder != request.holder) {
+            connection.execute(gone(request.server, holder)).await?;
+        }
         connection.commit().await?;
         Ok(share)
     }
 
-    /// Forgets the process: it has nothing open any more.
-    pub(crate) async fn give_back(&self, server: &str, holder: &str) -> Result<(), CatalogueError> {
-        let gone = sql("DELETE FROM tenancy_shares WHERE server = ? AND holder = ?")
-            .bind(server)
-            .bind(holder);
-        let limit = self.store.inner.options.wait * 2;
-        self.pool.execute_within(limit, gone).await.map(drop)
+    /// What each process has, and wants, by its name: all of them see the same order.
+    async fn read(&self, connection: &mut Connection, server: &str) -> Result<Rows, sqlx::Error> {
+        let mut shares = sql("SELECT holder, share, wants, CASE WHEN expires_at_ms > ");
+        self.push_now(&mut shares, connection.dialect());
+        shares.push(" THEN 1 ELSE 0 END AS is_living FROM tenancy_shares WHERE server = ");
+        shares.push_bind(server);
+        // What was committed last, whatever this transaction sees otherwise.
+        shares.push(match connection.dialect() {
+            #[cfg(feature = "mysql")]
+            Dialect::MySql => " FOR UPDATE",
+            #[cfg(any(feature = "sqlite", feature = "postgres"))]
+            _ => "",
+        });
+        let rows = connection.fetch_all(shares).await?;
+        let read = rows.iter().map(|row| {
+            let written = Written {
+                share: unsigned(row.int("share")?),
+                wants: unsigned(row.int("wants")?),
+                is_living: row.int("is_living")? == 1,
+            };
+            Ok((row.text("holder")?.to_owned(), written))
+        });
+        read.collect()
+    }
+
+    async fn write(
+        &self,
+        connection: &mut Connection,
+        request: ShareRequest<'_>,
+        share: Share,
+        has_row: bool,
+    ) -> Result<(), sqlx::Error> {
+        let lease_ms = i64::try_from(request.lease.as_millis()).unwrap_or(i64::MAX);
+        let mut row = sql(if has_row {
+            "UPDATE tenancy_shares SET share = "
+        } else {
+            "INSERT INTO tenancy_shares (share, wants, expires_at_ms, server, holder) VALUES ("
+        });
+        let between = |update: &'static str| if has_row { update } else { ", " };
+        row.push_bind(signed(share.granted));
+        row.push(between(", wants = ")).push_bind(signed(request.wants));
+        row.push(between(", expires_at_ms = "));
+        self.push_now(&mut row, connection.dialect());
+        row.push(" + ").push_bind(lease_ms);
+        row.push(between(" WHERE server = ")).push_bind(request.server);
+        row.push(between(" AND holder = ")).push_bind(request.holder);
+        row.push(if has_row { "" } else { ")" });
+        connection.execute(row).await.map(drop)
     }
 
     /// The database's clock, so that all processes have the same. A file is on this machine.
-    async fn now_ms(&self, connection: &mut Connection) -> Result<i64, sqlx::Error> {
-        match connection.dialect() {
+    fn push_now(&self, statement: &mut Statement, dialect: Dialect) {
+        match dialect {
             #[cfg(feature = "sqlite")]
-            Dialect::Sqlite => Ok(unix_ms(&*self.store.inner.options.clock)),
+            Dialect::Sqlite => statement.push_bind(unix_ms(&*self.store.inner.options.clock)),
             #[cfg(feature = "postgres")]
-            Dialect::Postgres => {
-                let now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS answer";
-                connection.ask_int(now).await
-            }
+            Dialect::Postgres => statement.push("(extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
             #[cfg(feature = "mysql")]
-            Dialect::MySql => {
-                let now = "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED) AS answer";
-                connection.ask_int(now).await
-            }
-        }
+            Dialect::MySql => statement.push("CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)"),
+        };
     }
+
+    /// Forgets the process: it has nothing open any more.
+    pub(crate) async fn give_back(&self, server: &str, holder: &str) -> Result<(), CatalogueError> {
+        let limit = self.store.inner.options.wait * 2;
+        let deleted = self.pool.execute_within(limit, gone(server, holder)).await;
+        deleted.map(drop)
+    }
+}
+
+/// What stands of a process.
+struct Written {
+    share: u64,
+    wants: u64,
+    is_living: bool,
+}
+
+type Rows = BTreeMap<String, Written>;
+
+fn gone(server: &str, holder: &str) -> Statement {
+    sql("DELETE FROM tenancy_shares WHERE server = ? AND holder = ?")
+        .bind(server)
+        .bind(holder)
 }
 
 /// Until the transaction ends. The row is made by whoever is first.
@@ -174,70 +226,24 @@ async fn lock(connection: &mut Connection, server: &str) -> Result<(), sqlx::Err
     connection.execute(turn.bind(server)).await.map(drop)
 }
 
-/// What each process has, and wants, by its name: all of them see the same order.
-async fn read(
-    connection: &mut Connection,
-    server: &str,
-) -> Result<BTreeMap<String, (u64, u64)>, sqlx::Error> {
-    let mut shares = sql("SELECT holder, share, wants FROM tenancy_shares WHERE server = ");
-    shares.push_bind(server);
-    // What was committed last, whatever this transaction sees otherwise.
-    shares.push(match connection.dialect() {
-        #[cfg(feature = "mysql")]
-        Dialect::MySql => " FOR UPDATE",
-        #[cfg(any(feature = "sqlite", feature = "postgres"))]
-        _ => "",
-    });
-    let rows = connection.fetch_all(shares).await?;
-    let read = rows.iter().map(|row| {
-        let (share, wants) = (unsigned(row.int("share")?), unsigned(row.int("wants")?));
-        Ok((row.text("holder")?.to_owned(), (share, wants)))
-    });
-    read.collect()
-}
-
 /// Never more than the others leave of the budget; less than before only if the process keeps less.
-fn decide(request: ShareRequest<'_>, rows: &BTreeMap<String, (u64, u64)>) -> Share {
-    let others = rows.iter().filter(|(holder, _)| *holder != request.holder);
-    let taken = others.fold(0_u64, |sum, (_, (share, _))| sum.saturating_add(*share));
+fn decide(request: ShareRequest<'_>, living: &Rows) -> Share {
+    let others = living.iter().filter(|(holder, _)| *holder != request.holder);
+    let taken = others.fold(0_u64, |sum, (_, row)| sum.saturating_add(row.share));
     let left = request.budget.saturating_sub(taken);
-    let mut wants: BTreeMap<&str, u64> = rows
+    let mut wants: BTreeMap<&str, u64> = living
         .iter()
-        .map(|(holder, (_, wants))| (holder.as_str(), *wants))
+        .map(|(holder, row)| (holder.as_str(), row.wants))
         .collect();
     wants.insert(request.holder, request.wants);
     let place = wants.range(..request.holder).count();
     let wants: Vec<u64> = wants.into_values().map(|wants| wants.max(1)).collect();
     let due = divide(request.budget, &wants)[place];
-    let had = rows.get(request.holder).map_or(0, |(share, _)| *share);
+    let had = living.get(request.holder).map_or(0, |row| row.share);
     Share {
         granted: due.max(request.keeps.min(had)).min(left),
         due,
     }
-}
-
-async fn write(
-    connection: &mut Connection,
-    request: ShareRequest<'_>,
-    share: Share,
-    has_row: bool,
-    now_ms: i64,
-) -> Result<(), sqlx::Error> {
-    let lease_ms = i64::try_from(request.lease.as_millis()).unwrap_or(i64::MAX);
-    let row: Statement = if has_row {
-        sql(
-            "UPDATE tenancy_shares SET share = ?, wants = ?, expires_at_ms = ? WHERE server = ? AND holder = ?",
-        )
-    } else {
-        sql("INSERT INTO tenancy_shares (share, wants, expires_at_ms, server, holder) VALUES (?, ?, ?, ?, ?)")
-    };
-    let row = row
-        .bind(signed(share.granted))
-        .bind(signed(request.wants))
-        .bind(now_ms.saturating_add(lease_ms))
-        .bind(request.server)
-        .bind(request.holder);
-    connection.execute(row).await.map(drop)
 }
 
 fn signed(number: u64) -> i64 {
