@@ -108,7 +108,7 @@ impl Outgoing {
 
     /// From here on it is a whole export, under its own name.
     pub(super) async fn finish(mut self, manifest: &Manifest) -> Result<(), TransferError> {
-        let text = serde_json::to_vec_pretty(manifest).map_err(|error| TransferError::damaged(error))?;
+        let text = serde_json::to_vec_pretty(manifest).map_err(TransferError::damaged)?;
         let mut file = self.file(MANIFEST.to_owned())?;
         file.write(&text).await?;
         file.finish().await?;

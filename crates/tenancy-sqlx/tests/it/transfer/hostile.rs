@@ -12,6 +12,7 @@ const TABLES: &str = "CREATE TABLE notes (id int PRIMARY KEY, text text NOT NULL
 const ROWS: &str = "INSERT INTO notes VALUES (1, 'one'), (2, 'two'); INSERT INTO marks VALUES (1); SELECT nextval('counter')";
 
 type Is = fn(&TransferError) -> bool;
+type Edit = fn(&Path);
 
 const DAMAGED: Is = TransferError::is_damaged;
 const MISMATCH: Is = TransferError::is_mismatch;
@@ -28,7 +29,7 @@ fn rows(directory: &Path, text: &str) {
 }
 
 /// What is done to an export, by what it is called, and how it is refused. Tables are `marks` and `notes`, in this order.
-const DONE: [(&str, fn(&Path), Is); 23] = [
+const DONE: [(&str, Edit, Is); 23] = [
     (
         "cut short",
         |out| fs::write(out.join("00002.rows"), b"1\to").unwrap(),
@@ -106,7 +107,7 @@ const DONE: [(&str, fn(&Path), Is); 23] = [
         |out| {
             edit_manifest(out, |text| {
                 text.replace("\"notes\"", "\"notes; DROP TABLE notes\"")
-            })
+            });
         },
         MISMATCH,
     ),

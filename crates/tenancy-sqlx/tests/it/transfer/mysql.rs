@@ -217,7 +217,7 @@ async fn rows_that_are_forged_change_nothing_and_are_no_sql() {
         let out = directory.path().join(number.to_string());
         Export::of(&world.homes, &acme).to(&out).await.unwrap();
         forge(&out, "00001.rows", |bytes| {
-            *bytes = format!("{line}\n").into_bytes()
+            *bytes = format!("{line}\n").into_bytes();
         });
         let error = Import::into(&world.homes, &copy).from(&out).await.unwrap_err();
         assert!(error.is_damaged() || error.is_server(), "{line}: {error:?}");
