@@ -1,7 +1,7 @@
 //! The homes of tenants: each is given one, with its tables, when the server starts, and when somebody creates a tenant
 //! while it runs.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use tenancy::core::TenantId;
 use tenancy_sqlx::{
@@ -52,15 +52,20 @@ impl<DB: NotesDatabase> Caretaker<DB> {
         catalogue: &SqlStore,
         databases: &TenantDatabases<DB>,
         migrations: Migrations,
+        seeds: Option<&Path>,
         grant: Option<Grant>,
     ) -> Result<Self, StartError> {
         // Each tenant for itself: one that fails keeps nobody else waiting.
         let each = FleetSettings::new().canaries(0).stop_at(1.0);
-        let lifecycle = Lifecycle::builder(catalogue, databases.homes())
+        let mut lifecycle = Lifecycle::builder(catalogue, databases.homes())
             .migrations(migrations)
             .migration_settings(each)
             .serving(databases)
-            .broken_off_after(Duration::from_secs(30))
+            .broken_off_after(Duration::from_secs(30));
+        if let Some(seeds) = seeds {
+            lifecycle = lifecycle.seeds_from_directory(seeds);
+        }
+        let lifecycle = lifecycle
             .build()
             .await
             .map_err(|error| StartError::new("the homes of tenants can not be made", &error))?;

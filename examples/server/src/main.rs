@@ -69,10 +69,9 @@ async fn serve<DB: NotesDatabase>(
 }
 
 fn catalogue(settings: &Settings) -> String {
-    let (catalogue, owner) = (&settings.catalogue, &settings.databases.owner_url);
-    match (&catalogue.url, &catalogue.database, owner) {
-        (Some(url), ..) | (None, None, Some(url)) => url.to_string(),
-        (None, ..) => catalogue.file().display().to_string(),
+    match settings.catalogue_url() {
+        Some(url) => url.to_string(),
+        None => settings.catalogue.file().display().to_string(),
     }
 }
 

@@ -108,7 +108,9 @@ pub async fn prepare<DB: NotesDatabase>(
     let databases = databases.map_err(|error| unusable(&error))?;
     let tables = tables_of(settings);
     let grant = Grant::of(settings)?;
-    let mut caretaker = Caretaker::new(&catalogue, &databases, DB::migrations(tables), grant).await?;
+    let seeds = settings.databases.seeds.as_deref();
+    let migrations = DB::migrations(tables);
+    let mut caretaker = Caretaker::new(&catalogue, &databases, migrations, seeds, grant).await?;
     caretaker.prepare(&registered.created).await?;
     // With the tables that there are now.
     refuse_unsafe(settings, &homes).await?;
@@ -186,15 +188,9 @@ fn unusable(error: &BuildError) -> StartError {
     StartError::new("the databases of tenants can not be used", error)
 }
 
-/// On a server the catalogue is beside the tenants, and its owner's: nothing that requests run can touch it.
 async fn open_catalogue(settings: &Settings) -> Result<SqlStore, StartError> {
     let catalogue = &settings.catalogue;
-    let url = match (&catalogue.url, &catalogue.database) {
-        (Some(url), _) => Some(url),
-        (None, Some(_)) => None,
-        (None, None) => settings.databases.owner_url.as_ref(),
-    };
-    let place = match url {
+    let place = match settings.catalogue_url() {
         Some(url) => SqlStoreOptions::url(url.as_str()),
         None => Ok(SqlStoreOptions::new(catalogue.file())),
     };
