@@ -134,9 +134,8 @@ fn make_directories(settings: &Settings) -> Result<(), StartError> {
     let files = directory.join("tenants");
     let needed: &[&Path] = match (settings.database_kind(), &settings.databases.url) {
         (DatabaseKind::Sqlite, None) => &[directory, &files],
-        (DatabaseKind::Sqlite, Some(_)) => &[directory],
-        // Nothing is kept here.
-        _ => &[],
+        // The list of known tenants is kept there in any case.
+        _ => &[directory],
     };
     for directory in needed {
         make_private(directory).map_err(|error| {

@@ -47,7 +47,12 @@ async fn each_tenant_sees_its_own_notes_and_a_restart_keeps_them() {
         second.add_note(&globex, "after the restart").await;
         assert_eq!(second.notes(&globex).await.len(), 2, "{at}");
 
-        assert!(!place.data().exists(), "nothing is kept in files: {at}");
+        for file in ["catalogue.sqlite", "tenants"] {
+            assert!(!place.data().join(file).exists(), "{file}: {at}");
+        }
+        for log in [&ended.stderr, &second.log()] {
+            assert!(!log.contains("WARN") && !log.contains("ERROR"), "{at}: {log}");
+        }
         let said = [&ended.stdout, &ended.stderr, &second.said(), &second.log()].map(String::clone);
         let password = place.password();
         assert!(!said.concat().contains(password), "{at}: {said:?}");
