@@ -82,6 +82,10 @@ impl CliError {
         Self::new(CliErrorKind::NotFound, message)
     }
 
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(CliErrorKind::Conflict, message)
+    }
+
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(CliErrorKind::Invalid, message)
     }

@@ -78,7 +78,7 @@ fn changed(details: &TenantDetails, sentence: &str, out: &mut Output<'_>) -> Res
 }
 
 /// The text of a file that may not be longer than `limit` bytes.
-fn read_text(path: &Path, limit: u64) -> Result<String, CliError> {
+pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, CliError> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_string(&mut text));
     match read {
