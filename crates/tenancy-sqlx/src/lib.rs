@@ -61,7 +61,10 @@ mod error;
 pub mod file;
 #[cfg(feature = "databases")]
 pub mod isolation;
-#[cfg(all(feature = "databases", any(feature = "postgres", feature = "mysql")))]
+#[cfg(all(
+    feature = "databases",
+    any(feature = "sqlite", feature = "postgres", feature = "mysql")
+))]
 pub mod lifecycle;
 #[cfg(all(
     feature = "databases",

@@ -54,6 +54,12 @@ impl<DB: TenantEngine> TenantDatabases<DB> {
         self.0.replicas.forget(tenant);
     }
 
+    /// The same of a tenant that nobody serves here at the moment.
+    pub(crate) fn forget_record(&self, record: &TenantRecord) {
+        self.0.primaries.forget_record(record);
+        self.0.replicas.forget_record(record);
+    }
+
     /// Gives the pool of a server another budget; its replica's stays. Returns whether there is such a server.
     pub fn set_budget(&self, server: &str, budget: usize) -> bool {
         self.0.primaries.set_budget(server, budget)

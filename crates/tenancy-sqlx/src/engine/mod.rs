@@ -1,5 +1,6 @@
 //! What differs between PostgreSQL, MySQL or MariaDB, and SQLite for a pool of connections.
 
+mod homes;
 mod migrates;
 #[cfg(feature = "mysql")]
 mod mysql;
@@ -18,13 +19,14 @@ use crate::{
     pool::{breaker::FaultKind, target::Session},
 };
 
+pub(crate) use homes::{MakesHomes, Plot};
 pub(crate) use migrates::{Fault, Grammar, Migrates};
 
 /// A database that tenants can live in: `sqlx::Postgres`, `sqlx::MySql` and `sqlx::Sqlite`, each with the feature of
 /// its name. Sealed.
-pub trait TenantEngine: Engine + Migrates {}
+pub trait TenantEngine: Engine + Migrates + MakesHomes {}
 
-impl<DB: Engine + Migrates> TenantEngine for DB {}
+impl<DB: Engine + Migrates + MakesHomes> TenantEngine for DB {}
 
 /// The options that a connection is opened with.
 pub(crate) type Options<DB> = <<DB as Database>::Connection as Connection>::Options;

@@ -156,7 +156,7 @@ impl Engine for MySql {
     }
 }
 
-fn number_of(error: &sqlx::Error) -> Option<u16> {
+pub(super) fn number_of(error: &sqlx::Error) -> Option<u16> {
     let error = error.as_database_error()?;
     error
         .try_downcast_ref::<MySqlDatabaseError>()

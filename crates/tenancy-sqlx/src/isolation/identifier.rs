@@ -64,6 +64,20 @@ impl Identifier {
         quoted.push(quote);
         quoted
     }
+
+    /// The name as it stands in a `GRANT` of MySQL, where it is a pattern: one that this name alone matches.
+    #[cfg(all(feature = "databases", feature = "mysql"))]
+    pub(crate) fn quoted_pattern(&self) -> String {
+        let quoted = self.quoted(EngineKind::MySql);
+        let mut pattern = String::with_capacity(quoted.len() + 8);
+        for letter in quoted.chars() {
+            if matches!(letter, '_' | '%' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
+        pattern
+    }
 }
 
 impl fmt::Debug for Identifier {
@@ -90,6 +104,14 @@ mod tests {
         for bad in ["", "\0", "a\0b", &"x".repeat(64), &"ä".repeat(32)] {
             assert!(Identifier::new(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[cfg(feature = "mysql")]
+    #[test]
+    fn a_pattern_matches_one_name() {
+        let pattern = |name| Identifier::new(name).unwrap().quoted_pattern();
+        assert_eq!(pattern("acme_1"), r"`acme\_1`");
+        assert_eq!(pattern("a%`b\\"), r"`a\%``b\\`");
     }
 
     proptest! {

@@ -2,7 +2,7 @@ use std::{error::Error, fmt};
 
 use tenancy_core::BoxError;
 
-use crate::{CatalogueError, migrate::MigrationError};
+use crate::{CatalogueError, database::DatabaseError, migrate::MigrationError};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -10,12 +10,17 @@ enum Kind {
     Server,
     Migration,
     Seed,
+    Hook,
+    Misplaced,
     NotOurs,
+    NotEmptied,
     NoTenant,
+    Busy,
+    Settings,
     Ended,
 }
 
-/// Why a tenant was not made or removed.
+/// Why a tenant, or its home, was not made, reset or removed.
 ///
 /// Opaque; ask with the `is_*` methods. The `Display` form names no tenant; the cause is kept as
 /// [`source`](Error::source).
@@ -41,22 +46,41 @@ impl LifecycleError {
     }
 
     pub(super) fn server(error: sqlx::Error) -> Self {
-        Self::new(Kind::Server, "the server did not make or drop the tenant's home").caused_by(error)
+        Self::new(Kind::Server, "the server did not do what the tenant's home needs").caused_by(error)
     }
 
-    pub(super) fn seed(error: BoxError) -> Self {
+    pub(super) fn seed(error: impl Into<BoxError>) -> Self {
         Self::new(Kind::Seed, "the tenant's home could not be seeded").caused_by(error)
     }
 
-    pub(super) fn not_ours() -> Self {
+    pub(super) fn hook(error: BoxError) -> Self {
+        Self::new(Kind::Hook, "a hook stopped it").caused_by(error)
+    }
+
+    pub(super) fn not_ours(why: &'static str) -> Self {
+        Self::new(Kind::NotOurs, "the tenant's home is not dropped here").caused_by(why)
+    }
+
+    pub(super) fn not_emptied() -> Self {
         Self::new(
-            Kind::NotOurs,
-            "the tenant's home was not made here, so that it is not dropped here",
+            Kind::NotEmptied,
+            "nothing says which rows of the shared tables are the tenant's: give `remove_rows`",
         )
     }
 
     pub(super) fn no_tenant() -> Self {
         Self::new(Kind::NoTenant, "there is no such tenant")
+    }
+
+    pub(super) fn busy() -> Self {
+        Self::new(
+            Kind::Busy,
+            "another process is at it, or was and has ended: try again later",
+        )
+    }
+
+    pub(super) fn settings(why: impl Into<BoxError>) -> Self {
+        Self::new(Kind::Settings, "what makes homes is not set up as it should be").caused_by(why)
     }
 
     pub(super) fn ended() -> Self {
@@ -78,9 +102,20 @@ impl LifecycleError {
         self.kind == Kind::Migration
     }
 
-    /// Whether the application's own seed failed.
+    /// Whether a seed failed.
     pub fn is_seed(&self) -> bool {
         self.kind == Kind::Seed
+    }
+
+    /// Whether a hook before a step returned an error.
+    pub fn is_hook(&self) -> bool {
+        self.kind == Kind::Hook
+    }
+
+    /// Whether the tenant's placement leads nowhere that may be, or where another tenant lives. The source is a
+    /// [`DatabaseError`] or says why.
+    pub fn is_misplaced(&self) -> bool {
+        self.kind == Kind::Misplaced
     }
 
     /// Whether there is no such tenant.
@@ -88,9 +123,25 @@ impl LifecycleError {
         self.kind == Kind::NoTenant
     }
 
-    /// Whether the tenant's home was not made by a [`Lifecycle`](super::Lifecycle).
+    /// Whether the tenant's home was not made by a [`Lifecycle`](super::Lifecycle), or others are led there too.
     pub fn is_not_ours(&self) -> bool {
         self.kind == Kind::NotOurs
+    }
+
+    /// Whether the tenant shares tables that have no policies, and nothing was given that
+    /// [removes its rows](super::LifecycleBuilder::remove_rows).
+    pub fn is_not_emptied(&self) -> bool {
+        self.kind == Kind::NotEmptied
+    }
+
+    /// Whether another process is at work on the same home.
+    pub fn is_busy(&self) -> bool {
+        self.kind == Kind::Busy
+    }
+
+    /// Whether the [builder](super::LifecycleBuilder) was told what can not be.
+    pub fn is_settings(&self) -> bool {
+        self.kind == Kind::Settings
     }
 }
 
@@ -103,6 +154,22 @@ impl From<CatalogueError> for LifecycleError {
 impl From<MigrationError> for LifecycleError {
     fn from(error: MigrationError) -> Self {
         Self::new(Kind::Migration, "the tenant's home could not be migrated").caused_by(error)
+    }
+}
+
+impl From<DatabaseError> for LifecycleError {
+    fn from(error: DatabaseError) -> Self {
+        Self::misplaced(error)
+    }
+}
+
+impl LifecycleError {
+    pub(super) fn misplaced(why: impl Into<BoxError>) -> Self {
+        Self::new(
+            Kind::Misplaced,
+            "the tenant's placement leads nowhere that may be",
+        )
+        .caused_by(why)
     }
 }
 

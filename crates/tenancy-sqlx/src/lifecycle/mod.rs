@@ -1,25 +1,47 @@
-//! Makes the homes of tenants, and removes them: the database or schema that each lives in.
+//! Makes the homes of tenants, resets and removes them: the database, schema or file that each lives in, or its rows.
 //!
-//! * [`Lifecycle::create`] makes the record, the home, its tables (by [`FleetMigrator`], or from a
-//!   [template](Homes::template)) and what your seed puts there; only then is the tenant served. It runs to its end even if
-//!   its future is dropped. **If a step fails, nothing is left behind**, but for the id, which is never given again.
+//! * [`Lifecycle::create`] makes the record, the home, its tables ([`migrations`](LifecycleBuilder::migrations), or a
+//!   [template](LifecycleBuilder::template)) and what your seeds put there; only then is the tenant served. It runs to its end
+//!   even if its future is dropped. **If a step fails, nothing is left behind**, but for the id, which is never given again.
+//! * [`Lifecycle::make_home`] makes the home of a tenant that is registered already, where its record leads.
 //! * [`Lifecycle::remove`] deletes the tenant, so that no request comes any more, drops its home and purges its record.
+//! * [`Lifecycle::reset`] gives a tenant an empty home, migrated and seeded, and drops the old one.
 //! * Each is journaled before it begins. What a killed process left is taken back, or taken to its end, by
 //!   [`Lifecycle::recover`], any number of times.
 //! * **Nothing is dropped that was not made here**: not what a placement names by mistake, such as the central database or
 //!   another tenant's. Names of homes end in a random number, so that none is ever met by accident.
+//! * The application's role owns nothing: it is let into what [the owner](crate::database::Server::owner) makes.
+//!
+//! | strategy | a home is | a reset |
+//! |---|---|---|
+//! | database, schema, file | made and dropped | leads the tenant to a new home, at once and for all processes |
+//! | rows | the rows that policies leave to the tenant; deleted as the application, table by table | deletes and seeds while the tenant is served: suspend it before |
+//! | guarded | what [`remove_rows`](LifecycleBuilder::remove_rows) deletes; refused without | as above |
+//!
+//! **Caveats.** On MySQL and MariaDB, the owner must hold what it grants, with `GRANT OPTION`. A seed may run twice for a
+//! home whose making was broken off: let it mind what is there.
 //!
 //! ```no_run
 //! # #[cfg(feature = "postgres")]
-//! # async fn example(
-//! #     store: tenancy_sqlx::store::SqlStore,
-//! #     fleet: tenancy_sqlx::migrate::FleetMigrator<sqlx::Postgres>,
-//! # ) -> Result<(), Box<dyn std::error::Error>> {
-//! use sqlx::postgres::PgConnectOptions;
-//! use tenancy_sqlx::{NewTenant, lifecycle::{Homes, Lifecycle}};
+//! # async fn example(store: tenancy_sqlx::store::SqlStore) -> Result<(), Box<dyn std::error::Error>> {
+//! use sqlx::Postgres;
+//! use tenancy_sqlx::{
+//!     NewTenant,
+//!     database::{Server, TenantHomes},
+//!     isolation::Isolation,
+//!     lifecycle::Lifecycle,
+//!     migrate::Migrations,
+//! };
 //!
-//! let owner: PgConnectOptions = "postgres://owner@db.internal/postgres".parse()?;
-//! let lifecycle = Lifecycle::new(&store, &fleet, Homes::<sqlx::Postgres>::databases(owner));
+//! let homes = TenantHomes::<Postgres>::builder()
+//!     .server("main", Server::at("postgres://app@db/app").owner("postgres://owner@db/app"))
+//!     .isolation(Isolation::database())
+//!     .build()?;
+//! let lifecycle = Lifecycle::builder(&store, &homes)
+//!     .migrations(Migrations::from_directory("migrations/tenants").await?)
+//!     .seeds_from_directory("seeds")
+//!     .build()
+//!     .await?;
 //! lifecycle.recover().await?;
 //!
 //! let acme = lifecycle.create(NewTenant::new("acme")).await?;
@@ -30,83 +52,108 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Files, with a hook:
+//!
+//! ```
+//! # #[cfg(feature = "sqlite")]
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use sqlx::Sqlite;
+//! use tenancy_sqlx::{
+//!     NewTenant,
+//!     database::{Server, TenantHomes},
+//!     lifecycle::Lifecycle,
+//!     store::SqlStore,
+//! };
+//!
+//! # let directory = tempfile::tempdir()?;
+//! # let folder = directory.path().display();
+//! let store = SqlStore::connect(directory.path().join("catalogue.db")).await?;
+//! let homes = TenantHomes::<Sqlite>::builder()
+//!     .server("files", Server::at(format!("sqlite://{folder}/tenants?mode=rwc")))
+//!     .build()?;
+//! let lifecycle = Lifecycle::builder(&store, &homes)
+//!     .hook(|step| async move {
+//!         println!("{:?} {}: {}", step.moment, step.action, step.slug);
+//!         Ok(())
+//!     })
+//!     .seed(|connection, _| {
+//!         Box::pin(async move {
+//!             sqlx::query("CREATE TABLE notes (text TEXT)").execute(connection).await?;
+//!             Ok(())
+//!         })
+//!     })
+//!     .build()
+//!     .await?;
+//! let acme = lifecycle.create(NewTenant::new("acme")).await?;
+//! lifecycle.remove(&acme.record.id).await?;
+//! assert_eq!(std::fs::read_dir(directory.path().join("tenants"))?.count(), 0);
+//! # Ok(())
+//! # }
+//! # #[cfg(feature = "sqlite")]
+//! # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+//! ```
 
+mod builder;
 mod error;
-mod homes;
+mod make;
+mod place;
+mod remove;
+mod reset;
+mod seed;
+mod step;
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use tenancy_core::{BoxError, TenantId, TenantRecord, TenantStatus};
+use tenancy_core::{TenantId, TenantRecord};
 
 use crate::{
     NewTenant, TenantDetails,
+    database::{TenantDatabases, TenantHomes},
     engine::TenantEngine,
     migrate::FleetMigrator,
     store::{
         SqlStore,
-        journal::{Home, HomeStage, MigrationJournal},
+        journal::{HomePlace, MigrationJournal},
     },
 };
+use seed::{Fill, SeedFile};
+use step::Hook;
 
+pub use builder::LifecycleBuilder;
 pub use error::LifecycleError;
-pub use homes::Homes;
+pub use step::{LifecycleAction, LifecycleStep, Moment};
 
-type Seed = dyn Fn(TenantRecord) -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>> + Send + Sync;
-
-/// Letters of the slug that a home's name begins with. With what follows, it fits wherever names of 63 bytes do.
-const NAME_LETTERS: usize = 40;
-
-/// Makes and removes tenants with their homes. See the [module](self). Cloning copies a pointer.
+/// Makes, resets and removes tenants with their homes. See the [module](self). Cloning copies a pointer.
 pub struct Lifecycle<DB: TenantEngine>(Arc<Inner<DB>>);
 
 struct Inner<DB: TenantEngine> {
     store: SqlStore,
-    fleet: FleetMigrator<DB>,
-    homes: Homes<DB>,
-    seed: Option<Box<Seed>>,
+    homes: TenantHomes<DB>,
+    journal: MigrationJournal,
+    fleet: Option<FleetMigrator<DB>>,
+    seed: Option<Box<Fill<DB>>>,
+    seeds: Vec<SeedFile>,
+    remove_rows: Option<Box<Fill<DB>>>,
+    hooks: Vec<Box<Hook>>,
+    template: Option<Box<str>>,
+    grants: bool,
+    /// Servers where the application may use what tenants share.
+    let_in: Mutex<HashSet<Box<str>>>,
+    served: Option<TenantDatabases<DB>>,
     patience: Duration,
 }
 
 impl<DB: TenantEngine> Lifecycle<DB> {
-    /// Over a managed catalogue. `fleet` has to find a tenant's home by the database of its placement.
-    pub fn new(store: &SqlStore, fleet: &FleetMigrator<DB>, homes: Homes<DB>) -> Self {
-        Self(Arc::new(Inner {
-            store: store.clone(),
-            fleet: fleet.clone(),
-            homes,
-            seed: None,
-            patience: Duration::from_secs(600),
-        }))
-    }
-
-    /// Fills a new home, after its migrations and before the tenant is served. If it fails, the tenant is not made. It may
-    /// run again for another home of the same slug.
-    ///
-    /// # Panics
-    /// When this was cloned before.
-    #[must_use]
-    pub fn seed<F>(mut self, seed: impl Fn(TenantRecord) -> F + Send + Sync + 'static) -> Self
-    where
-        F: Future<Output = Result<(), BoxError>> + Send + 'static,
-    {
-        self.unshared().seed = Some(Box::new(move |record| Box::pin(seed(record))));
-        self
-    }
-
-    /// How old a step must be for [`recover`](Self::recover) to take it for broken off; ten minutes unless set. Longer than
-    /// any home takes to make.
-    ///
-    /// # Panics
-    /// When this was cloned before.
-    #[must_use]
-    pub fn broken_off_after(mut self, age: Duration) -> Self {
-        self.unshared().patience = age;
-        self
-    }
-
-    #[expect(clippy::expect_used, reason = "documented: it is set up before it is shared")]
-    fn unshared(&mut self) -> &mut Inner<DB> {
-        Arc::get_mut(&mut self.0).expect("it is set up before it is cloned")
+    /// Begins to set up the life of the tenants of a managed catalogue, where `homes` say that they are.
+    pub fn builder(store: &SqlStore, homes: &TenantHomes<DB>) -> LifecycleBuilder<DB> {
+        LifecycleBuilder::new(store, homes)
     }
 
     /// Makes a tenant with a home. Its placement's server and isolation are kept, its database is chosen here. It is served
@@ -119,25 +166,79 @@ impl<DB: TenantEngine> Lifecycle<DB> {
         run_to_its_end(async move { inner.create(new).await }).await
     }
 
-    /// Removes a tenant for good, with its home. No error if it is deleted already; what fails half-way is gone on with by
+    /// Makes the home of a tenant that is in the catalogue, in the place that its record leads to, with its tables and seeds.
+    /// The tenant's status stays.
+    ///
+    /// Any number of times: a home that was made is migrated. So is one that was there before and was not made here; it is not
+    /// seeded. What fails half-way is gone on with by the next call. Where tenants share tables, these are migrated.
+    ///
+    /// # Errors
+    /// [Misplaced](LifecycleError::is_misplaced) when another tenant lives there, [busy](LifecycleError::is_busy) while
+    /// somebody else makes it. When there is no such tenant, or a step fails.
+    pub async fn make_home(&self, tenant: &TenantId) -> Result<TenantDetails, LifecycleError> {
+        let (inner, tenant) = (Arc::clone(&self.0), tenant.clone());
+        run_to_its_end(async move { inner.make_home(&tenant).await }).await
+    }
+
+    /// Runs the seeds in the home of a tenant, in one transaction.
+    ///
+    /// # Errors
+    /// When there is no such tenant, or the seeds fail; nothing of them stays then.
+    pub async fn seed(&self, tenant: &TenantId) -> Result<(), LifecycleError> {
+        let (inner, tenant) = (Arc::clone(&self.0), tenant.clone());
+        run_to_its_end(async move { inner.seed(&tenant).await }).await
+    }
+
+    /// Gives a tenant an empty home, migrated and seeded, and drops the old one. The tenant is served all the time: from the old
+    /// home until the new one is ready. Processes that have not heard of the new one yet are refused by the old one's server.
+    ///
+    /// # Errors
+    /// As [`remove`](Self::remove), and when a step fails; the tenant keeps its home then.
+    pub async fn reset(&self, tenant: &TenantId) -> Result<TenantDetails, LifecycleError> {
+        let (inner, tenant) = (Arc::clone(&self.0), tenant.clone());
+        run_to_its_end(async move { inner.reset(&tenant).await }).await
+    }
+
+    /// Removes a tenant for good, with its home; also one that is deleted already. What fails half-way is gone on with by
     /// [`recover`](Self::recover), or by the next call.
     ///
     /// # Errors
-    /// [Not ours](LifecycleError::is_not_ours) when its home was not made here; nothing is done then. When there is no such
-    /// tenant, or the catalogue or the server fails.
+    /// [Not ours](LifecycleError::is_not_ours) when its home was not made here, or the placement of another tenant leads there;
+    /// [not emptied](LifecycleError::is_not_emptied) where nothing says which rows are its own. Nothing is done then. When there
+    /// is no such tenant, or the catalogue or the server fails.
     pub async fn remove(&self, tenant: &TenantId) -> Result<(), LifecycleError> {
         let (inner, tenant) = (Arc::clone(&self.0), tenant.clone());
         run_to_its_end(async move { inner.remove(&tenant).await }).await
     }
 
-    /// Takes back what was begun to be made, and drops what was begun to be dropped, by processes that ended before it was
-    /// done. Returns how many homes that were.
+    /// Takes back what was begun to be made, and goes on with what was begun to be dropped, by processes that ended before it
+    /// was done. Returns how many homes that were. For the start of a process, and now and then.
     ///
     /// # Errors
-    /// When the catalogue or the server fails. What was done stays done.
+    /// The first one, after all others were tried. What was done stays done.
     pub async fn recover(&self) -> Result<usize, LifecycleError> {
         let inner = Arc::clone(&self.0);
         run_to_its_end(async move { inner.recover().await }).await
+    }
+
+    /// Where tenants are.
+    pub fn homes(&self) -> &TenantHomes<DB> {
+        &self.0.homes
+    }
+
+    /// The catalogue.
+    pub fn store(&self) -> &SqlStore {
+        &self.0.store
+    }
+
+    /// What migrates homes, if migrations were given.
+    pub fn fleet(&self) -> Option<&FleetMigrator<DB>> {
+        self.0.fleet.as_ref()
+    }
+
+    /// Closes the connection to the journal, of clones too.
+    pub async fn close(&self) {
+        self.0.journal.close().await;
     }
 }
 
@@ -150,6 +251,75 @@ async fn run_to_its_end<T: Send + 'static>(
         .unwrap_or_else(|_| Err(LifecycleError::ended()))
 }
 
+impl<DB: TenantEngine> Inner<DB> {
+    async fn details(&self, tenant: &TenantId) -> Result<TenantDetails, LifecycleError> {
+        let found = self.store.get(tenant).await?;
+        found.ok_or_else(LifecycleError::no_tenant)
+    }
+
+    fn patience_ms(&self) -> i64 {
+        i64::try_from(self.patience.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Says now and then that somebody is at it, while it lasts.
+    async fn at_work_on<T>(&self, place: &HomePlace, work: impl Future<Output = T> + Send) -> T {
+        let mut work = std::pin::pin!(work);
+        let pause = (self.patience / 4).max(Duration::from_millis(100));
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(pause) => {
+                    if let Err(error) = self.journal.beat_home(place).await {
+                        tracing::warn!(?error, "the journal of homes does not answer; if it stays so, others take over");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Connections to where the tenant was.
+    fn end_use(&self, record: &TenantRecord) {
+        if let Some(served) = &self.served {
+            served.forget_record(record);
+        }
+    }
+
+    async fn before(
+        &self,
+        action: LifecycleAction,
+        slug: &str,
+        record: Option<&TenantRecord>,
+    ) -> Result<(), LifecycleError> {
+        for hook in &self.hooks {
+            let step = step_of(Moment::Before, action, slug, record);
+            hook(step).await.map_err(LifecycleError::hook)?;
+        }
+        Ok(())
+    }
+
+    async fn after(&self, action: LifecycleAction, slug: &str, record: Option<&TenantRecord>) {
+        for hook in &self.hooks {
+            if let Err(error) = hook(step_of(Moment::After, action, slug, record)).await {
+                tracing::warn!(%action, %error, "a hook failed after what it was called for was done");
+            }
+        }
+    }
+}
+
+fn step_of(
+    moment: Moment,
+    action: LifecycleAction,
+    slug: &str,
+    record: Option<&TenantRecord>,
+) -> LifecycleStep {
+    LifecycleStep {
+        moment,
+        action,
+        slug: slug.into(),
+        record: record.cloned(),
+    }
+}
+
 impl<DB: TenantEngine> Clone for Lifecycle<DB> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
@@ -160,119 +330,12 @@ impl<DB: TenantEngine> fmt::Debug for Lifecycle<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lifecycle")
             .field("homes", &self.0.homes)
+            .field("fleet", &self.0.fleet)
+            .field("seeds", &self.0.seeds.len())
             .field("has_seed", &self.0.seed.is_some())
+            .field("hooks", &self.0.hooks.len())
+            .field("template", &self.0.template)
             .field("broken_off_after", &self.0.patience)
             .finish_non_exhaustive()
     }
-}
-
-impl<DB: TenantEngine> Inner<DB> {
-    fn journal(&self) -> &MigrationJournal {
-        self.fleet.journal()
-    }
-
-    async fn create(&self, new: NewTenant) -> Result<TenantDetails, LifecycleError> {
-        let (home, slug) = (name_for(&new.slug)?, new.slug.clone());
-        self.journal().begin_home(&home, &slug).await?;
-        let made = self.make(new, &home).await;
-        if made.is_err()
-            && let Err(left) = self.take_back(&home, &[HomeStage::Making, HomeStage::Made]).await
-        {
-            tracing::error!(error = ?left, "what a failed creation left is taken back later, by `recover`");
-        }
-        made
-    }
-
-    async fn make(&self, mut new: NewTenant, home: &str) -> Result<TenantDetails, LifecycleError> {
-        let status = std::mem::replace(&mut new.status, TenantStatus::Pending);
-        new.placement.get_or_insert_default().database = home.into();
-        let made = self.store.create(new).await?;
-        let id = &made.record.id;
-        self.journal().give_home(home, id).await?;
-        self.homes.make(home).await.map_err(LifecycleError::server)?;
-        self.fleet.migrate_tenant(&made.record).await?;
-        if let Some(seed) = &self.seed {
-            seed(made.record.clone()).await.map_err(LifecycleError::seed)?;
-        }
-        // Before it is served. Another process may have taken this one for dead.
-        if !self.move_home(home, HomeStage::Making, HomeStage::Made).await? {
-            return Err(LifecycleError::ended());
-        }
-        Ok(match status {
-            TenantStatus::Pending => made,
-            TenantStatus::Suspended => self.store.suspend(id).await?,
-            _ => self.store.resume(id).await?,
-        })
-    }
-
-    async fn move_home(&self, home: &str, from: HomeStage, to: HomeStage) -> Result<bool, LifecycleError> {
-        Ok(self.journal().move_home(home, from, to).await?)
-    }
-
-    /// Drops a home that is at one of these stages, or that was begun to be dropped. The home first: as long as it may be
-    /// there, its record says where.
-    async fn take_back(&self, name: &str, from: &[HomeStage]) -> Result<(), LifecycleError> {
-        for stage in from {
-            self.move_home(name, *stage, HomeStage::Dropping).await?;
-        }
-        let home = self.journal().home(name).await?;
-        let Some(home) = home.filter(|home| home.stage == HomeStage::Dropping) else {
-            return Ok(());
-        };
-        self.homes.drop(name).await.map_err(LifecycleError::server)?;
-        if let Some(tenant) = self.tenant_in(&home).await? {
-            self.store.force_purge(&tenant).await?;
-            self.fleet.look_again(&tenant).await?;
-        }
-        Ok(self.journal().end_home(name).await?)
-    }
-
-    /// The tenant that lives there. One that was made, and not noted yet, is found by its slug.
-    async fn tenant_in(&self, home: &Home) -> Result<Option<TenantId>, LifecycleError> {
-        let found = match &home.tenant {
-            Some(tenant) => self.store.get(tenant).await?,
-            None => self.store.get_by_slug(&home.slug).await?,
-        };
-        let lives_there = found.filter(|details| home_of(&details.record) == Some(&*home.name));
-        Ok(lives_there.map(|details| details.record.id))
-    }
-
-    async fn remove(&self, tenant: &TenantId) -> Result<(), LifecycleError> {
-        let details = self
-            .store
-            .get(tenant)
-            .await?
-            .ok_or_else(LifecycleError::no_tenant)?;
-        let name = home_of(&details.record).ok_or_else(LifecycleError::not_ours)?;
-        let home = self.journal().home(name).await?;
-        if home.and_then(|home| home.tenant).as_ref() != Some(tenant) {
-            return Err(LifecycleError::not_ours());
-        }
-        self.store.delete(tenant).await?;
-        self.take_back(name, &[HomeStage::Made]).await
-    }
-
-    async fn recover(&self) -> Result<usize, LifecycleError> {
-        let age = i64::try_from(self.patience.as_millis()).unwrap_or(i64::MAX);
-        let homes = self.journal().broken_off_homes(age).await?;
-        for home in &homes {
-            self.take_back(&home.name, &[HomeStage::Making]).await?;
-        }
-        Ok(homes.len())
-    }
-}
-
-fn home_of(record: &TenantRecord) -> Option<&str> {
-    let placement = record.placement.as_ref()?;
-    Some(&*placement.database).filter(|name| !name.is_empty())
-}
-
-/// The slug, so that people find it, and a number that nothing else has.
-fn name_for(slug: &str) -> Result<Box<str>, LifecycleError> {
-    let plain = slug.chars().map(|letter| match letter {
-        'a'..='z' | '0'..='9' => letter,
-        _ => '_',
-    });
-    let readable: String = plain.take(NAME_LETTERS).collect();
-    Ok(format!("{readable}_{:016x}", crate::store::random_stamp()?).into())
 }

@@ -16,7 +16,7 @@ use super::{
     tenant::{self, Errand},
 };
 use crate::{
-    database::TenantHomes,
+    database::{TenantDatabases, TenantHomes},
     engine::TenantEngine,
     store::{
         SqlStore,
@@ -38,6 +38,7 @@ struct Fleet<DB: TenantEngine> {
     migrations: Migrations,
     place: Box<Place<DB>>,
     observe: Box<Observe>,
+    served: Option<TenantDatabases<DB>>,
     settings: FleetSettings,
 }
 
@@ -82,6 +83,7 @@ impl<DB: TenantEngine> FleetMigrator<DB> {
             migrations,
             place: Box::new(place),
             observe: Box::new(|_| {}),
+            served: None,
             settings: FleetSettings::new(),
         }
     }
@@ -163,8 +165,18 @@ impl<DB: TenantEngine> FleetMigrator<DB> {
         self.0.journal.close().await;
     }
 
-    pub(crate) fn journal(&self) -> &MigrationJournal {
-        &self.0.journal
+    /// The state that [`migrate`](Self::migrate) leads to.
+    pub(crate) fn goal(&self) -> Goal {
+        self.0.migrations.goal(i64::MAX)
+    }
+
+    /// Brings a home to the newest version that is no tenant's yet, so that nothing is noted of it.
+    pub(crate) async fn bring_home(&self, of_nobody: &TenantRecord) -> Result<(), MigrationError> {
+        let brought = self
+            .0
+            .bring(of_nobody, &Task::new(Direction::Up, self.goal()))
+            .await;
+        brought.map(drop).map_err(MigrationError::of_tenant)
     }
 
     fn way_back(&self, version: i64) -> Result<Task, MigrationError> {
@@ -185,6 +197,7 @@ impl<DB: TenantEngine> FleetMigrator<DB> {
             .await
             .map_err(MigrationError::of_tenant)?;
         self.0.journal.note(record, &task.goal).await?;
+        self.0.end_use(record, run);
         Ok(run)
     }
 
@@ -324,6 +337,7 @@ impl<DB: TenantEngine> Fleet<DB> {
         match brought {
             Ok(migrations) => {
                 self.journal.finish(run, claimed, &record, &task.goal).await?;
+                self.end_use(&record, migrations);
                 (self.observe)(MigrationEvent::Migrated { tenant, migrations });
             }
             Err(fault) => {
@@ -338,6 +352,13 @@ impl<DB: TenantEngine> Fleet<DB> {
             }
         }
         Ok(())
+    }
+
+    /// Connections remember statements and types as they were before.
+    fn end_use(&self, record: &TenantRecord, migrations: usize) {
+        if let Some(served) = self.served.as_ref().filter(|_| migrations > 0) {
+            served.forget_record(record);
+        }
     }
 
     async fn bring(&self, record: &TenantRecord, task: &Task) -> Result<usize, TenantFault> {
@@ -404,6 +425,7 @@ pub struct FleetMigratorBuilder<DB: TenantEngine> {
     migrations: Migrations,
     place: Box<Place<DB>>,
     observe: Box<Observe>,
+    served: Option<TenantDatabases<DB>>,
     settings: FleetSettings,
 }
 
@@ -422,19 +444,34 @@ impl<DB: TenantEngine> FleetMigratorBuilder<DB> {
         self
     }
 
+    /// Where this process serves tenants from: connections to one that was migrated are closed, since they remember
+    /// statements and types as they were. Those of other processes find out by
+    /// [`transaction`](crate::database::TenantDb::transaction), or when they are old.
+    #[must_use]
+    pub fn serving(mut self, databases: &TenantDatabases<DB>) -> Self {
+        self.served = Some(databases.clone());
+        self
+    }
+
     /// Opens a connection to the catalogue's database, and makes the journal's tables there if they are missing. No
     /// tenant is connected to.
     ///
     /// # Errors
     /// When the catalogue was opened read-only, can not be reached, or its role may not make tables.
     pub async fn build(self) -> Result<FleetMigrator<DB>, MigrationError> {
-        Ok(FleetMigrator(Arc::new(Fleet {
-            journal: self.store.migration_journal().await?,
+        let journal = self.store.migration_journal().await?;
+        Ok(self.build_on(journal))
+    }
+
+    pub(crate) fn build_on(self, journal: MigrationJournal) -> FleetMigrator<DB> {
+        FleetMigrator(Arc::new(Fleet {
+            journal,
             migrations: self.migrations,
             place: self.place,
             observe: self.observe,
+            served: self.served,
             settings: self.settings,
-        })))
+        }))
     }
 }
 

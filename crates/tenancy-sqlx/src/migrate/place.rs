@@ -6,6 +6,7 @@ use tenancy_core::TenantRecord;
 use crate::{
     database::{DatabaseError, TenantHomes},
     engine::{Options, TenantEngine},
+    isolation::Identifier,
     pool::target::Session,
 };
 
@@ -16,7 +17,7 @@ use crate::{
 pub struct MigrationPlace<DB: TenantEngine> {
     pub(super) options: Options<DB>,
     /// The tenant's schema first. Empty: what the role's own settings say.
-    pub(super) search_path: Vec<Box<str>>,
+    pub(super) search_path: Vec<Identifier>,
     /// What all tenants have that live there together: it is migrated once for all of them.
     pub(super) shared: Option<Box<str>>,
 }
@@ -53,10 +54,7 @@ impl<DB: TenantEngine> MigrationPlace<DB> {
             Session::Own => Self::database(options),
             Session::SearchPath { schema, extra } => Self {
                 options,
-                search_path: std::iter::once(schema)
-                    .chain(&**extra)
-                    .map(|schema| schema.as_str().into())
-                    .collect(),
+                search_path: std::iter::once(schema).chain(&**extra).cloned().collect(),
                 shared: None,
             },
             Session::Setting { .. } | Session::Guarded(_) => Self::shared(server, options),
@@ -67,10 +65,10 @@ impl<DB: TenantEngine> MigrationPlace<DB> {
 #[cfg(feature = "postgres")]
 impl MigrationPlace<sqlx::Postgres> {
     /// A schema of the tenant's own, taken verbatim. It must be there.
-    pub fn schema(options: sqlx::postgres::PgConnectOptions, schema: &str) -> Self {
+    pub fn schema(options: sqlx::postgres::PgConnectOptions, schema: Identifier) -> Self {
         Self {
             options,
-            search_path: vec![schema.into()],
+            search_path: vec![schema],
             shared: None,
         }
     }
@@ -78,8 +76,8 @@ impl MigrationPlace<sqlx::Postgres> {
     /// Another schema, where the migrations find what tenants share: `extensions`. Nothing is created there by a name
     /// without a schema.
     #[must_use]
-    pub fn with_path(mut self, schema: &str) -> Self {
-        self.search_path.push(schema.into());
+    pub fn with_path(mut self, schema: Identifier) -> Self {
+        self.search_path.push(schema);
         self
     }
 }

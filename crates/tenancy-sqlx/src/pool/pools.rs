@@ -88,9 +88,13 @@ impl<DB: TenantEngine> Servers<DB> {
     }
 
     pub(crate) fn forget(&self, tenant: &Tenant) {
-        let version = version_of(&tenant.record());
+        self.forget_record(&tenant.record());
+    }
+
+    pub(crate) fn forget_record(&self, record: &TenantRecord) {
+        let version = version_of(record);
         for server in self.by_name.values() {
-            server.retire(tenant.id(), version);
+            server.retire(&record.id, version);
         }
     }
 

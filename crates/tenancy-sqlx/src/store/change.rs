@@ -143,7 +143,7 @@ impl Change {
     }
 
     /// As [`execute`](Self::execute), and returns how many rows were changed.
-    #[cfg(feature = "domains")]
+    #[cfg(any(feature = "domains", feature = "databases"))]
     pub(super) async fn execute_counted(&mut self, statement: Statement) -> Result<u64, CatalogueError> {
         self.connection
             .execute(statement)
@@ -175,6 +175,12 @@ impl Change {
             .map_err(CatalogueError::from_sqlx)
     }
 
+    /// For what is written beside the catalogue in the same transaction.
+    #[cfg(feature = "databases")]
+    pub(super) fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
     /// Who makes the change.
     #[cfg(feature = "domains")]
     pub(super) fn actor(&self) -> Option<&str> {
@@ -182,7 +188,7 @@ impl Change {
     }
 
     /// Commits also if no number is taken: for what stands beside the catalogue, and no reader of it has to see.
-    #[cfg(feature = "domains")]
+    #[cfg(any(feature = "domains", feature = "databases"))]
     pub(super) fn keep_without_number(&mut self) {
         self.is_kept_without_number = true;
     }

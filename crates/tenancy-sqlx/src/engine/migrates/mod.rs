@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use sqlx::{Database, migrate::Migrate};
 
+use crate::isolation::Identifier;
+
 /// What differs between databases in what is text and what is not.
 #[derive(Clone, Copy, Debug)]
 pub struct Grammar {
@@ -43,7 +45,7 @@ pub trait Migrates: Database<Connection: Migrate> {
     /// Points a new connection at a schema. Whether the schema is there.
     fn point(
         connection: &mut Self::Connection,
-        search_path: &[Box<str>],
+        search_path: &[Identifier],
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
     /// How long statements wait for the locks of others; `None` for as long as they like.
@@ -55,7 +57,7 @@ pub trait Migrates: Database<Connection: Migrate> {
     /// Takes the tenant's lock, which ends with the connection. Whether nobody else has it.
     fn try_lock(
         connection: &mut Self::Connection,
-        search_path: &[Box<str>],
+        search_path: &[Identifier],
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
     /// Runs text that was made of numbers, checksums and the application's migrations.

@@ -3,6 +3,7 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Row, mysql::MySqlDatabaseError};
 
 use super::{Fault, Grammar, Migrates, fault_of_connection};
+use crate::isolation::Identifier;
 
 impl Migrates for MySql {
     const GRAMMAR: Grammar = Grammar { is_mysql: true };
@@ -10,7 +11,7 @@ impl Migrates for MySql {
     const IS_ATOMIC: bool = false;
     const IS_ONE_FILE: bool = false;
 
-    async fn point(_: &mut MySqlConnection, _: &[Box<str>]) -> Result<bool, sqlx::Error> {
+    async fn point(_: &mut MySqlConnection, _: &[Identifier]) -> Result<bool, sqlx::Error> {
         Ok(true)
     }
 
@@ -25,7 +26,7 @@ impl Migrates for MySql {
         Self::run_made(connection, settings).await
     }
 
-    async fn try_lock(connection: &mut MySqlConnection, _: &[Box<str>]) -> Result<bool, sqlx::Error> {
+    async fn try_lock(connection: &mut MySqlConnection, _: &[Identifier]) -> Result<bool, sqlx::Error> {
         let lock =
             "SELECT coalesce(get_lock(concat('tenancy:', sha1(concat('migrations ', database()))), 0), 0)";
         let got: i64 = sqlx::query(lock).fetch_one(connection).await?.try_get(0)?;

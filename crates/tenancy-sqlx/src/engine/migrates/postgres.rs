@@ -3,21 +3,22 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row};
 
 use super::{Fault, Grammar, Migrates, fault_of_connection};
+use crate::isolation::{EngineKind, Identifier};
 
 impl Migrates for Postgres {
     const GRAMMAR: Grammar = Grammar { is_mysql: false };
     const IS_ATOMIC: bool = true;
     const IS_ONE_FILE: bool = false;
 
-    async fn point(connection: &mut PgConnection, search_path: &[Box<str>]) -> Result<bool, sqlx::Error> {
+    async fn point(connection: &mut PgConnection, search_path: &[Identifier]) -> Result<bool, sqlx::Error> {
         let mut settings = "SET client_min_messages TO warning; SET statement_timeout = 0".to_owned();
         if let Some(schema) = search_path.first() {
             // Of several schemas, what is created goes into the first one that is there.
-            let there = sqlx::query("SELECT 1 FROM pg_namespace WHERE nspname = $1").bind(&**schema);
+            let there = sqlx::query("SELECT 1 FROM pg_namespace WHERE nspname = $1").bind(schema.as_str());
             if there.fetch_optional(&mut *connection).await?.is_none() {
                 return Ok(false);
             }
-            let names: Vec<_> = search_path.iter().map(|schema| quoted(schema)).collect();
+            let names: Vec<_> = search_path.iter().map(quoted).collect();
             settings += &format!("; SET search_path TO {}", names.join(", "));
         }
         Self::run_made(connection, settings).await?;
@@ -35,8 +36,11 @@ impl Migrates for Postgres {
 
     /// Never waits: a statement that waits for an advisory lock keeps every `CREATE INDEX CONCURRENTLY` of the database
     /// waiting.
-    async fn try_lock(connection: &mut PgConnection, search_path: &[Box<str>]) -> Result<bool, sqlx::Error> {
-        let schema = search_path.first().map_or("", |schema| schema);
+    async fn try_lock(
+        connection: &mut PgConnection,
+        search_path: &[Identifier],
+    ) -> Result<bool, sqlx::Error> {
+        let schema = search_path.first().map_or("", Identifier::as_str);
         sqlx::query("SELECT pg_try_advisory_lock(hashtext('tenancy migrations'), hashtext($1))")
             .bind(schema)
             .fetch_one(connection)
@@ -63,7 +67,8 @@ impl Migrates for Postgres {
                       WHERE NOT i.indisvalid AND c.relnamespace = current_schema()::regnamespace";
         for index in Self::ask_made(connection, broken.into()).await? {
             if names(statement, &index) {
-                let name = quoted(&index);
+                let name = Identifier::new(&index).map_err(|error| sqlx::Error::Decode(error.into()))?;
+                let name = quoted(&name);
                 Self::run_made(connection, format!("DROP INDEX CONCURRENTLY IF EXISTS {name}")).await?;
             }
         }
@@ -95,8 +100,8 @@ async fn notice_a_dead_client(connection: &mut PgConnection) {
     }
 }
 
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+fn quoted(name: &Identifier) -> String {
+    name.quoted(EngineKind::Postgres)
 }
 
 /// Whether a name stands in a text as a word of its own.
@@ -126,10 +131,5 @@ mod tests {
             "CREATE INDEX CONCURRENTLY \"odd name\" ON x (y)",
             "odd name"
         ));
-    }
-
-    #[test]
-    fn no_name_ends_its_quotes() {
-        assert_eq!(quoted("a\"; DROP SCHEMA b; --"), "\"a\"\"; DROP SCHEMA b; --\"");
     }
 }

@@ -3,13 +3,14 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Row, Sqlite, SqliteConnection};
 
 use super::{Fault, Grammar, Migrates, fault_of_connection};
+use crate::isolation::Identifier;
 
 impl Migrates for Sqlite {
     const GRAMMAR: Grammar = Grammar { is_mysql: false };
     const IS_ATOMIC: bool = true;
     const IS_ONE_FILE: bool = true;
 
-    async fn point(_: &mut SqliteConnection, _: &[Box<str>]) -> Result<bool, sqlx::Error> {
+    async fn point(_: &mut SqliteConnection, _: &[Identifier]) -> Result<bool, sqlx::Error> {
         Ok(true)
     }
 
@@ -24,7 +25,7 @@ impl Migrates for Sqlite {
 
     /// A file has no lock but that of its transactions. Of two that apply one migration, the ledger's key refuses the
     /// second, with all that it did.
-    async fn try_lock(_: &mut SqliteConnection, _: &[Box<str>]) -> Result<bool, sqlx::Error> {
+    async fn try_lock(_: &mut SqliteConnection, _: &[Identifier]) -> Result<bool, sqlx::Error> {
         Ok(true)
     }
 

@@ -1,92 +1,221 @@
-use tenancy_core::TenantId;
+use tenancy_core::{Placement, TenantId, TenantRecord};
 
-use super::MigrationJournal;
+use super::{Goal, MigrationJournal};
 use crate::{
     CatalogueError,
     central::{Row, Statement, sql},
+    store::change::lock_head,
 };
 
-/// What the journal knows of a home: the database or schema of one tenant.
+/// Where a home is, as a placement says it, with nothing left to defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HomePlace {
+    pub(crate) server: Box<str>,
+    pub(crate) isolation: Box<str>,
+    /// The database, schema or file. Of rows in shared tables, any name that no other home has.
+    pub(crate) name: Box<str>,
+    /// The database that it is in, unless it is one.
+    pub(crate) inside: Box<str>,
+}
+
+/// What the journal knows of a home.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Home {
-    pub(crate) name: Box<str>,
+    pub(crate) place: HomePlace,
     pub(crate) slug: Box<str>,
-    /// Whose it is, once the record was made.
+    /// Whose it is. The same transaction makes the record and notes it here.
     pub(crate) tenant: Option<TenantId>,
     pub(crate) stage: HomeStage,
+    /// Of a pending one: the state of its schema.
+    pub(crate) checksum: Box<str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HomeStage {
+    /// For a tenant that is made with it, and goes with it.
     Making,
+    /// For a tenant that was there before.
+    Adding,
     Made,
+    /// Rows of shared tables, which have no other home to go to.
+    Emptying,
     Dropping,
+    /// For nobody yet.
+    Filling,
+    /// Ready for whoever comes first.
+    Pending,
 }
 
 impl HomeStage {
-    fn as_str(self) -> &'static str {
+    const ALL: [Self; 7] = [
+        Self::Making,
+        Self::Adding,
+        Self::Made,
+        Self::Emptying,
+        Self::Dropping,
+        Self::Filling,
+        Self::Pending,
+    ];
+
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Making => "making",
+            Self::Adding => "adding",
             Self::Made => "made",
+            Self::Emptying => "emptying",
             Self::Dropping => "dropping",
+            Self::Filling => "filling",
+            Self::Pending => "pending",
         }
     }
 }
 
+const COLUMNS: &str =
+    "SELECT server, isolation, name, inside, slug, tenant_id, stage, checksum FROM tenancy_homes";
+
 impl MigrationJournal {
-    /// Before anything is made, so that whatever is left of it is found again.
-    pub(crate) async fn begin_home(&self, name: &str, slug: &str) -> Result<(), CatalogueError> {
-        let begin =
-            sql("INSERT INTO tenancy_homes (home, slug, tenant_id, stage, at_ms) VALUES (?, ?, '', ?, ?)")
-                .bind(name)
-                .bind(slug)
-                .bind(HomeStage::Making.as_str())
-                .bind(self.now_ms());
-        self.execute(begin).await.map(drop)
+    /// Before anything is made, so that whatever is left of it is found again. Returns whether the journal knew of nothing
+    /// there.
+    pub(crate) async fn begin_home(
+        &self,
+        place: &HomePlace,
+        slug: &str,
+        tenant: Option<&TenantId>,
+        stage: HomeStage,
+    ) -> Result<bool, CatalogueError> {
+        let begin = insert(place, slug, tenant, stage, self.now_ms());
+        let mut connection = self.pool.acquire().await.map_err(CatalogueError::from_sqlx)?;
+        match connection.execute(begin).await {
+            Ok(_) => Ok(true),
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(false),
+            Err(error) => Err(CatalogueError::from_sqlx(error)),
+        }
     }
 
-    /// Notes whose it is.
-    pub(crate) async fn give_home(&self, name: &str, tenant: &TenantId) -> Result<(), CatalogueError> {
-        let give = sql("UPDATE tenancy_homes SET tenant_id = ? WHERE home = ?")
-            .bind(tenant.as_str())
-            .bind(name);
-        self.execute(give).await.map(drop)
+    /// Begins a pending home, unless there are as many as are wanted. No other process counts at the same time.
+    pub(crate) async fn begin_pending(&self, place: &HomePlace, wanted: u64) -> Result<bool, CatalogueError> {
+        self.repeat(|| {
+            Box::pin(async move {
+                let mut connection = self.pool.acquire().await?;
+                lock_head(&mut connection, self.wait()).await?;
+                let count = sql("SELECT count(*) AS answer FROM tenancy_homes
+                     WHERE server = ? AND isolation = ? AND stage IN ('filling', 'pending')")
+                .bind(&*place.server)
+                .bind(&*place.isolation);
+                let there = connection.fetch_one(count).await?.int("answer")?;
+                if u64::try_from(there).unwrap_or(0) >= wanted {
+                    connection.roll_back().await?;
+                    return Ok(false);
+                }
+                let begin = insert(place, "", None, HomeStage::Filling, self.now_ms());
+                connection.execute(begin).await?;
+                connection.commit().await?;
+                Ok(true)
+            })
+        })
+        .await
     }
 
     /// Whether the home was at a stage, and is at the next one now.
     pub(crate) async fn move_home(
         &self,
-        name: &str,
+        place: &HomePlace,
         from: HomeStage,
         to: HomeStage,
     ) -> Result<bool, CatalogueError> {
-        let change = sql("UPDATE tenancy_homes SET stage = ?, at_ms = ? WHERE home = ? AND stage = ?")
-            .bind(to.as_str())
-            .bind(self.now_ms())
-            .bind(name)
-            .bind(from.as_str());
-        Ok(self.execute(change).await? > 0)
+        Ok(self.execute(moved(place, from, to, self.now_ms())).await? > 0)
     }
 
-    pub(crate) async fn end_home(&self, name: &str) -> Result<(), CatalogueError> {
-        self.execute(sql("DELETE FROM tenancy_homes WHERE home = ?").bind(name))
-            .await
-            .map(drop)
+    /// Whether a home that was at a stage for so long that nobody is at it any more is this process's now.
+    pub(crate) async fn take_over_home(
+        &self,
+        home: &Home,
+        older_than_ms: i64,
+    ) -> Result<bool, CatalogueError> {
+        let now_ms = self.now_ms();
+        let mut take = moved(&home.place, home.stage, home.stage, now_ms);
+        take.push(" AND at_ms <= ")
+            .push_bind(now_ms.saturating_sub(older_than_ms));
+        Ok(self.execute(take).await? > 0)
     }
 
-    pub(crate) async fn home(&self, name: &str) -> Result<Option<Home>, CatalogueError> {
-        let one = sql("SELECT home, slug, tenant_id, stage FROM tenancy_homes WHERE home = ?").bind(name);
+    /// A pending home is ready, in this state of its schema.
+    pub(crate) async fn ready_home(
+        &self,
+        place: &HomePlace,
+        goal: Option<&Goal>,
+    ) -> Result<bool, CatalogueError> {
+        let mut ready =
+            sql("UPDATE tenancy_homes SET stage = 'pending', version = ?, checksum = ?, at_ms = ?")
+                .bind(goal.map_or(0, |goal| goal.version))
+                .bind(goal.map_or("", |goal| &goal.checksum))
+                .bind(self.now_ms());
+        push_place(&mut ready, place);
+        ready.push(" AND stage = 'filling'");
+        Ok(self.execute(ready).await? > 0)
+    }
+
+    /// Says that somebody is still at it.
+    pub(crate) async fn beat_home(&self, place: &HomePlace) -> Result<(), CatalogueError> {
+        let mut beat = sql("UPDATE tenancy_homes SET at_ms = ?").bind(self.now_ms());
+        push_place(&mut beat, place);
+        beat.push(" AND stage <> 'made'");
+        self.execute(beat).await.map(drop)
+    }
+
+    pub(crate) async fn end_home(&self, place: &HomePlace) -> Result<(), CatalogueError> {
+        let mut end = sql("DELETE FROM tenancy_homes");
+        push_place(&mut end, place);
+        self.execute(end).await.map(drop)
+    }
+
+    pub(crate) async fn home(&self, place: &HomePlace) -> Result<Option<Home>, CatalogueError> {
+        let mut one = sql(COLUMNS);
+        push_place(&mut one, place);
         Ok(self.homes(one).await?.pop())
     }
 
-    /// Those that were begun to be made or dropped so long ago that nobody is at it any more.
+    pub(crate) async fn homes_of(&self, tenant: &TenantId) -> Result<Vec<Home>, CatalogueError> {
+        let mut of_tenant = sql(COLUMNS);
+        of_tenant.push(" WHERE tenant_id = ").push_bind(tenant.as_str());
+        self.homes(of_tenant).await
+    }
+
+    /// Those that are for nobody yet.
+    pub(crate) async fn pending_homes(
+        &self,
+        server: &str,
+        isolation: &str,
+    ) -> Result<Vec<Home>, CatalogueError> {
+        let mut pending = sql(COLUMNS);
+        pending.push(" WHERE server = ").push_bind(server);
+        pending.push(" AND isolation = ").push_bind(isolation);
+        pending.push(" AND stage IN ('filling', 'pending') ORDER BY name");
+        self.homes(pending).await
+    }
+
+    /// Those at which something was begun so long ago that nobody is at it any more.
     pub(crate) async fn broken_off_homes(&self, older_than_ms: i64) -> Result<Vec<Home>, CatalogueError> {
         let before = self.now_ms().saturating_sub(older_than_ms);
-        let old = sql(
-            "SELECT home, slug, tenant_id, stage FROM tenancy_homes WHERE stage <> 'made' AND at_ms <= ? ORDER BY home",
-        )
-        .bind(before);
+        let mut old = sql(COLUMNS);
+        old.push(" WHERE stage NOT IN ('made', 'pending') AND at_ms <= ")
+            .push_bind(before)
+            .push(" ORDER BY name");
         self.homes(old).await
+    }
+
+    /// Whether the placement of another tenant, be it a deleted one, names the same database, schema or file.
+    pub(crate) async fn is_named_by_others(
+        &self,
+        record: &TenantRecord,
+        name: &str,
+    ) -> Result<bool, CatalogueError> {
+        let others = sql("SELECT count(*) AS answer FROM tenants WHERE placement_database = ? AND id <> ?")
+            .bind(name)
+            .bind(record.id.as_str());
+        let rows = self.fetch_all(others).await?;
+        let count = rows.first().map_or(Ok(0), |row| row.int("answer"));
+        Ok(count.map_err(CatalogueError::from_sqlx)? > 0)
     }
 
     async fn homes(&self, statement: Statement) -> Result<Vec<Home>, CatalogueError> {
@@ -104,19 +233,73 @@ impl MigrationJournal {
     }
 }
 
-fn read_home(row: &Row) -> Result<Home, sqlx::Error> {
-    let tenant = match row.text("tenant_id")? {
-        "" => None,
-        _ => Some(super::work::tenant_of(row)?),
-    };
+impl HomePlace {
+    /// What leads a tenant there.
+    pub(crate) fn placement(&self) -> Placement {
+        let mut placement = Placement::default();
+        placement.server = self.server.clone();
+        placement.isolation = self.isolation.clone();
+        placement.database = self.name.clone();
+        placement
+    }
+}
+
+fn insert(
+    place: &HomePlace,
+    slug: &str,
+    tenant: Option<&TenantId>,
+    stage: HomeStage,
+    now_ms: i64,
+) -> Statement {
+    sql("INSERT INTO tenancy_homes
+             (server, isolation, name, inside, slug, tenant_id, stage, version, checksum, at_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, 0, '', ?)")
+    .bind(&*place.server)
+    .bind(&*place.isolation)
+    .bind(&*place.name)
+    .bind(&*place.inside)
+    .bind(slug)
+    .bind(tenant.map_or("", TenantId::as_str))
+    .bind(stage.as_str())
+    .bind(now_ms)
+}
+
+pub(super) fn moved(place: &HomePlace, from: HomeStage, to: HomeStage, now_ms: i64) -> Statement {
+    let mut change = sql("UPDATE tenancy_homes SET stage = ?, at_ms = ?")
+        .bind(to.as_str())
+        .bind(now_ms);
+    push_place(&mut change, place);
+    change.push(" AND stage = ").push_bind(from.as_str());
+    change
+}
+
+pub(super) fn push_place(statement: &mut Statement, place: &HomePlace) {
+    statement
+        .push(" WHERE server = ")
+        .push_bind(&*place.server)
+        .push(" AND isolation = ")
+        .push_bind(&*place.isolation)
+        .push(" AND name = ")
+        .push_bind(&*place.name);
+}
+
+pub(super) fn read_home(row: &Row) -> Result<Home, sqlx::Error> {
+    let stage = row.text("stage")?;
+    let stage = HomeStage::ALL.into_iter().find(|known| known.as_str() == stage);
     Ok(Home {
-        tenant,
-        name: row.text("home")?.into(),
-        slug: row.text("slug")?.into(),
-        stage: match row.text("stage")? {
-            "making" => HomeStage::Making,
-            "made" => HomeStage::Made,
-            _ => HomeStage::Dropping,
+        place: HomePlace {
+            server: row.text("server")?.into(),
+            isolation: row.text("isolation")?.into(),
+            name: row.text("name")?.into(),
+            inside: row.text("inside")?.into(),
         },
+        tenant: match row.text("tenant_id")? {
+            "" => None,
+            _ => Some(super::work::tenant_of(row)?),
+        },
+        slug: row.text("slug")?.into(),
+        stage: stage
+            .ok_or_else(|| sqlx::Error::Decode("a home is at a stage that is not known here".into()))?,
+        checksum: row.text("checksum")?.into(),
     })
 }

@@ -4,6 +4,7 @@ mod homes;
 mod look;
 mod runs;
 mod tables;
+mod tenants;
 mod work;
 
 use std::{pin::Pin, time::Duration};
@@ -16,7 +17,7 @@ use crate::{
     central::{Connection, Dialect, Pool, Statement, sql},
 };
 
-pub(crate) use homes::{Home, HomeStage};
+pub(crate) use homes::{Home, HomePlace, HomeStage};
 pub(crate) use runs::{Begun, NewRun, RunState, StopRule};
 pub(crate) use work::{Claim, Claimed};
 

@@ -24,8 +24,11 @@ pub(super) fn tables(dialect: Dialect) -> &'static str {
              CREATE INDEX IF NOT EXISTS tenancy_migration_line
                  ON tenancy_migration_work (run, state, place_in_line);
              CREATE TABLE IF NOT EXISTS tenancy_homes (
-                 home TEXT PRIMARY KEY NOT NULL, slug TEXT NOT NULL, tenant_id TEXT NOT NULL, stage TEXT NOT NULL, at_ms INTEGER NOT NULL)
-                 WITHOUT ROWID"
+                 server TEXT NOT NULL, isolation TEXT NOT NULL, name TEXT NOT NULL, inside TEXT NOT NULL,
+                 slug TEXT NOT NULL, tenant_id TEXT NOT NULL, stage TEXT NOT NULL, version INTEGER NOT NULL,
+                 checksum TEXT NOT NULL, at_ms INTEGER NOT NULL, PRIMARY KEY (server, isolation, name)) WITHOUT ROWID;
+             CREATE INDEX IF NOT EXISTS tenancy_homes_tenant ON tenancy_homes (tenant_id);
+             CREATE INDEX IF NOT EXISTS tenancy_homes_stage ON tenancy_homes (stage)"
         }
         #[cfg(feature = "postgres")]
         Dialect::Postgres => {
@@ -44,7 +47,12 @@ pub(super) fn tables(dialect: Dialect) -> &'static str {
              CREATE INDEX IF NOT EXISTS tenancy_migration_line
                  ON tenancy_migration_work (run, state, place_in_line);
              CREATE TABLE IF NOT EXISTS tenancy_homes (
-                 home text PRIMARY KEY, slug text NOT NULL, tenant_id text NOT NULL, stage text NOT NULL, at_ms bigint NOT NULL)"
+                 server text NOT NULL, isolation text NOT NULL, name text COLLATE \"C\" NOT NULL, inside text NOT NULL,
+                 slug text NOT NULL, tenant_id text COLLATE \"C\" NOT NULL, stage text NOT NULL,
+                 version bigint NOT NULL, checksum text NOT NULL, at_ms bigint NOT NULL,
+                 PRIMARY KEY (server, isolation, name));
+             CREATE INDEX IF NOT EXISTS tenancy_homes_tenant ON tenancy_homes (tenant_id);
+             CREATE INDEX IF NOT EXISTS tenancy_homes_stage ON tenancy_homes (stage)"
         }
         #[cfg(feature = "mysql")]
         Dialect::MySql => {
@@ -66,9 +74,11 @@ pub(super) fn tables(dialect: Dialect) -> &'static str {
                  INDEX tenancy_migration_line (run, state, place_in_line))
                  ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
              CREATE TABLE IF NOT EXISTS tenancy_homes (
-                 home VARCHAR(64) PRIMARY KEY NOT NULL, slug VARCHAR(63) NOT NULL,
-                 tenant_id VARCHAR(48) NOT NULL, stage VARCHAR(16) NOT NULL,
-                 at_ms BIGINT NOT NULL) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+                 server VARCHAR(64) NOT NULL, isolation VARCHAR(64) NOT NULL, name VARCHAR(255) NOT NULL,
+                 inside VARCHAR(64) NOT NULL, slug VARCHAR(63) NOT NULL, tenant_id VARCHAR(48) NOT NULL,
+                 stage VARCHAR(16) NOT NULL, version BIGINT NOT NULL, checksum VARCHAR(64) NOT NULL,
+                 at_ms BIGINT NOT NULL, PRIMARY KEY (server, isolation, name),
+                 INDEX tenancy_homes_tenant (tenant_id), INDEX tenancy_homes_stage (stage)) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
         }
     }
 }

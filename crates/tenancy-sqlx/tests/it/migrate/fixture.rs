@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tenancy_core::TenantRecord;
 use tenancy_sqlx::{
     NewTenant,
+    isolation::Identifier,
     migrate::{FleetMigrator, FleetSettings, MigrationPlace, Migrations},
     store::{SqlStore, SqlStoreOptions},
 };
@@ -148,7 +149,8 @@ pub(super) async fn fleet(
     let owner: PgConnectOptions = tenants_url.parse().unwrap();
     let place = move |record: &TenantRecord| {
         asked();
-        Ok(MigrationPlace::schema(owner.clone(), record.id.as_str()).with_path("public"))
+        let schema = Identifier::new(record.id.as_str())?;
+        Ok(MigrationPlace::schema(owner.clone(), schema).with_path(Identifier::new("public")?))
     };
     FleetMigrator::builder(store, migrations, place)
         .settings(settings)

@@ -1,6 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use sqlx::migrate::Migrator;
+use tenancy_sqlx::isolation::Identifier;
 use tenancy_sqlx::migrate::{FleetMigrator, MigrationEvent, MigrationPlace, Migrations};
 
 use super::fixture::{Fixture, name, settings};
@@ -23,7 +24,8 @@ async fn what_sqlx_applied_before_counts() {
     let owner: sqlx::postgres::PgConnectOptions = fixture.tenants.owner_url().parse().unwrap();
     let migrations = Migrations::from_directory(fixture.folder()).await.unwrap();
     let fleet = FleetMigrator::builder(&fixture.store, migrations, move |record| {
-        Ok(MigrationPlace::schema(owner.clone(), record.id.as_str()).with_path("public"))
+        let schema = Identifier::new(record.id.as_str())?;
+        Ok(MigrationPlace::schema(owner.clone(), schema).with_path(Identifier::new("public")?))
     })
     .observe(move |event| {
         if let MigrationEvent::Migrated { tenant, migrations } = event {
