@@ -106,10 +106,7 @@ impl<DB: TenantEngine> TenantHomes<DB> {
         let options = DB::at(self.options_of(record, login)?, target.database_name());
         let mut connection = open::<DB>(&options, limit).await?;
         if let Session::SearchPath { schema, extra } = target.session() {
-            let path: Vec<_> = std::iter::once(schema)
-                .chain(&**extra)
-                .map(|schema| schema.as_str().into())
-                .collect();
+            let path: Vec<Identifier> = std::iter::once(schema).chain(&**extra).cloned().collect();
             // A path of which the first part is missing leads to what all tenants share.
             if !DB::point(&mut connection, &path).await? {
                 return Err(DatabaseError::missing("its schema is not there"));
