@@ -17,6 +17,7 @@ use crate::{
     audit::Seen,
     isolation::{Audited, EngineKind},
     pool::{breaker::FaultKind, target::Session},
+    transfer::Transfers,
 };
 
 pub(crate) use homes::{MakesHomes, Plot};
@@ -24,9 +25,9 @@ pub(crate) use migrates::{Fault, Grammar, Migrates};
 
 /// A database that tenants can live in: `sqlx::Postgres`, `sqlx::MySql` and `sqlx::Sqlite`, each with the feature of
 /// its name. Sealed.
-pub trait TenantEngine: Engine + Migrates + MakesHomes {}
+pub trait TenantEngine: Engine + Migrates + MakesHomes + Transfers {}
 
-impl<DB: Engine + Migrates + MakesHomes> TenantEngine for DB {}
+impl<DB: Engine + Migrates + MakesHomes + Transfers> TenantEngine for DB {}
 
 /// The options that a connection is opened with.
 pub(crate) type Options<DB> = <<DB as Database>::Connection as Connection>::Options;

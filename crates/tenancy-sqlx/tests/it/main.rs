@@ -34,3 +34,5 @@ mod pool;
 mod servers;
 mod stack;
 mod support;
+#[cfg(all(feature = "databases", feature = "postgres", feature = "mysql"))]
+mod transfer;
