@@ -10,7 +10,8 @@ use crate::{
     catalogue::CatalogueArgs,
     completions::CompletionsArgs,
     databases::{
-        doctor::DoctorArgs, migrate::MigrateArgs, psql::PsqlArgs, rollback::RollbackArgs, run::RunArgs,
+        doctor::DoctorArgs, life::Chore, migrate::MigrateArgs, psql::PsqlArgs, rollback::RollbackArgs,
+        run::RunArgs, seed::SeedArgs,
     },
     domains::DomainsArgs,
     explain::ExplainArgs,
@@ -37,6 +38,8 @@ pub enum TenancyCommand {
     Migrate(MigrateArgs),
     /// Take tenants back to a version, by `.down.sql`. Needs the owner's URL
     Rollback(RollbackArgs),
+    /// Run the seeds (`databases.seeds`) in the homes of tenants, each in one transaction. Needs a managed catalogue
+    Seed(SeedArgs),
     /// Run SQL or a program for each of many tenants
     ///
     /// SQL runs as the application, in the tenant's session, all or nothing for each tenant. With --json, an object is written for
@@ -75,6 +78,7 @@ impl TenancyCommand {
             Self::Catalogue(args) => args.run(context, &mut out).await,
             Self::Migrate(args) => Box::pin(args.run(context, &mut out)).await,
             Self::Rollback(args) => Box::pin(args.run(context, &mut out)).await,
+            Self::Seed(args) => Box::pin(args.run(Chore::Seed, context, &mut out)).await,
             Self::Run(args) => Box::pin(args.run(context, &mut out)).await,
             Self::Psql(args) => Box::pin(args.run(context)).await,
             Self::Doctor(args) => Box::pin(args.run(context, &mut out)).await,

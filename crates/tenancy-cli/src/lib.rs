@@ -8,6 +8,8 @@
 //! | `domains add`, `remove`, `list` | what leads to a tenant |
 //! | `domains claim`, `claims`, `verify`, `unclaim` | what a tenant says is its own, and the proof of it |
 //! | `catalogue adopt`, `check` | a catalogue over tables that an application has already |
+//! | `tenants make-home`, `reset`, `remove`, `recover`; `seed` | their databases, schemas or files |
+//! | `tenants export`, `import-data` | the data of one tenant, to a directory and back |
 //! | `migrate`, `rollback` | bring the databases of tenants to a version |
 //! | `run`, `psql` | SQL or a program in tenants' sessions, for many or for one |
 //! | `doctor` | what is wrong with the databases of tenants |
@@ -119,7 +121,7 @@ pub use completions::CompletionsArgs;
 pub use context::CliContext;
 pub use databases::{
     doctor::DoctorArgs, homes::CommandHomes, migrate::MigrateArgs, psql::PsqlArgs, rollback::RollbackArgs,
-    run::RunArgs,
+    run::RunArgs, seed::SeedArgs,
 };
 pub use domains::DomainsArgs;
 pub use error::{CliError, CliErrorKind, EXIT_CODES};

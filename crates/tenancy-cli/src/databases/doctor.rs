@@ -59,6 +59,8 @@ struct DoctorView {
     version: Option<i64>,
     /// Tenants that are being set up.
     pending: u64,
+    /// Homes that are ready for tenants to come.
+    pending_homes: usize,
     problems: usize,
     warnings: usize,
     findings: Vec<Finding>,
@@ -107,6 +109,7 @@ impl OverHomes for Examination<'_> {
         let everybody = every_tenant(self.store).await?;
         let mut findings = Findings::default();
         catalogue::examine(self.store, &everybody, &mut findings).await?;
+        let pending_homes = catalogue::examine_homes(self.store, &everybody, &mut findings).await?;
         places::examine(&homes, &everybody, self.place, &mut findings);
         let is_reachable = audit(&homes, &mut findings).await;
         if self.migrations.is_none() {
@@ -135,7 +138,11 @@ impl OverHomes for Examination<'_> {
             }
             false => 0,
         };
-        Ok(self.view::<DB>(&status, &everybody, looked_at, findings))
+        let view = self.view::<DB>(&status, &everybody, looked_at, findings);
+        Ok(DoctorView {
+            pending_homes,
+            ..view
+        })
     }
 }
 
@@ -180,6 +187,7 @@ impl Examination<'_> {
             looked_at,
             version: self.migrations.as_ref().map(Migrations::newest),
             pending: status.pending,
+            pending_homes: 0,
             problems: of(Severity::Problem),
             warnings: of(Severity::Warning),
             findings,
@@ -212,6 +220,7 @@ impl DoctorView {
             ("schema version", self.schema_version.to_string()),
             ("databases on", self.database.clone()),
             ("tenants", format!("{}, {} pending", self.tenants, self.pending)),
+            ("pending homes", self.pending_homes.to_string()),
             ("looked at", self.looked_at.to_string()),
             (
                 "newest migration",

@@ -12,6 +12,7 @@ fn the_help_of_commands_is_what_was_agreed() {
         ("run", include_str!("help/run.txt")),
         ("psql", include_str!("help/psql.txt")),
         ("doctor", include_str!("help/doctor.txt")),
+        ("seed", include_str!("help/seed.txt")),
     ] {
         let help = place.done(&[command, "--help"]);
         // To agree on another one, write it to the file.

@@ -96,6 +96,7 @@
 
 mod builder;
 mod error;
+mod known;
 mod make;
 mod place;
 mod remove;
@@ -128,6 +129,7 @@ use step::Hook;
 
 pub use builder::LifecycleBuilder;
 pub use error::LifecycleError;
+pub use known::{HomeState, KnownHome};
 pub use step::{LifecycleAction, LifecycleStep, Moment};
 
 /// Makes, resets and removes tenants with their homes. See the [module](self). Cloning copies a pointer.

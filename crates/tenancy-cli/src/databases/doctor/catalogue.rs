@@ -1,9 +1,16 @@
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
-use tenancy_sqlx::{TenantDetails, store::SqlStore};
+use tenancy_sqlx::{
+    TenantDetails,
+    lifecycle::{HomeState, KnownHome},
+    store::SqlStore,
+};
 
 use super::finding::Findings;
-use crate::CliError;
+use crate::{CliError, databases::homes::reason_of_any};
 
 /// Enough to see a pattern.
 const FAULTS: usize = 1000;
@@ -27,6 +34,45 @@ pub(super) async fn examine(
     }
     duplicate_domains(everybody, findings);
     Ok(())
+}
+
+/// How long making or dropping a home may take.
+const UNDER_WAY: Duration = Duration::from_secs(600);
+
+/// What the journal of homes knows, and how many wait for somebody.
+pub(super) async fn examine_homes(
+    store: &SqlStore,
+    everybody: &[TenantDetails],
+    findings: &mut Findings,
+) -> Result<usize, CliError> {
+    let ids: HashSet<_> = everybody.iter().map(|details| &details.record.id).collect();
+    let homes = KnownHome::all(store)
+        .await
+        .map_err(|error| CliError::no_catalogue(reason_of_any(&error)))?;
+    for home in &homes {
+        let subject = format!("{} {}", home.isolation, home.name);
+        match (home.state, &home.tenant) {
+            (HomeState::Made, Some(id)) if !ids.contains(id) => {
+                let what = format!("it was made for the tenant {id}, whom the catalogue does not know");
+                findings.warn(
+                    "homes",
+                    &subject,
+                    &what,
+                    "keep its data if it is wanted, and drop it by hand",
+                );
+            }
+            (HomeState::UnderWay, _) if home.age > UNDER_WAY => {
+                let what = format!("what was done to it was broken off (slug {:?})", &*home.slug);
+                let remedy = "`tenants recover` takes it back, or finishes it";
+                findings.warn("homes", &subject, &what, remedy);
+            }
+            _ => {}
+        }
+    }
+    Ok(homes
+        .iter()
+        .filter(|home| home.state == HomeState::Pending)
+        .count())
 }
 
 /// A managed catalogue refuses them; tables of an application may have them.

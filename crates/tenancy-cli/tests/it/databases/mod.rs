@@ -2,6 +2,7 @@
 
 mod doctor;
 mod fixture;
+mod life;
 mod migrate;
 mod psql;
 mod run;

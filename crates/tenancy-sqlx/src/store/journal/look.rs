@@ -1,7 +1,17 @@
+//! Looks at the journal from a catalogue that may be opened read-only.
+
+use std::time::Duration;
+
 use tenancy_core::TenantId;
 
 use super::{Goal, runs::living, work::tenant_of};
-use crate::{CatalogueError, central::Statement, migrate::is_missing_table, store::SqlStore};
+use crate::{
+    CatalogueError,
+    central::{Row, Statement, sql},
+    lifecycle::{HomeState, KnownHome},
+    migrate::is_missing_table,
+    store::{SqlStore, unix_ms},
+};
 
 impl SqlStore {
     /// How many tenants have a schema to migrate, and which of them are not at the goal. Makes no table, so that a
@@ -25,7 +35,7 @@ impl SqlStore {
     }
 
     fn with_journal(&self, goal: &Goal) -> Statement {
-        let mut select = crate::central::sql("SELECT t.id AS tenant_id, CASE WHEN m.checksum = ");
+        let mut select = sql("SELECT t.id AS tenant_id, CASE WHEN m.checksum = ");
         select
             .push_bind(&*goal.checksum)
             .push(" THEN 0 ELSE 1 END AS is_behind");
@@ -35,10 +45,47 @@ impl SqlStore {
     }
 
     fn without_journal(&self) -> Statement {
-        let mut select = crate::central::sql("SELECT t.id AS tenant_id, 1 AS is_behind FROM ");
+        let mut select = sql("SELECT t.id AS tenant_id, 1 AS is_behind FROM ");
         select
             .push(super::runs::tenants_table(self.kind()))
             .push(" t WHERE t.status <> 'deleted' ORDER BY t.id");
         select
     }
+
+    pub(crate) async fn known_homes(&self) -> Result<Vec<KnownHome>, CatalogueError> {
+        let all = sql(
+            "SELECT server, isolation, name, slug, tenant_id, stage, at_ms FROM tenancy_homes \
+                       ORDER BY server, isolation, name",
+        );
+        let rows = self.read(async {
+            match self.inner.readers.acquire().await?.fetch_all(all).await {
+                Err(error) if is_missing_table(&error) => Ok(Vec::new()),
+                answer => answer,
+            }
+        });
+        let rows = rows.await?;
+        let now_ms = unix_ms(&*self.inner.options.clock);
+        let homes = rows.iter().map(|row| known_home(row, now_ms));
+        homes.collect::<Result<_, _>>().map_err(CatalogueError::from_sqlx)
+    }
+}
+
+fn known_home(row: &Row, now_ms: i64) -> Result<KnownHome, sqlx::Error> {
+    let age_ms = now_ms.saturating_sub(row.int("at_ms")?);
+    Ok(KnownHome {
+        server: row.text("server")?.into(),
+        isolation: row.text("isolation")?.into(),
+        name: row.text("name")?.into(),
+        slug: row.text("slug")?.into(),
+        tenant: match row.text("tenant_id")? {
+            "" => None,
+            _ => Some(tenant_of(row)?),
+        },
+        state: match row.text("stage")? {
+            "made" => HomeState::Made,
+            "pending" => HomeState::Pending,
+            _ => HomeState::UnderWay,
+        },
+        age: Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)),
+    })
 }
