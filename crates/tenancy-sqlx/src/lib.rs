@@ -59,6 +59,11 @@ pub mod database;
 mod engine;
 mod error;
 pub mod file;
+#[cfg(all(
+    feature = "databases",
+    any(feature = "sqlite", feature = "postgres", feature = "mysql")
+))]
+pub mod guide;
 #[cfg(feature = "databases")]
 pub mod isolation;
 #[cfg(all(

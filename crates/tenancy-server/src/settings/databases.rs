@@ -1,6 +1,6 @@
 //! From settings to where tenants are.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use tenancy_sqlx::{
     TenantEngine,
@@ -9,34 +9,13 @@ use tenancy_sqlx::{
     pool::PoolSettings,
 };
 
-use super::model::{DatabasesSettings, IsolationName, Settings};
-
-/// What the server of tenants speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DatabaseKind {
-    /// SQLite files: no server.
-    Sqlite,
-    /// PostgreSQL.
-    Postgres,
-    /// MySQL or MariaDB.
-    MySql,
-}
-
-/// The name of the server that the settings are of, in placements.
-const SERVER: &str = "main";
+use super::{
+    DatabaseUrl,
+    impossible::MAIN,
+    model::{DatabaseServerSettings, DatabasesSettings, IsolationName, Settings},
+};
 
 impl Settings {
-    /// What the server of tenants speaks, by the scheme of its URL.
-    pub fn database_kind(&self) -> DatabaseKind {
-        let url = self.databases.url.as_ref().map_or("", |url| url.as_str());
-        match url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("postgres" | "postgresql") => DatabaseKind::Postgres,
-            Some("mysql" | "mariadb") => DatabaseKind::MySql,
-            _ => DatabaseKind::Sqlite,
-        }
-    }
-
     /// Where tenants are, as section `databases` says, on the server `main`. `DB` must be that of
     /// [`database_kind`](Self::database_kind). Add what settings can not say, then build it.
     ///
@@ -44,31 +23,54 @@ impl Settings {
     /// When a name of `extra_path` is not valid.
     pub fn homes<DB: TenantEngine>(&self) -> Result<TenantHomesBuilder<DB>, String> {
         let databases = &self.databases;
-        let url = match &databases.url {
-            Some(url) => of_sqlx(url.as_str()),
-            None => format!("sqlite://{}", self.catalogue.data_dir.join("tenants").display()),
-        };
-        let mut server = Server::at(url).settings(databases.pool());
-        if let Some(owner) = &databases.owner_url {
-            server = server.owner(of_sqlx(owner.as_str()));
-        }
-        if let Some(replica) = &databases.replica_url {
-            server = server.replica(of_sqlx(replica.as_str()));
-        }
-        if databases.behind_transaction_pooler {
-            server = server.behind_transaction_pooler();
-        }
         let mut homes = TenantHomes::builder()
-            .server(SERVER, server)
+            .server(MAIN, self.main_server())
             .reserve(databases.reserved.iter().map(String::as_str));
+        for (name, server) in &databases.servers {
+            homes = homes.server(name, databases.further_server(name, server)?);
+        }
         if let Some(isolation) = databases.isolation()? {
             homes = homes.isolation(isolation);
         }
         Ok(homes)
     }
+
+    fn main_server(&self) -> Server {
+        let databases = &self.databases;
+        let server = match &databases.url {
+            Some(url) => Server::at(of_sqlx(url)),
+            None => Server::at(files_in(&self.catalogue.data_dir.join("tenants"))),
+        };
+        let urls = [&databases.owner_url, &databases.replica_url];
+        let server = with_others(server, urls, databases.behind_transaction_pooler);
+        server.settings(databases.pool(databases.budget))
+    }
+}
+
+fn with_others(mut server: Server, urls: [&Option<DatabaseUrl>; 2], is_pooled: bool) -> Server {
+    let [owner, replica] = urls;
+    if let Some(owner) = owner {
+        server = server.owner(of_sqlx(owner));
+    }
+    if let Some(replica) = replica {
+        server = server.replica(of_sqlx(replica));
+    }
+    match is_pooled {
+        true => server.behind_transaction_pooler(),
+        false => server,
+    }
 }
 
 impl DatabasesSettings {
+    fn further_server(&self, name: &str, server: &DatabaseServerSettings) -> Result<Server, String> {
+        let url = server.url.as_ref();
+        let url = url.ok_or_else(|| format!("databases.servers.{name}.url: it is missing"))?;
+        let urls = [&server.owner_url, &server.replica_url];
+        let budget = server.budget.unwrap_or(self.budget);
+        let others = with_others(Server::at(of_sqlx(url)), urls, server.behind_transaction_pooler);
+        Ok(others.settings(self.pool(budget)))
+    }
+
     fn isolation(&self) -> Result<Option<Isolation>, String> {
         let Some(name) = self.isolation else {
             return Ok(None);
@@ -85,8 +87,8 @@ impl DatabasesSettings {
         }))
     }
 
-    fn pool(&self) -> PoolSettings {
-        let pool = PoolSettings::new(self.budget)
+    fn pool(&self, budget: usize) -> PoolSettings {
+        let pool = PoolSettings::new(budget)
             .max_tenants(self.max_tenants)
             .max_waiting(self.max_waiting)
             .connect_timeout(Duration::from_millis(self.connect_timeout_ms))
@@ -102,9 +104,31 @@ impl DatabasesSettings {
 }
 
 /// sqlx knows MariaDB by the older name.
-fn of_sqlx(url: &str) -> String {
-    match url.strip_prefix("mariadb:") {
+fn of_sqlx(url: &DatabaseUrl) -> String {
+    match url.as_str().strip_prefix("mariadb:") {
         Some(rest) => format!("mysql:{rest}"),
-        None => url.to_owned(),
+        None => url.as_str().to_owned(),
+    }
+}
+
+/// A directory as a URL, in which some letters of paths mean something else.
+fn files_in(directory: &Path) -> String {
+    let path = directory.display().to_string();
+    let path = path.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+    format!("sqlite://{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::files_in;
+
+    #[test]
+    fn a_directory_may_have_letters_that_mean_something_in_a_url() {
+        for (directory, url) in [
+            ("tenancy-data/tenants", "sqlite://tenancy-data/tenants"),
+            ("/srv/100%/a?b#c", "sqlite:///srv/100%25/a%3Fb%23c"),
+        ] {
+            assert_eq!(files_in(directory.as_ref()), url);
+        }
     }
 }

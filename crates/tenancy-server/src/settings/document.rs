@@ -2,9 +2,11 @@ use std::ops::Range;
 
 use serde::{Deserialize, de::IntoDeserializer};
 use toml::{
-    Spanned, Value,
+    Spanned, Table, Value,
     de::{DeTable, DeValue},
 };
+
+use super::sources::SERVERS;
 
 /// A TOML text as keys in sections, each with the line it stands on.
 #[derive(Default)]
@@ -55,18 +57,62 @@ impl Document {
                 document.mistakes.push(Mistake {
                     line,
                     key: section,
-                    reason: "keys stand in sections: [server], [tenancy], [catalogue], [log]".to_owned(),
+                    reason: "keys stand in sections: [server], [tenancy], [catalogue], [databases], [log]"
+                        .to_owned(),
                 });
                 continue;
             };
             for (name, value) in keys {
                 let line = line_of(text, name.span());
-                document.entry(line, format!("{section}.{}", name.into_inner()), value);
+                document.entries_of(text, line, format!("{section}.{}", name.into_inner()), value);
             }
             document.sections.push((line, section));
         }
         document.sort();
         document
+    }
+
+    /// A key's own entry; where its keys are further servers, that of each of theirs.
+    fn entries_of(&mut self, text: &str, line: Line, key: String, value: Spanned<DeValue<'_>>) {
+        if key != SERVERS || !matches!(value.get_ref(), DeValue::Table(_)) {
+            return self.entry(line, key, value);
+        }
+        let DeValue::Table(servers) = value.into_inner() else {
+            return;
+        };
+        for (name, server) in servers {
+            let line = line_of(text, name.span());
+            let name = name.into_inner();
+            let key = format!("{key}.{name}");
+            if name.contains('.') {
+                self.mistakes.push(Mistake {
+                    line,
+                    key,
+                    reason: "a server's name has no dot".to_owned(),
+                });
+                continue;
+            }
+            match server.into_inner() {
+                DeValue::Table(keys) => {
+                    // Also a server of which nothing is said is one.
+                    self.entries.push(Entry {
+                        line,
+                        key: key.clone(),
+                        value: Value::Table(Table::new()),
+                    });
+                    for (name, value) in keys {
+                        let line = line_of(text, name.span());
+                        self.entry(line, format!("{key}.{}", name.into_inner()), value);
+                    }
+                }
+                // Refused where it is checked.
+                _ => self.entries.push(Entry {
+                    line,
+                    key,
+                    value: Value::Boolean(false),
+                }),
+            }
+        }
     }
 
     fn entry(&mut self, line: Line, key: String, value: Spanned<DeValue<'_>>) {

@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
 };
@@ -6,7 +7,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tenancy::stack::Stage;
 
-use super::DatabaseUrl;
+use super::{DatabaseKind, DatabaseUrl};
 
 /// All settings. Each section and each key has a default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,14 @@ pub struct Settings {
     pub databases: DatabasesSettings,
     /// The log.
     pub log: LogSettings,
+}
+
+impl Settings {
+    /// What the servers of tenants speak, by the scheme of `databases.url`.
+    pub fn database_kind(&self) -> DatabaseKind {
+        let url = self.databases.url.as_ref();
+        url.and_then(DatabaseUrl::kind).unwrap_or(DatabaseKind::Sqlite)
+    }
 }
 
 /// Section `server`.
@@ -123,6 +132,14 @@ pub struct CatalogueSettings {
     /// Default: none.
     #[serde(skip_serializing)]
     pub url: Option<DatabaseUrl>,
+    /// How many connections to the server of `url` are kept open. Default: 5.
+    pub pool_min: u32,
+    /// How many connections to the server of `url` there may be, from 2. Default: 20.
+    pub pool_max: u32,
+    /// How long opening a connection to the server of `url` may take, in milliseconds. Default: 10,000.
+    pub connect_timeout_ms: u64,
+    /// How long a question to the catalogue may wait for a connection and for its answer, in milliseconds. Default: 3,000.
+    pub wait_timeout_ms: u64,
 }
 
 impl CatalogueSettings {
@@ -146,6 +163,10 @@ impl Default for CatalogueSettings {
             data_dir: PathBuf::from("tenancy-data"),
             database: None,
             url: None,
+            pool_min: 5,
+            pool_max: 20,
+            connect_timeout_ms: 10_000,
+            wait_timeout_ms: 3_000,
         }
     }
 }
@@ -196,6 +217,10 @@ pub struct DatabasesSettings {
     pub migrations: Option<PathBuf>,
     /// The folder of SQL files that fill a new tenant. Default: none.
     pub seeds: Option<PathBuf>,
+    /// Further servers, by the name that placements of tenants have: sections `databases.servers.NAME`, and in the
+    /// environment `TENANCY__DATABASES__SERVERS__NAME__URL` and so on. All that this section says of connections holds for
+    /// each of them. Default: none.
+    pub servers: BTreeMap<String, DatabaseServerSettings>,
 }
 
 impl Default for DatabasesSettings {
@@ -219,8 +244,32 @@ impl Default for DatabasesSettings {
             heartbeat_ms: 30_000,
             migrations: None,
             seeds: None,
+            servers: BTreeMap::new(),
         }
     }
+}
+
+/// Section `databases.servers.NAME`: a server besides that of `databases.url`, of the same kind.
+///
+/// A name is of `a-z`, `0-9`, `-` and `_`, 32 at most, and not `main`, which is the server of `databases.url`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct DatabaseServerSettings {
+    /// The server as the role that serves tenants; of SQLite, the directory of their files. Needed. Left out where settings
+    /// are written, as the other URLs are.
+    #[serde(skip_serializing)]
+    pub url: Option<DatabaseUrl>,
+    /// The same server as the role that owns what tenants have. Default: none.
+    #[serde(skip_serializing)]
+    pub owner_url: Option<DatabaseUrl>,
+    /// A server that follows that one, to read from. Default: none.
+    #[serde(skip_serializing)]
+    pub replica_url: Option<DatabaseUrl>,
+    /// How many connections may be open there. Default: as `databases.budget`.
+    pub budget: Option<usize>,
+    /// Whether a pooler in transaction mode stands in between. Default: no.
+    pub behind_transaction_pooler: bool,
 }
 
 /// What keeps tenants apart.

@@ -125,8 +125,8 @@ impl Sources {
         };
         for (key, reason) in settings.impossible_values() {
             mistakes.push(SettingsMistake {
-                source: merged.origin_of(key),
-                key: key.to_owned(),
+                source: merged.origin_of(&key),
+                key: key.into_owned(),
                 reason,
             });
         }
@@ -154,11 +154,43 @@ fn whole(source: &str, reason: String) -> SettingsMistake {
     }
 }
 
-/// `TENANCY__SERVER__LISTEN` is `server.listen`.
+/// `TENANCY__SERVER__LISTEN` is `server.listen`, `TENANCY__DATABASES__SERVERS__EU__URL` is `databases.servers.eu.url`.
 fn key_of_variable(name: &str) -> Option<String> {
     let path = name.strip_prefix(PREFIX)?;
     let parts: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
-    (parts.len() == 2 && parts.iter().all(|part| !part.is_empty())).then(|| parts.join("."))
+    let is_of_servers = parts.len() > 2 && parts[..2].join(".") == SERVERS;
+    let is_key = (parts.len() == 2 || is_of_servers) && parts.iter().all(|part| !part.is_empty());
+    is_key.then(|| parts.join("."))
+}
+
+/// The one table whose keys are sections themselves.
+pub(super) const SERVERS: &str = "databases.servers";
+
+/// The names of a key from the outside in: two, or four where it is a further server's.
+fn path_of(key: &str) -> Vec<&str> {
+    let is_of_server = key
+        .strip_prefix(SERVERS)
+        .is_some_and(|rest| rest.starts_with('.'));
+    key.splitn(if is_of_server { 4 } else { 2 }, '.').collect()
+}
+
+/// A value below the last of these names.
+fn nest(path: &[&str], value: Value) -> Value {
+    let wrap = |value, name: &&str| Value::Table(Table::from_iter([((*name).to_owned(), value)]));
+    path.iter().rev().fold(value, wrap)
+}
+
+/// What stands where servers are and is none would be repeated by serde, and with it a password.
+fn refused_as_servers(path: &[&str], value: &Value) -> Option<String> {
+    let is_of_servers = path.len() > 1 && path[..2].join(".") == SERVERS;
+    if !is_of_servers || path.len() == 4 || value.is_table() {
+        return None;
+    }
+    Some(
+        "each server has a section of its own, such as [databases.servers.eu], or variables such as \
+         TENANCY__DATABASES__SERVERS__EU__URL"
+            .to_owned(),
+    )
 }
 
 /// What the sources say together, and which of them said what.
@@ -225,20 +257,38 @@ impl Merged {
             });
             return;
         }
-        let (section, name) = key.split_once('.').unwrap_or((key, ""));
-        let section = self
-            .table
-            .entry(section.to_owned())
-            .or_insert_with(|| Value::Table(Table::new()));
-        if let Value::Table(section) = section {
-            section.insert(name.to_owned(), value);
-        }
+        merge(&mut self.table, &path_of(key), value);
         self.origins.push((key.to_owned(), source.to_owned()));
     }
 
     fn origin_of(&self, key: &str) -> String {
-        let origin = self.origins.iter().rev().find(|(known, _)| known == key);
+        let said = |known: &str| self.origins.iter().rev().find(|(key, _)| key == known);
+        let origin = said(key).or_else(|| self.origin_of_server(key));
         origin.map_or_else(|| "default".to_owned(), |(_, source)| source.clone())
+    }
+
+    /// Who named the server that misses a key.
+    fn origin_of_server(&self, key: &str) -> Option<&(String, String)> {
+        let [section, servers, name, _] = path_of(key)[..] else {
+            return None;
+        };
+        let of_server = |known: &str| path_of(known).starts_with(&[section, servers, name]);
+        let own = format!("{section}.{servers}.{name}");
+        self.origins
+            .iter()
+            .find(|(known, _)| *known == own || of_server(known))
+    }
+}
+
+fn merge(table: &mut Table, path: &[&str], value: Value) {
+    let [name, rest @ ..] = path else { return };
+    match table.get_mut(*name) {
+        Some(Value::Table(inner)) if !rest.is_empty() => merge(inner, rest, value),
+        // A section without keys takes nothing away.
+        Some(Value::Table(_)) if value.as_table().is_some_and(Table::is_empty) => {}
+        _ => {
+            table.insert((*name).to_owned(), nest(rest, value));
+        }
     }
 }
 
@@ -248,12 +298,11 @@ fn section_of(key: &str) -> &str {
 
 /// Whether settings with this one value, and defaults else, can be read.
 fn check(key: &str, value: &Value) -> Result<(), String> {
-    let mut table = Table::new();
-    let section = match key.split_once('.') {
-        Some((_, name)) => Value::Table(Table::from_iter([(name.to_owned(), value.clone())])),
-        None => value.clone(),
-    };
-    table.insert(section_of(key).to_owned(), section);
+    let path = path_of(key);
+    if let Some(reason) = refused_as_servers(&path, value) {
+        return Err(reason);
+    }
+    let table = nest(&path, value.clone());
     match Settings::deserialize(table) {
         Ok(_) => Ok(()),
         // Its word for what operators call a key.

@@ -10,6 +10,28 @@ const SCHEMES: [&str; 5] = [
     "mariadb://",
 ];
 
+/// What a server of databases speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DatabaseKind {
+    /// SQLite files: no server.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL or MariaDB.
+    MySql,
+}
+
+impl fmt::Display for DatabaseKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+            Self::MySql => "MySQL or MariaDB",
+        })
+    }
+}
+
 /// The URL of a database. It may hold a password, which neither `Display` nor `Debug` show.
 ///
 /// ```
@@ -32,6 +54,16 @@ impl DatabaseUrl {
     /// The whole URL, with its password: to connect, not to be shown.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What the server speaks, by the scheme; `None` for one that is not known.
+    pub fn kind(&self) -> Option<DatabaseKind> {
+        match self.0.split_once(':')?.0 {
+            "sqlite" => Some(DatabaseKind::Sqlite),
+            "postgres" | "postgresql" => Some(DatabaseKind::Postgres),
+            "mysql" | "mariadb" => Some(DatabaseKind::MySql),
+            _ => None,
+        }
     }
 
     pub(crate) fn mistake(&self) -> Option<&'static str> {

@@ -133,7 +133,7 @@ impl<DB: TenantEngine> TenantDatabasesBuilder<DB> {
             primaries,
             replicas,
             reads_fall_back: self.reads_fall_back,
-            claims: Claims::default(),
+            claims: Claims::new(DB::KIND),
         })))
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use tenancy::Tenant;
 use tenancy_core::TenantStatus;
 
-use crate::pool::Target;
+use crate::{isolation::EngineKind, pool::Target};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Place {
@@ -21,14 +21,26 @@ struct Place {
 }
 
 impl Place {
-    fn new(server: &str, target: &Target) -> Self {
+    fn new(engine: EngineKind, server: &str, target: &Target) -> Self {
         let (database, inside) = target.place();
         Self {
             server: server.into(),
-            database: database.into(),
-            inside: inside.map(Into::into),
+            database: engine.folded(database).into(),
+            inside: inside.map(|inside| engine.folded(inside).into()),
         }
     }
+}
+
+/// Whether two targets on one server lead to what it may take for one place.
+pub(super) fn is_one_place(engine: EngineKind, first: &Target, second: &Target) -> bool {
+    let [first, second] = [first, second].map(|target| {
+        let (database, inside) = target.place();
+        (
+            engine.folded(database),
+            inside.map(|inside| engine.folded(inside)),
+        )
+    });
+    first == second
 }
 
 #[derive(Debug)]
@@ -49,13 +61,22 @@ pub(super) enum Verdict {
 }
 
 /// Only places that placements name are kept: those that follow from ids are different for different ids.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Claims {
+    engine: EngineKind,
     any: AtomicBool,
     by_place: Mutex<HashMap<Place, Claim>>,
 }
 
 impl Claims {
+    pub(super) fn new(engine: EngineKind) -> Self {
+        Self {
+            engine,
+            any: AtomicBool::new(false),
+            by_place: Mutex::default(),
+        }
+    }
+
     /// Judges a tenant that is led to a place. `is_there` says whether another one is still led there.
     pub(super) fn judge(
         &self,
@@ -69,7 +90,7 @@ impl Claims {
             return Verdict::Admitted;
         }
         let mut claims = self.lock();
-        let place = Place::new(server, target);
+        let place = Place::new(self.engine, server, target);
         let claim = |is_checked| Claim {
             tenant: tenant.clone(),
             is_named,
@@ -113,7 +134,7 @@ impl Claims {
 
     /// The place follows from nobody else's id.
     pub(super) fn is_not_derived(&self, server: &str, target: &Target, tenant: &Tenant) {
-        if let Some(claim) = self.lock().get_mut(&Place::new(server, target))
+        if let Some(claim) = self.lock().get_mut(&Place::new(self.engine, server, target))
             && claim.tenant == *tenant
         {
             claim.is_checked = true;

@@ -5,7 +5,7 @@ use tenancy_core::{InvalidName, TenantId, TenantRecord};
 
 use super::{
     DatabaseError, TenantDatabasesBuilder, TenantDb, TenantHomes,
-    claims::{Claims, Verdict},
+    claims::{Claims, Verdict, is_one_place},
 };
 use crate::{
     engine::TenantEngine,
@@ -151,7 +151,7 @@ impl<DB: TenantEngine> TenantDatabases<DB> {
                 .0
                 .homes
                 .place(&record)
-                .is_ok_and(|(_, other)| other.place() == target.place())
+                .is_ok_and(|(_, other)| is_one_place(DB::KIND, &other, target))
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 
 use tenancy_core::InvalidName;
 
-use super::EngineKind;
+use super::{EngineKind, is_alike};
 
 /// What a strategy may know of the server that a tenant is on.
 pub struct ServerHome {
@@ -54,7 +54,7 @@ impl ServerHome {
     /// When it is the one of the server's URL, comes with the server, or is reserved in the settings. Letters of either
     /// case count as one.
     pub fn check_database(&self, name: &str) -> Result<(), InvalidName> {
-        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        let is = |other: &str| is_alike(name, other);
         if is(&self.database) || OF_SERVERS.into_iter().any(is) {
             return Err(InvalidName::new(
                 "placement",
@@ -83,7 +83,7 @@ impl ServerHome {
     /// # Errors
     /// When it is.
     pub fn check_reserved(&self, name: &str) -> Result<(), InvalidName> {
-        if self.reserved.iter().any(|other| name.eq_ignore_ascii_case(other)) {
+        if self.reserved.iter().any(|other| is_alike(name, other)) {
             return Err(InvalidName::new("placement", name, "it is reserved"));
         }
         Ok(())

@@ -12,7 +12,7 @@
 //!   word. Both ways lead through [`Identifier`].
 //! * [`Isolation`] chooses a strategy for each tenant: by its placement, else by a closure over its record, else the default.
 //! * A placement that leads to a place of the server or the application, or to another tenant's, is refused, for that
-//!   tenant alone.
+//!   tenant alone. Where a server may be set to know no case (MySQL, files), names that differ in nothing else are one.
 //!
 //! **Caveats.** A setting or a search path is no defence against SQL that a client wrote: it can set another one. Write
 //! policies as the table below, for after a transaction the setting is `''` and not null.
@@ -76,7 +76,7 @@ mod identifier;
 mod strategies;
 mod template;
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use tenancy_core::{InvalidName, TenantId, TenantRecord};
 
@@ -99,6 +99,32 @@ pub enum EngineKind {
     MySql,
     /// SQLite.
     Sqlite,
+}
+
+impl EngineKind {
+    /// A name so written that two are equal which a server of this kind may take for one. MySQL and file systems may be set
+    /// to know no case; PostgreSQL does know it.
+    pub(crate) fn folded(self, name: &str) -> Cow<'_, str> {
+        match self {
+            Self::Postgres => Cow::Borrowed(name),
+            Self::MySql | Self::Sqlite => Cow::Owned(without_case(name)),
+        }
+    }
+}
+
+fn without_case(name: &str) -> String {
+    small_letters(name).collect()
+}
+
+/// Whether two names differ in case at most. Allocates nothing.
+fn is_alike(name: &str, other: &str) -> bool {
+    small_letters(name).eq(small_letters(other))
+}
+
+/// Letter for letter, as servers do it: a sign for kelvin is a `k` to them.
+fn small_letters(name: &str) -> impl Iterator<Item = char> {
+    name.chars()
+        .map(|letter| letter.to_lowercase().next().unwrap_or(letter))
 }
 
 impl fmt::Display for EngineKind {

@@ -1,6 +1,7 @@
 use std::{
     collections::HashSet,
     fmt,
+    io::ErrorKind,
     path::{Component, Path},
     sync::Arc,
 };
@@ -59,7 +60,7 @@ impl IsolationStrategy for DatabasePerTenant {
     }
 
     fn tenant_of(&self, name: &str) -> Option<TenantId> {
-        self.template.id_of(name)
+        self.template.id_like(name)
     }
 }
 
@@ -316,7 +317,9 @@ fn only_the_server(record: &TenantRecord, home: &ServerHome) -> Result<(), Inval
 /// A file of the tenant's own, below the directory of the server's URL: `file`. SQLite.
 ///
 /// A placement names the file, relative to the directory; else it is `tenant_<id>.db`. No name leads out of the directory,
-/// and none is that of a file which SQLite keeps beside another one. The file must exist: nothing makes one on the way.
+/// and none is that of a file which SQLite keeps beside another one. A name that is a symbolic link below the directory, or
+/// goes through one, is refused, wherever it leads; the directory itself may be one. The file must exist: nothing makes one on
+/// the way.
 #[derive(Clone, Debug)]
 pub struct FilePerTenant {
     template: NameTemplate,
@@ -365,6 +368,7 @@ impl IsolationStrategy for FilePerTenant {
         };
         check_file(name)?;
         home.check_reserved(name)?;
+        check_no_link(Path::new(home.database()), name)?;
         let path = Path::new(home.database()).join(name);
         let path = path
             .to_str()
@@ -373,7 +377,7 @@ impl IsolationStrategy for FilePerTenant {
     }
 
     fn tenant_of(&self, name: &str) -> Option<TenantId> {
-        self.template.id_of(name)
+        self.template.id_like(name)
     }
 }
 
@@ -404,6 +408,26 @@ fn check_file(name: &str) -> Result<(), InvalidName> {
     let lower = name.to_ascii_lowercase();
     if BESIDE.iter().any(|end| lower.ends_with(end)) {
         return fault("SQLite keeps such files beside others");
+    }
+    Ok(())
+}
+
+/// Refuses links below the directory: they lead out of it, or to another tenant's file. Asks the system once for each part of
+/// the name.
+fn check_no_link(directory: &Path, name: &str) -> Result<(), InvalidName> {
+    let mut path = directory.to_owned();
+    for part in Path::new(name).components() {
+        path.push(part);
+        let fault = match path.symlink_metadata() {
+            Ok(found) if found.is_symlink() => "symbolic links are not followed",
+            Ok(_) => continue,
+            // Whoever opens it says so.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(());
+            }
+            Err(_) => "it can not be told whether it is a symbolic link",
+        };
+        return Err(InvalidName::new("placement", name, fault));
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 use tenancy_core::{InvalidName, TenantId};
 
-use super::Identifier;
+use super::{Identifier, without_case};
 
 /// How the name of a tenant's database, schema or file comes from its id, where the catalogue names none.
 ///
@@ -67,6 +67,13 @@ impl NameTemplate {
         let id = name.strip_prefix(&*self.before)?.strip_suffix(&*self.after)?;
         TenantId::new(id).ok()
     }
+
+    /// The same for a name that some servers take for one which an id leads to: letters of either case count as one.
+    pub(super) fn id_like(&self, name: &str) -> Option<TenantId> {
+        let [name, before, after] = [name, &self.before, &self.after].map(without_case);
+        let id = name.strip_prefix(&before)?.strip_suffix(&after)?;
+        TenantId::new(id).ok()
+    }
 }
 
 #[cfg(test)]
@@ -83,6 +90,26 @@ mod tests {
         for bad in ["", "tenant", "{id}{id}", "a\0{id}", "sixteen_________{id}"] {
             assert!(NameTemplate::new(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn names_that_servers_may_take_for_one_are_found() {
+        let template = NameTemplate::new("Customer_{id}.db").unwrap();
+        let acme = TenantId::new("acme").unwrap();
+        for (name, is_alike) in [
+            ("Customer_acme.db", true),
+            ("CUSTOMER_ACME.DB", true),
+            // A long s and a sign for kelvin are letters of which case makes others.
+            ("cu\u{17f}tomer_acme.db", false),
+            ("customer_acme", false),
+            ("customer_.db", false),
+        ] {
+            assert_eq!(template.id_like(name), is_alike.then(|| acme.clone()), "{name}");
+        }
+        assert_eq!(
+            NameTemplate::new("{id}").unwrap().id_like("\u{212a}ILO\u{130}"),
+            TenantId::new("kiloi").ok()
+        );
     }
 
     proptest! {

@@ -89,7 +89,7 @@ impl FleetSettings {
 
     /// How long a statement waits for the locks of others, and keeps those waiting that come after it; 5 s unless set.
     /// What waits longer is taken back and tried again. MySQL counts in whole seconds. Not for migrations
-    /// [apart](super::migrate#apart-from-transactions), which keep nobody waiting.
+    /// [apart](crate::migrate#apart-from-transactions), which keep nobody waiting.
     #[must_use]
     pub fn lock_timeout(mut self, limit: Duration) -> Self {
         self.lock_timeout = limit;

@@ -8,31 +8,35 @@ const MAX_PAGE_BYTES: usize = 64 * 1024;
 /// What PostgreSQL keeps of an identifier; MySQL keeps one more.
 const MAX_PLACEMENT_BYTES: usize = 63;
 
-/// Names of a server, a database and a strategy. They become parts of identifiers and paths further on, so that nothing passes
-/// that needs quoting there.
+/// Servers and strategies have plain names, which settings give them. A database, schema or file that was there before has
+/// the name that it has: it is quoted wherever it becomes SQL, and what it may lead to is for its strategy to say.
 pub(super) fn check_placement(placement: Option<&Placement>) -> Result<(), CatalogueError> {
     let Some(placement) = placement else { return Ok(()) };
-    let names = [
-        ("server", &placement.server),
-        ("database", &placement.database),
-        ("isolation", &placement.isolation),
-    ];
-    for (what, name) in names {
+    for (what, name) in [("server", &placement.server), ("isolation", &placement.isolation)] {
         let is_plain = name
             .bytes()
             .all(|b| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.'));
         if !is_plain || name.len() > MAX_PLACEMENT_BYTES || name.starts_with(['-', '.']) {
-            return Err(CatalogueError::invalid_name(
-                "the placement is not valid",
-                InvalidName::new(
-                    what,
-                    name,
-                    "at most 63 letters, digits, '_', '-' and '.', not beginning with '-' or '.'",
-                ),
+            return Err(invalid_placement(
+                what,
+                name,
+                "at most 63 letters, digits, '_', '-' and '.', not beginning with '-' or '.'",
             ));
         }
     }
+    let database = &placement.database;
+    if database.len() > MAX_PLACEMENT_BYTES || database.chars().any(char::is_control) {
+        return Err(invalid_placement(
+            "database",
+            database,
+            "at most 63 bytes, without control characters",
+        ));
+    }
     Ok(())
+}
+
+fn invalid_placement(what: &'static str, name: &str, reason: &'static str) -> CatalogueError {
+    CatalogueError::invalid_name("the placement is not valid", InvalidName::new(what, name, reason))
 }
 
 pub(super) fn check_maintenance(maintenance: &Maintenance) -> Result<(), CatalogueError> {
@@ -121,30 +125,41 @@ mod tests {
     }
 
     #[test]
-    fn a_placement_needs_no_quoting_anywhere() {
-        let with = |database: &str| {
+    fn servers_and_strategies_are_plain_names_and_databases_are_what_they_are() {
+        let check = |name: &str, put: fn(&mut Placement) -> &mut Box<str>| {
             let mut placement = Placement::default();
-            placement.database = database.into();
+            *put(&mut placement) = name.into();
             check_placement(Some(&placement))
         };
-        for good in ["", "tenant_acme", "Acme-1.db"] {
-            assert!(with(good).is_ok(), "{good}");
-        }
-        for bad in [
-            "a'b",
-            "a\"b",
-            "a`b",
-            "a\\b",
-            "a/b",
-            "..",
-            "-a",
-            "a\nb",
-            "a\0",
-            "a b",
-            "ä",
-            &"a".repeat(64),
+        for (name, is_plain, may_be_a_database) in [
+            ("", true, true),
+            ("tenant_acme", true, true),
+            ("Acme-1.db", true, true),
+            ("old/acme.db", false, true),
+            ("O'Brien \"Ltd\"", false, true),
+            ("a`b", false, true),
+            ("a\\b", false, true),
+            ("ä", false, true),
+            // Its strategy refuses it.
+            ("..", false, true),
+            ("a\nb", false, false),
+            ("a\0", false, false),
+            (&"a".repeat(63), true, true),
+            (&"a".repeat(64), false, false),
+            (&"ä".repeat(32), false, false),
         ] {
-            assert!(with(bad).unwrap_err().is_invalid(), "{bad:?}");
+            for (put, passes) in [
+                (
+                    (|placement| &mut placement.server) as fn(&mut Placement) -> &mut Box<str>,
+                    is_plain,
+                ),
+                (|placement| &mut placement.isolation, is_plain),
+                (|placement| &mut placement.database, may_be_a_database),
+            ] {
+                let checked = check(name, put);
+                assert_eq!(checked.is_ok(), passes, "{name:?}");
+                assert!(checked.err().is_none_or(|error| error.is_invalid()), "{name:?}");
+            }
         }
     }
 }

@@ -2,12 +2,19 @@
 
 mod audit;
 mod batch;
+mod canary;
 mod fixture;
+mod homes;
 mod http;
+mod left;
 mod mysql;
+mod paths;
 mod placement;
 mod pooler;
 mod reads;
 mod sqlite;
+mod stale;
 mod strategies;
+mod sweep;
+mod twins;
 mod wire;

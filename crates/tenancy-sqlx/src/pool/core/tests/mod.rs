@@ -1,3 +1,4 @@
 mod model;
 mod tables;
+mod threads;
 mod world;
