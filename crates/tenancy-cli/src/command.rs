@@ -6,8 +6,19 @@ use std::{
 use clap::Subcommand;
 
 use crate::{
-    CliContext, CliError, catalogue::CatalogueArgs, completions::CompletionsArgs, domains::DomainsArgs,
-    explain::ExplainArgs, order, output::Output, status, tenants::TenantsArgs,
+    CliContext, CliError,
+    catalogue::CatalogueArgs,
+    completions::CompletionsArgs,
+    databases::{
+        doctor::DoctorArgs, life::Chore, migrate::MigrateArgs, psql::PsqlArgs, rollback::RollbackArgs,
+        run::RunArgs, seed::SeedArgs,
+    },
+    domains::DomainsArgs,
+    explain::ExplainArgs,
+    order,
+    output::Output,
+    status,
+    tenants::TenantsArgs,
 };
 
 /// The commands. Embed them as a subcommand of your own; see the [crate](crate).
@@ -20,6 +31,26 @@ pub enum TenancyCommand {
     Domains(DomainsArgs),
     /// Make a catalogue of tables that your application has already, and look after it
     Catalogue(CatalogueArgs),
+    /// Bring the databases, schemas or files of tenants to the newest version
+    ///
+    /// Tenants that are up to date are not connected to. Any number of these commands may run at once, and may be killed: the
+    /// next one goes on. Fails unless every tenant is at the version. Needs the owner's URL (`databases.owner_url`).
+    Migrate(MigrateArgs),
+    /// Take tenants back to a version, by `.down.sql`. Needs the owner's URL
+    Rollback(RollbackArgs),
+    /// Run the seeds (`databases.seeds`) in the homes of tenants, each in one transaction. Needs a managed catalogue
+    Seed(SeedArgs),
+    /// Run SQL or a program for each of many tenants
+    ///
+    /// SQL runs as the application, in the tenant's session, all or nothing for each tenant. With --json, an object is written for
+    /// each tenant, and at last a summary.
+    Run(Box<RunArgs>),
+    /// Open psql, mariadb or sqlite3 in a tenant's session, which only reads unless --write is given
+    Psql(PsqlArgs),
+    /// Examine the databases of tenants: who could see whom, what is missing, who is behind
+    ///
+    /// Changes nothing. Problems and warnings come with what to do about them. Fails where there is a problem.
+    Doctor(DoctorArgs),
     /// Tell why a request gets the tenant that it gets. Reads any catalogue
     Explain(ExplainArgs),
     /// Show the stages that a request passes, in the order in force. Needs no catalogue
@@ -34,7 +65,8 @@ impl TenancyCommand {
     /// Runs the command and writes its result.
     ///
     /// Needs a tokio runtime with time enabled. Questions to confirm a deletion are asked on standard error, and only
-    /// where it is a terminal; progress of an import is shown there too.
+    /// where it is a terminal; progress is shown there too. `migrate`, `rollback` and `run` listen for Ctrl-C and SIGTERM, which end
+    /// the process no more by themselves after that. `psql` becomes another program, where the system can do that.
     ///
     /// # Errors
     /// Each with the exit code that is meant for it. Where it fails half-way, what is committed stays.
@@ -44,6 +76,12 @@ impl TenancyCommand {
             Self::Tenants(args) => Box::pin(args.run(context, &mut out)).await,
             Self::Domains(args) => Box::pin(args.run(context, &mut out)).await,
             Self::Catalogue(args) => args.run(context, &mut out).await,
+            Self::Migrate(args) => Box::pin(args.run(context, &mut out)).await,
+            Self::Rollback(args) => Box::pin(args.run(context, &mut out)).await,
+            Self::Seed(args) => Box::pin(args.run(Chore::Seed, context, &mut out)).await,
+            Self::Run(args) => Box::pin(args.run(context, &mut out)).await,
+            Self::Psql(args) => Box::pin(args.run(context)).await,
+            Self::Doctor(args) => Box::pin(args.run(context, &mut out)).await,
             Self::Explain(args) => args.run(context, &mut out).await,
             Self::Order => order::run(context, &mut out),
             Self::Status => status::run(context, &mut out).await,

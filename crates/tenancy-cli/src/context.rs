@@ -7,10 +7,14 @@ use std::{
 use clap::{Args as _, Command, Subcommand as _};
 use tenancy::{Tenancy, core::BoxError, stack::TenancyBuilder};
 use tenancy_server::settings::{DatabaseUrl, LoadedSettings, Settings, Sources};
-use tenancy_sqlx::store::{SqlStore, SqlStoreOptions};
+use tenancy_sqlx::{
+    migrate::Migrations,
+    store::{SqlStore, SqlStoreOptions},
+};
 
 use crate::{
-    CliError, CommandStore, TenancyArgs, TenancyCommand, place::CataloguePlace, redact::without_passwords,
+    CliError, CommandHomes, CommandStore, TenancyArgs, TenancyCommand, place::CataloguePlace,
+    redact::without_passwords,
 };
 
 type MakeStack = dyn Fn(&Settings, CommandStore) -> Result<TenancyBuilder, BoxError> + Send + Sync;
@@ -28,6 +32,8 @@ pub struct CliContext {
     reserved: Vec<Box<str>>,
     command: Option<Command>,
     make_stack: Option<Arc<MakeStack>>,
+    homes: Option<CommandHomes>,
+    migrations: Option<Migrations>,
 }
 
 #[derive(Clone)]
@@ -74,6 +80,8 @@ impl CliContext {
             reserved: Vec::new(),
             command: None,
             make_stack: None,
+            homes: None,
+            migrations: None,
         }
     }
 
@@ -132,6 +140,22 @@ impl CliContext {
         make: impl Fn(&Settings, CommandStore) -> Result<TenancyBuilder, BoxError> + Send + Sync + 'static,
     ) -> Self {
         self.make_stack = Some(Arc::new(make));
+        self
+    }
+
+    /// Where the data of tenants is: the same [`TenantHomes`](tenancy_sqlx::database::TenantHomes) that your server serves
+    /// from. Default: what section `databases` of the settings says.
+    #[must_use]
+    pub fn homes(mut self, homes: impl Into<CommandHomes>) -> Self {
+        self.homes = Some(homes.into());
+        self
+    }
+
+    /// The migrations of tenants, where they are part of your binary (`sqlx::migrate!`). Default: the folder that
+    /// `databases.migrations` of the settings names.
+    #[must_use]
+    pub fn migrations(mut self, migrations: Migrations) -> Self {
+        self.migrations = Some(migrations);
         self
     }
 
@@ -206,6 +230,25 @@ impl CliContext {
         let place = CataloguePlace::of(&settings.catalogue);
         place.check_is_there()?;
         self.open(place.options()?).await
+    }
+
+    pub(crate) fn given_homes(&self) -> Option<&CommandHomes> {
+        self.homes.as_ref()
+    }
+
+    pub(crate) fn given_migrations(&self) -> Option<&Migrations> {
+        self.migrations.as_ref()
+    }
+
+    /// Opens a catalogue of any kind that is there, for what is written beside it.
+    pub(crate) async fn catalogue_of_any_kind(&self, settings: &Settings) -> Result<SqlStore, CliError> {
+        let place = CataloguePlace::of(&settings.catalogue);
+        place.check_is_there()?;
+        match SqlStore::open(place.options()?).await {
+            Ok(store) => Ok(store.acting_as(&self.actor)),
+            Err(error) if error.is_read_only() => self.open(place.options()?.adopted()).await,
+            Err(error) => Err(CliError::from_catalogue(error)),
+        }
     }
 
     /// Opens a catalogue of any kind that is there, to look at it: no right to write is needed.

@@ -82,6 +82,10 @@ impl CliError {
         Self::new(CliErrorKind::NotFound, message)
     }
 
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(CliErrorKind::Conflict, message)
+    }
+
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(CliErrorKind::Invalid, message)
     }
@@ -94,8 +98,12 @@ impl CliError {
         Self::new(CliErrorKind::Catalogue, message)
     }
 
-    /// For operators the detail says more than the text that clients may see.
     pub(crate) fn from_catalogue(error: CatalogueError) -> Self {
+        Self::from_catalogue_in(&error).caused_by(error)
+    }
+
+    /// For operators the detail says more than the text that clients may see.
+    pub(crate) fn from_catalogue_in(error: &CatalogueError) -> Self {
         let kind = if error.is_not_found() {
             CliErrorKind::NotFound
         } else if error.is_conflict() {
@@ -111,12 +119,12 @@ impl CliError {
             CliErrorKind::Catalogue => format!("{error}: {detail}"),
             _ => detail.to_owned(),
         };
-        let mut converted = Self::new(kind, message);
+        let converted = Self::new(kind, message);
         if kind == CliErrorKind::Catalogue {
             let cause = error.source().map(ToString::to_string);
-            converted = converted.with_details(cause.into_iter().collect());
+            return converted.with_details(cause.into_iter().collect());
         }
-        converted.caused_by(error)
+        converted
     }
 
     pub(crate) fn from_domains(error: DomainError) -> Self {

@@ -8,6 +8,11 @@
 //! | `domains add`, `remove`, `list` | what leads to a tenant |
 //! | `domains claim`, `claims`, `verify`, `unclaim` | what a tenant says is its own, and the proof of it |
 //! | `catalogue adopt`, `check` | a catalogue over tables that an application has already |
+//! | `tenants make-home`, `reset`, `remove`, `recover`; `seed` | their databases, schemas or files |
+//! | `tenants export`, `import-data` | the data of one tenant, to a directory and back |
+//! | `migrate`, `rollback` | bring the databases of tenants to a version |
+//! | `run`, `psql` | SQL or a program in tenants' sessions, for many or for one |
+//! | `doctor` | what is wrong with the databases of tenants |
 //! | `explain` | why a request gets the tenant that it gets |
 //! | `order` | the stages of the stack, in the order in force |
 //! | `status` | how the catalogue stands |
@@ -96,6 +101,7 @@ mod command;
 mod completions;
 mod confirm;
 mod context;
+mod databases;
 mod domains;
 mod error;
 mod explain;
@@ -113,6 +119,10 @@ pub use catalogue::CatalogueArgs;
 pub use command::TenancyCommand;
 pub use completions::CompletionsArgs;
 pub use context::CliContext;
+pub use databases::{
+    doctor::DoctorArgs, homes::CommandHomes, migrate::MigrateArgs, psql::PsqlArgs, rollback::RollbackArgs,
+    run::RunArgs, seed::SeedArgs,
+};
 pub use domains::DomainsArgs;
 pub use error::{CliError, CliErrorKind, EXIT_CODES};
 pub use explain::ExplainArgs;

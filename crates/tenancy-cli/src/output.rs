@@ -55,7 +55,25 @@ impl<'a> Output<'a> {
         let mut table = self.empty_table();
         table.set_header(Row::from(heading));
         table.add_rows(rows.into_iter().map(Row::from));
-        self.finished(table)
+        self.line(finished(table))
+    }
+
+    /// The same with as many columns as there are, as text. It is not wrapped: more stands around it.
+    pub(crate) fn table_text(
+        &self,
+        heading: Vec<String>,
+        rows: impl IntoIterator<Item = Vec<String>>,
+    ) -> String {
+        let mut table = bare_table();
+        table.set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(Row::from(heading));
+        table.add_rows(rows.into_iter().map(Row::from));
+        finished(table)
+    }
+
+    /// Hands on what was written.
+    pub(crate) fn flush(&mut self) -> Result<(), CliError> {
+        self.out.flush().map_err(CliError::from_output)
     }
 
     /// Writes names and their values.
@@ -69,20 +87,12 @@ impl<'a> Output<'a> {
                 .into_iter()
                 .map(|(name, value)| Row::from([name.to_owned(), value])),
         );
-        self.finished(table)
-    }
-
-    fn finished(&mut self, mut table: Table) -> Result<(), CliError> {
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
-        }
-        self.line(table.trim_fmt())
+        self.line(finished(table))
     }
 
     /// Bare columns: they can be read as well as cut apart. Lines are wrapped only where a terminal would.
     fn empty_table(&self) -> Table {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
+        let mut table = bare_table();
         match self.width {
             Some(width) => {
                 table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -94,6 +104,32 @@ impl<'a> Output<'a> {
         }
         table
     }
+}
+
+fn bare_table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table
+}
+
+fn finished(mut table: Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
+}
+
+/// A text of a tenant's, with nothing in it that a terminal would obey.
+pub(crate) fn printable(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\n' | '\t' => clean.push(letter),
+            other if other.is_control() => clean.extend(other.escape_default()),
+            other => clean.push(other),
+        }
+    }
+    clean
 }
 
 /// A moment in RFC 3339, to the second; `None` when it is not known or has no such form.

@@ -1,9 +1,16 @@
 use clap::Args;
 use tenancy::core::TenantStatus;
-use tenancy_sqlx::NewTenant;
+use tenancy_sqlx::{NewTenant, TenantDetails, store::SqlStore};
 
 use super::{changed, find, json_argument};
-use crate::{CliContext, CliError, output::Output};
+use crate::{
+    CliContext, CliError,
+    databases::{
+        life::{self, Errand, Outcome},
+        migrations::MigrationsArgs,
+    },
+    output::Output,
+};
 
 /// Arguments of `tenants create`.
 #[derive(Clone, Debug, Args)]
@@ -34,14 +41,49 @@ pub(crate) struct CreateArgs {
     /// Do not serve it before `tenants resume`
     #[arg(long)]
     pending: bool,
+
+    /// Make its home, too: database, schema or file, migrated and seeded. Needs the owner's URL (`databases.owner_url`)
+    #[arg(long)]
+    home: bool,
+
+    #[command(flatten)]
+    migrations: MigrationsArgs,
+}
+
+/// If a step fails, nothing of it stays but the id, which is never given again.
+async fn create_with_home(
+    context: &CliContext,
+    store: &SqlStore,
+    migrations: &MigrationsArgs,
+    new: NewTenant,
+) -> Result<TenantDetails, CliError> {
+    let settings = context.settings()?.settings;
+    let migrations = migrations.find(context, &settings).await?;
+    match life::run(
+        context,
+        &settings,
+        store,
+        migrations,
+        Errand::Create(Box::new(new)),
+    )
+    .await?
+    {
+        Outcome::Tenant(details) => Ok(*details),
+        _ => Err(CliError::failed("the tenant was not made")),
+    }
 }
 
 impl CreateArgs {
     pub(crate) async fn run(self, context: &CliContext, out: &mut Output<'_>) -> Result<(), CliError> {
+        let (has_home, migrations) = (self.home, self.migrations.clone());
         let new = self.new_tenant()?;
         let store = context.catalogue_or_new().await?;
-        let details = store.create(new).await.map_err(CliError::from_catalogue)?;
+        let made = match has_home {
+            true => create_with_home(context, &store, &migrations, new).await,
+            false => store.create(new).await.map_err(CliError::from_catalogue),
+        };
         store.close().await;
+        let details = made?;
         let record = &details.record;
         let mut sentence = format!("Created tenant {}", record.id);
         if record.slug.is_some() {
@@ -51,6 +93,9 @@ impl CreateArgs {
             TenantStatus::Pending => "; it is pending until `tenants resume`.",
             _ => ".",
         });
+        if has_home {
+            sentence.push_str(" Its home is made.");
+        }
         changed(&details, &sentence, out)
     }
 

@@ -3,6 +3,7 @@
 mod create;
 mod edit;
 pub(crate) mod find;
+mod home;
 mod import;
 mod life;
 mod list;
@@ -13,7 +14,12 @@ use std::{fs::File, io::Read as _, path::Path};
 use clap::{Args, Subcommand};
 use tenancy_sqlx::TenantDetails;
 
-use crate::{CliContext, CliError, output::Output, view::TenantView};
+use crate::{
+    CliContext, CliError,
+    databases::{life::Chore, seed::SeedArgs},
+    output::Output,
+    view::TenantView,
+};
 
 /// Arguments of `tenants`.
 #[derive(Clone, Debug, Args)]
@@ -48,6 +54,20 @@ enum TenantsCommand {
     Restore(life::IdArgs),
     /// Remove a deleted tenant and its domains from the catalogue for good. Needs a managed catalogue
     Purge(life::ConfirmedArgs),
+    /// Make the homes of tenants that have none: database, schema or file, migrated and seeded. Needs a managed catalogue
+    ///
+    /// Where it is there already, it is migrated. Needs the owner's URL (`databases.owner_url`).
+    MakeHome(SeedArgs),
+    /// Give a tenant an empty home, migrated and seeded, and drop what it has. Needs a managed catalogue
+    Reset(home::ResetArgs),
+    /// Remove a tenant for good, with its home and all its data. Needs a managed catalogue
+    Remove(home::RemoveArgs),
+    /// Take back, or finish, what processes that were killed had begun to make or drop. Needs a managed catalogue
+    Recover,
+    /// Write the data of a tenant to a directory. Reads any catalogue
+    Export(home::ExportArgs),
+    /// Read the data of an export into the home of a tenant: all of it or nothing. Reads any catalogue
+    ImportData(home::ImportDataArgs),
 }
 
 impl TenantsArgs {
@@ -64,6 +84,12 @@ impl TenantsArgs {
             TenantsCommand::Restore(args) => args.run(life::Step::Restore, context, out).await,
             TenantsCommand::Delete(args) => args.delete(context, out).await,
             TenantsCommand::Purge(args) => args.purge(context, out).await,
+            TenantsCommand::MakeHome(args) => args.run(Chore::MakeHome, context, out).await,
+            TenantsCommand::Reset(args) => args.run(context, out).await,
+            TenantsCommand::Remove(args) => args.run(context, out).await,
+            TenantsCommand::Recover => home::recover(context, out).await,
+            TenantsCommand::Export(args) => args.run(context, out).await,
+            TenantsCommand::ImportData(args) => args.run(context, out).await,
         }
     }
 }
@@ -78,7 +104,7 @@ fn changed(details: &TenantDetails, sentence: &str, out: &mut Output<'_>) -> Res
 }
 
 /// The text of a file that may not be longer than `limit` bytes.
-fn read_text(path: &Path, limit: u64) -> Result<String, CliError> {
+pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, CliError> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_string(&mut text));
     match read {

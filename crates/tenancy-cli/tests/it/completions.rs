@@ -21,6 +21,14 @@ fn every_shell_gets_every_command() {
             "http2",
             "order",
             "status",
+            "migrate",
+            "stop-at",
+            "rollback",
+            "keep-going",
+            "psql",
+            "as-owner",
+            "doctor",
+            "import-data",
             "data-dir",
         ] {
             assert!(script.contains(word), "{word} for {shell}");
@@ -47,6 +55,6 @@ fn bash_understands_its_script_and_completes_with_it() {
     let words = String::from_utf8(output.stdout).unwrap();
     assert_eq!(
         words.split_whitespace().collect::<Vec<_>>(),
-        ["resume", "restore"]
+        ["resume", "restore", "reset"]
     );
 }

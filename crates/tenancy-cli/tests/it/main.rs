@@ -7,9 +7,11 @@
 
 mod catalogue;
 mod completions;
+mod databases;
 mod domains;
 mod embedding;
 mod errors;
+mod help;
 mod looking;
 mod maintenance;
 mod servers;

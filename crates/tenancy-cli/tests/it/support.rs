@@ -11,6 +11,7 @@ use tempfile::TempDir;
 /// A working directory, and the binary run in it with nothing of this process's environment.
 pub(crate) struct Workplace {
     directory: TempDir,
+    environment: Vec<(String, String)>,
 }
 
 /// How a command ended.
@@ -25,6 +26,7 @@ impl Workplace {
     pub(crate) fn new() -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
+            environment: Vec::new(),
         }
     }
 
@@ -51,6 +53,11 @@ impl Workplace {
         place
     }
 
+    /// Sets a variable for all commands after it.
+    pub(crate) fn set(&mut self, variable: &str, value: impl Into<String>) {
+        self.environment.push((variable.to_owned(), value.into()));
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -60,7 +67,9 @@ impl Workplace {
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
@@ -70,6 +79,7 @@ impl Workplace {
             .current_dir(self.directory.path())
             .env_clear()
             .env("USER", "ada")
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

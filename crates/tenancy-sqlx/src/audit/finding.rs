@@ -44,7 +44,8 @@ impl FindingKind {
         !matches!(self, Self::MissingInPath | Self::TypesOfItsOwn)
     }
 
-    fn what(self) -> &'static str {
+    /// What it is, in words.
+    pub fn what(self) -> &'static str {
         match self {
             Self::Superuser => "the login may do everything",
             Self::BypassesPolicies => "policies do not bind the login",

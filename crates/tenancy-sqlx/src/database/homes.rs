@@ -53,6 +53,8 @@ pub(crate) struct Site<DB: TenantEngine> {
     pub(super) replica: Option<Options<DB>>,
     pub(crate) settings: PoolSettings,
     pub(crate) is_pooled: bool,
+    /// The application's and the owner's, for programs that read no options of sqlx. They hold passwords.
+    pub(super) urls: (Box<str>, Option<Box<str>>),
 }
 
 impl<DB: TenantEngine> TenantHomes<DB> {
@@ -241,6 +243,7 @@ fn site_of<DB: TenantEngine>(
         replica: replica.map(through_pooler),
         settings: server.settings.pooled(server.is_pooled),
         is_pooled: server.is_pooled,
+        urls: (server.url.into(), server.owner.map(Into::into)),
     })
 }
 

@@ -88,6 +88,7 @@ mod db;
 mod guarded;
 mod homes;
 mod lease;
+mod operate;
 mod response;
 mod server;
 
@@ -98,6 +99,7 @@ pub use self::{
     guarded::{GuardedQuery, GuardedTransaction},
     homes::{TenantHomes, TenantHomesBuilder},
     lease::{TenantConnection, TenantTransaction},
+    operate::{ClientHome, Login},
     server::Server,
 };
 pub use crate::pool::{BudgetShares, DatabaseError};

@@ -97,6 +97,7 @@
 
 mod builder;
 mod error;
+mod known;
 mod make;
 mod pending;
 mod place;
@@ -130,6 +131,7 @@ use step::Hook;
 
 pub use builder::LifecycleBuilder;
 pub use error::LifecycleError;
+pub use known::{HomeState, KnownHome};
 pub use pending::{PendingHomes, PendingRefill, PendingStatus};
 pub use step::{LifecycleAction, LifecycleStep, Moment};
 

@@ -205,6 +205,7 @@ impl<DB: TenantEngine> FleetMigrator<DB> {
         let clock = self.0.journal.clock();
         let started = clock.monotonic();
         let settings = &self.0.settings;
+        let mut joined = None;
         loop {
             let new = NewRun {
                 name: &task.name,
@@ -216,11 +217,9 @@ impl<DB: TenantEngine> FleetMigrator<DB> {
             let (run, is_joined, up_to_date) = match self.0.journal.join_or_begin(&new).await? {
                 Begun::Other => return Err(MigrationError::busy()),
                 Begun::UpToDate { tenants } => {
-                    return Ok(nothing_to_do(
-                        &task,
-                        tenants,
-                        clock.monotonic().saturating_sub(started),
-                    ));
+                    let elapsed = clock.monotonic().saturating_sub(started);
+                    // What the run that was joined did is what is to be told.
+                    return Ok(joined.unwrap_or_else(|| nothing_to_do(&task, tenants, elapsed)));
                 }
                 Begun::Run {
                     run,
@@ -243,6 +242,7 @@ impl<DB: TenantEngine> FleetMigrator<DB> {
             if !is_joined || !report.is_complete() {
                 return Ok(report);
             }
+            joined = Some(report);
         }
     }
 

@@ -91,6 +91,7 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
 //! ```
 
+mod compare;
 mod error;
 mod fleet;
 mod ledger;
@@ -102,6 +103,8 @@ mod statements;
 mod stepwise;
 mod tenant;
 
+pub(crate) use compare::is_missing_table;
+pub use compare::{FleetPlan, LedgerComparison};
 pub use error::MigrationError;
 pub use fleet::{FleetMigrator, FleetMigratorBuilder};
 pub use place::MigrationPlace;

@@ -78,6 +78,30 @@ impl DatabaseError {
         Self::new(Kind::Abandoned)
     }
 
+    /// There is a server, and nothing of the tenant's.
+    pub(crate) fn missing(cause: impl Into<BoxError>) -> Self {
+        Self {
+            cause: Some(Arc::new(cause.into())),
+            ..Self::new(Kind::Missing)
+        }
+    }
+
+    /// A connection outside of the pool could not be opened.
+    pub(crate) fn not_connected(fault: FaultKind, error: sqlx::Error) -> Self {
+        Self {
+            cause: Some(Arc::new(error.into())),
+            ..Self::new(kind_of(fault))
+        }
+    }
+
+    /// The same, for it took too long.
+    pub(crate) fn not_in_time() -> Self {
+        Self {
+            cause: Some(Arc::new(ConnectTimeout.into())),
+            ..Self::new(Kind::Unavailable)
+        }
+    }
+
     pub(super) fn refused(refusal: Refusal, wait: Duration) -> Self {
         match refusal {
             Refusal::QueueFull => Self {
@@ -87,12 +111,7 @@ impl DatabaseError {
             Refusal::Moved => Self::new(Kind::Moved),
             Refusal::ShutDown => Self::new(Kind::ShutDown),
             Refusal::Failed { fault, retry_after } => Self {
-                kind: match fault.kind {
-                    FaultKind::Missing => Kind::Missing,
-                    FaultKind::Refused => Kind::Refused,
-                    FaultKind::Crowded => Kind::Crowded,
-                    FaultKind::Unreachable | FaultKind::Abandoned => Kind::Unavailable,
-                },
+                kind: kind_of(fault.kind),
                 retry_after: Some(retry_after),
                 cause: fault.cause,
             },
@@ -187,6 +206,15 @@ impl DatabaseError {
     /// After how long it may be worth trying again, if that is known.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+}
+
+fn kind_of(fault: FaultKind) -> Kind {
+    match fault {
+        FaultKind::Missing => Kind::Missing,
+        FaultKind::Refused => Kind::Refused,
+        FaultKind::Crowded => Kind::Crowded,
+        FaultKind::Unreachable | FaultKind::Abandoned => Kind::Unavailable,
     }
 }
 

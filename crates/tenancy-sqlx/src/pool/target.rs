@@ -110,6 +110,11 @@ impl Target {
         }
     }
 
+    /// Whether tables there are shared by tenants, so that only rows are a tenant's own.
+    pub fn is_shared_database(&self) -> bool {
+        matches!(self.0.session, Session::Setting { .. } | Session::Guarded(_))
+    }
+
     pub(crate) fn session(&self) -> &Session {
         &self.0.session
     }

@@ -1,6 +1,7 @@
 //! The journal of migrations: tables beside the catalogue's, in its database.
 
 mod homes;
+mod look;
 mod runs;
 mod tables;
 mod tenants;

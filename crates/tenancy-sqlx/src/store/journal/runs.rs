@@ -112,7 +112,7 @@ impl MigrationJournal {
             return Ok(open);
         }
         let up_to_date = self.count_at(connection, new.goal).await?;
-        let living = count(connection, self.living("SELECT count(*) AS answer")).await?;
+        let living = count(connection, living(self.store.kind(), "SELECT count(*) AS answer")).await?;
         if living == up_to_date {
             return Ok(Begun::UpToDate { tenants: living });
         }
@@ -192,29 +192,9 @@ impl MigrationJournal {
     }
 
     async fn count_at(&self, connection: &mut Connection, goal: &Goal) -> Result<u64, sqlx::Error> {
-        let mut at = self.living("SELECT count(*) AS answer");
+        let mut at = living(self.store.kind(), "SELECT count(*) AS answer");
         at.push(" AND m.checksum = ").push_bind(&*goal.checksum);
         count(connection, at).await
-    }
-
-    /// The tenants that have a schema to migrate, with what the journal says of them.
-    fn living(&self, select: &'static str) -> Statement {
-        let mut living = sql(select);
-        living.push(match self.store.kind() {
-            StoreKind::Adopted => {
-                " FROM tenancy_tenants t LEFT JOIN tenancy_migrations m ON m.tenant_id = t.id \
-                 AND m.incarnation = t.incarnation AND m.server = coalesce(t.placement_server, '') \
-                 AND m.place = coalesce(t.placement_database, '') AND m.isolation = '' \
-                 WHERE t.status <> 'deleted'"
-            }
-            StoreKind::Managed | StoreKind::ReadOnly => {
-                " FROM tenants t LEFT JOIN tenancy_migrations m ON m.tenant_id = t.id \
-                 AND m.incarnation = t.incarnation AND m.server = coalesce(t.placement_server, '') \
-                 AND m.place = coalesce(t.placement_database, '') \
-                 AND m.isolation = coalesce(t.placement_isolation, '') WHERE t.status <> 'deleted'"
-            }
-        });
-        living
     }
 
     fn line_up(&self, new: &NewRun<'_>, run: &str) -> Statement {
@@ -229,7 +209,7 @@ impl MigrationJournal {
             line.push(") THEN 0 ELSE 1 END, ");
         }
         line.push("t.id) - 1, 'waiting', 0, '', 0");
-        let mut from = self.living("");
+        let mut from = living(self.store.kind(), "");
         from.push(" AND (m.checksum IS NULL OR m.checksum <> ")
             .push_bind(&*new.goal.checksum)
             .push(")");
@@ -266,6 +246,29 @@ impl MigrationJournal {
         let failed = self.fetch_all(failed).await?;
         read_summary(rows.first(), &failed).map_err(CatalogueError::from_sqlx)
     }
+}
+
+pub(super) fn tenants_table(kind: StoreKind) -> &'static str {
+    match kind {
+        StoreKind::Adopted => "tenancy_tenants",
+        StoreKind::Managed | StoreKind::ReadOnly => "tenants",
+    }
+}
+
+/// The tenants that have a schema to migrate, with what the journal says of them.
+pub(super) fn living(kind: StoreKind, select: &'static str) -> Statement {
+    let mut living = sql(select);
+    living.push(" FROM ").push(tenants_table(kind)).push(
+        " t LEFT JOIN tenancy_migrations m ON m.tenant_id = t.id AND m.incarnation = t.incarnation \
+         AND m.server = coalesce(t.placement_server, '') AND m.place = coalesce(t.placement_database, '') \
+         AND m.isolation = ",
+    );
+    living.push(match kind {
+        StoreKind::Adopted => "''",
+        StoreKind::Managed | StoreKind::ReadOnly => "coalesce(t.placement_isolation, '')",
+    });
+    living.push(" WHERE t.status <> 'deleted'");
+    living
 }
 
 fn read_summary(row: Option<&Row>, failed: &[Row]) -> Result<RunSummary, sqlx::Error> {

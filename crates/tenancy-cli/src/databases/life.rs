@@ -1,0 +1,187 @@
+//! What makes, fills, empties and removes the homes of tenants.
+
+use tenancy::core::TenantId;
+use tenancy_server::settings::Settings;
+use tenancy_sqlx::{
+    CatalogueError, NewTenant, TenantDetails,
+    database::TenantHomes,
+    lifecycle::{Lifecycle, LifecycleError},
+    migrate::Migrations,
+    store::SqlStore,
+};
+
+use super::{
+    engine::CliEngine,
+    homes::{OverHomes, dispatch, reason_of_any},
+    progress::Progress,
+};
+use crate::{CliContext, CliError, redact::without_passwords};
+
+/// What is to be done to one tenant.
+pub(crate) enum Errand {
+    Create(Box<NewTenant>),
+    Reset(TenantId),
+    Remove(TenantId),
+    Recover,
+}
+
+/// What came of it.
+pub(crate) enum Outcome {
+    Tenant(Box<TenantDetails>),
+    Removed,
+    Recovered(usize),
+}
+
+/// What is to be done to each of many tenants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Chore {
+    MakeHome,
+    Seed,
+}
+
+/// Which tenants it was done to, and to which it could not be.
+#[derive(Debug, Default)]
+pub(crate) struct ChoreReport {
+    pub(crate) done: Vec<TenantId>,
+    pub(crate) failed: Vec<(TenantId, String)>,
+}
+
+/// Over a managed catalogue.
+pub(crate) async fn run(
+    context: &CliContext,
+    settings: &Settings,
+    store: &SqlStore,
+    migrations: Option<Migrations>,
+    errand: Errand,
+) -> Result<Outcome, CliError> {
+    let parts = Parts {
+        settings,
+        store,
+        migrations,
+    };
+    dispatch(context, settings, One { parts, errand }).await
+}
+
+/// The same for one tenant after the other; one that fails does not keep the others.
+pub(crate) async fn run_for_many(
+    context: &CliContext,
+    settings: &Settings,
+    store: &SqlStore,
+    migrations: Option<Migrations>,
+    chore: Chore,
+    tenants: Vec<TenantId>,
+) -> Result<ChoreReport, CliError> {
+    let parts = Parts {
+        settings,
+        store,
+        migrations,
+    };
+    let many = Many {
+        parts,
+        chore,
+        tenants,
+    };
+    dispatch(context, settings, many).await
+}
+
+struct Parts<'a> {
+    settings: &'a Settings,
+    store: &'a SqlStore,
+    migrations: Option<Migrations>,
+}
+
+impl Parts<'_> {
+    async fn lifecycle<DB: CliEngine>(self, homes: &TenantHomes<DB>) -> Result<Lifecycle<DB>, CliError> {
+        let mut builder = Lifecycle::builder(self.store, homes);
+        if let Some(migrations) = self.migrations {
+            builder = builder.migrations(migrations);
+        }
+        if let Some(seeds) = &self.settings.databases.seeds {
+            builder = builder.seeds_from_directory(seeds);
+        }
+        builder.build().await.map_err(|error| failed(&error))
+    }
+}
+
+struct One<'a> {
+    parts: Parts<'a>,
+    errand: Errand,
+}
+
+impl OverHomes for One<'_> {
+    type Done = Outcome;
+
+    async fn over<DB: CliEngine>(self, homes: TenantHomes<DB>) -> Result<Outcome, CliError> {
+        let lifecycle = self.parts.lifecycle(&homes).await?;
+        let outcome = match self.errand {
+            Errand::Create(new) => tenant(lifecycle.create(*new).await),
+            Errand::Reset(id) => tenant(lifecycle.reset(&id).await),
+            Errand::Remove(id) => lifecycle.remove(&id).await.map(|()| Outcome::Removed),
+            Errand::Recover => lifecycle.recover().await.map(Outcome::Recovered),
+        };
+        lifecycle.close().await;
+        outcome.map_err(|error| failed(&error))
+    }
+}
+
+fn tenant(made: Result<TenantDetails, LifecycleError>) -> Result<Outcome, LifecycleError> {
+    made.map(|details| Outcome::Tenant(Box::new(details)))
+}
+
+struct Many<'a> {
+    parts: Parts<'a>,
+    chore: Chore,
+    tenants: Vec<TenantId>,
+}
+
+impl OverHomes for Many<'_> {
+    type Done = ChoreReport;
+
+    async fn over<DB: CliEngine>(self, homes: TenantHomes<DB>) -> Result<ChoreReport, CliError> {
+        let lifecycle = self.parts.lifecycle(&homes).await?;
+        let progress = Progress::new(self.tenants.len() as u64);
+        let mut report = ChoreReport::default();
+        for id in self.tenants {
+            let done = match self.chore {
+                Chore::MakeHome => lifecycle.make_home(&id).await.map(drop),
+                Chore::Seed => lifecycle.seed(&id).await,
+            };
+            match done {
+                Ok(()) => {
+                    progress.done();
+                    report.done.push(id);
+                }
+                Err(error) => {
+                    progress.failed();
+                    report
+                        .failed
+                        .push((id, without_passwords(&reason_of_any(&error))));
+                }
+            }
+        }
+        progress.clear();
+        lifecycle.close().await;
+        Ok(report)
+    }
+}
+
+fn failed(error: &LifecycleError) -> CliError {
+    let refused = std::error::Error::source(error).and_then(|source| source.downcast_ref::<CatalogueError>());
+    if let Some(refused) = refused {
+        return CliError::from_catalogue_in(refused);
+    }
+    let message = reason_of_any(error);
+    if error.is_no_tenant() {
+        CliError::not_found(message)
+    } else if error.is_busy() || error.is_not_emptied() {
+        CliError::conflict(message)
+    } else if error.is_not_ours() {
+        CliError::conflict(message).advise(
+            "`tenants delete` and `tenants purge` take the tenant out of the catalogue; drop its data by hand.",
+        )
+    } else if error.is_misplaced() || error.is_settings() {
+        CliError::invalid(message)
+    } else {
+        CliError::failed(message)
+    }
+}
