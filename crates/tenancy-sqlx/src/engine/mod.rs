@@ -157,7 +157,7 @@ pub trait Engine: Database<Arguments: IntoArguments<Self>> {
 
 /// How many abandoned answers, each with an error, may stand before the answer to a reset.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-const ABANDONED_ANSWERS: usize = 8;
+const ABANDONED_ANSWERS: u64 = 8;
 
 /// Queues the end of transactions that sqlx knows of. What it does not know of, the reset ends.
 #[cfg(any(feature = "postgres", feature = "mysql"))]

@@ -108,7 +108,8 @@ impl Engine for MySql {
         nonce: u64,
     ) -> Result<Cleaned, sqlx::Error> {
         queue_rollbacks::<Self>(connection);
-        for _ in 0..ABANDONED_ANSWERS {
+        // Each try asks for another answer: that to an earlier one would be taken for its own.
+        for nonce in (0..ABANDONED_ANSWERS).map(|attempt| nonce.wrapping_add(attempt)) {
             match sqlx::raw_sql(AssertSqlSafe(reset_message(session, nonce)))
                 .fetch_all(&mut *connection)
                 .await

@@ -115,7 +115,9 @@ impl Engine for Postgres {
     ) -> Result<Cleaned, sqlx::Error> {
         queue_rollbacks::<Self>(connection);
         let mut quiet = true;
-        for _ in 0..ABANDONED_ANSWERS {
+        // Each try asks for another answer: that to an earlier one would be taken for its own, and the last left for the
+        // next borrower. An abandoned `COPY` answers so.
+        for nonce in (0..ABANDONED_ANSWERS).map(|attempt| nonce.wrapping_add(attempt)) {
             let message = match session.0 {
                 Some(_) => reset_message(nonce, quiet),
                 None => pooled_reset_message(nonce, quiet),
