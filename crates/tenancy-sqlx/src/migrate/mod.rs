@@ -102,6 +102,11 @@ mod statements;
 mod stepwise;
 mod tenant;
 
+#[cfg(feature = "postgres")]
+pub(crate) use ledger::LEDGER;
+#[cfg(feature = "postgres")]
+pub(crate) use stepwise::TABLE as STEPS;
+
 pub use error::MigrationError;
 pub use fleet::{FleetMigrator, FleetMigratorBuilder};
 pub use place::MigrationPlace;
