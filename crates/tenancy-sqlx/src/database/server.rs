@@ -46,7 +46,8 @@ impl Server {
         self
     }
 
-    /// How many connections may be open from this process. 100 unless set. Replaces what [`settings`](Self::settings) said.
+    /// How many connections may be open from this process, or from all that
+    /// [share the budget](super::TenantDatabasesBuilder::share_budgets). 100 unless set. Replaces what [`settings`](Self::settings) said.
     #[must_use]
     pub fn budget(mut self, connections: usize) -> Self {
         self.settings = self.settings.with_budget(connections);

@@ -15,6 +15,7 @@
 //!   its tenant alone. A change of the tenant's record takes a remembered failure back.
 //! * Where a tenant was before its record changed, no connection leads any more: idle ones are closed, used ones when
 //!   they are given back.
+//! * Several processes share the budget of a server with [`BudgetShares`], through the catalogue that they have in common.
 //!
 //! **Caveats.** Opening and cleaning run in tasks of the runtime in which the pools were built. What extensions of a
 //! server keep in a session, and functions that are registered on a SQLite connection, is not reset. On MySQL, a variable

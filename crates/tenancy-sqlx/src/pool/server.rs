@@ -222,9 +222,15 @@ impl<DB: TenantEngine> ServerPool<DB> {
 
     /// What the server may count, with the connection for cancelling.
     pub(super) fn held(&self) -> usize {
-        // First this one: no more of it is opened than the limit of before allowed.
         let control = usize::from(self.control.is_open());
         self.lock().counts().open + control
+    }
+
+    /// What it may count before the pool has another limit than this: what may be opened at any moment is in it.
+    pub(super) fn held_under(&self, limit: usize) -> usize {
+        // One that is not a part of the limit any more is about to be closed.
+        let beside = usize::from(self.control.is_open() && !self.has_control());
+        self.held().max(limit + beside)
     }
 
     pub(super) fn remember(&self, session: &Arc<DB::Session>, target: &Target) {

@@ -47,6 +47,32 @@ use crate::{
 /// on after its lease is over has its connections until it notices, which is at once.
 ///
 /// Clones share one connection to the catalogue, apart from the store's.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use sqlx::{Sqlite, sqlite::SqliteConnectOptions};
+/// use tenancy_sqlx::{pool::{BudgetShares, PoolSettings, Target, TenantPools}, store::SqlStore};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("catalogue.db");
+/// let store = SqlStore::connect(&path).await?;
+/// let shares = BudgetShares::through(&store).await?;
+/// let pools = TenantPools::<Sqlite>::builder(|record| Target::database(&format!("data/{}.db", record.id)))
+///     .server("files", SqliteConnectOptions::new(), PoolSettings::new(20))
+///     .share_budgets(&shares)
+///     .build();
+///
+/// let figures = pools.figures("files").ok_or("there is no such server")?;
+/// assert_eq!(figures.shared_budget, Some(20));
+/// assert!(figures.budget <= 20, "what this process may use of it at the moment");
+/// // Gives the share back.
+/// pools.close().await;
+/// # Ok(())
+/// # }
+/// # #[cfg(feature = "sqlite")]
+/// # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct BudgetShares {
     ledger: ShareLedger,
@@ -147,6 +173,8 @@ pub(super) struct Keeper<DB: TenantEngine> {
     /// When the request was sent that was granted last; `None` before the first one, and when the lease was given up.
     granted_at: Option<Duration>,
     pause: Duration,
+    /// Whether the last request was in vain.
+    fails: bool,
     _ended: watch::Sender<()>,
 }
 
@@ -177,6 +205,7 @@ impl<DB: TenantEngine> Keeper<DB> {
             holder: String::new(),
             granted_at: None,
             pause: EAGER_PAUSE,
+            fails: false,
             _ended: ends,
         };
         (keeper, sharing)
@@ -216,10 +245,8 @@ impl<DB: TenantEngine> Keeper<DB> {
     async fn ask(&mut self) -> Option<Share> {
         let (keeps, wants) = {
             let pool = self.pool.upgrade()?;
-            let figures = pool.figures();
-            // What it may open at any moment counts as open.
-            let keeps = pool.held().max(self.sharing.share.load(Ordering::Relaxed));
-            (keeps, pool.held() + figures.waiting)
+            let keeps = pool.held_under(self.sharing.share.load(Ordering::Relaxed));
+            (keeps, pool.held() + pool.figures().waiting)
         };
         let budget = self.sharing.budget();
         let asked_at = self.clock.monotonic();
@@ -233,20 +260,25 @@ impl<DB: TenantEngine> Keeper<DB> {
         };
         let limit = self.shares.lease / 8;
         let answer = timeout(limit, self.shares.ledger.renew(request)).await;
-        match answer {
-            Ok(Ok(share)) => {
+        // A process that was stopped meanwhile may have the answer when the lease is over.
+        let age = self.clock.monotonic().saturating_sub(asked_at);
+        let cause = match answer {
+            Ok(Ok(share)) if age < self.shares.lease / 2 => {
                 self.granted_at = Some(asked_at);
-                Some(share)
+                self.fails = false;
+                return Some(share);
             }
-            Ok(Err(error)) => {
-                tracing::warn!(server = %self.server, %error, "the share of a budget was not renewed");
-                None
-            }
-            Err(_) => {
-                tracing::warn!(server = %self.server, "the share of a budget was not renewed in time");
-                None
-            }
+            Ok(Err(error)) => Some(error),
+            Ok(Ok(_)) | Err(_) => None,
+        };
+        if !std::mem::replace(&mut self.fails, true) {
+            tracing::warn!(
+                server = %self.server,
+                cause = cause.as_ref().map(tracing::field::display),
+                "the share of a budget is not renewed: it is tried again until the lease is over, and after"
+            );
         }
+        None
     }
 
     /// Returns how long to rest.
@@ -272,12 +304,26 @@ impl<DB: TenantEngine> Keeper<DB> {
         if lacks { self.pause } else { often }
     }
 
-    /// Until the time is over, or somebody begins to wait.
+    /// Until the time is over, or somebody begins to wait for what the share does not allow.
     async fn rest(&self, pause: Duration) {
         sleep(pause.min(EAGER_PAUSE)).await;
-        if pause > EAGER_PAUSE {
-            let _ = timeout(pause - EAGER_PAUSE, self.sharing.changed.notified()).await;
-        }
+        let called = async {
+            loop {
+                self.sharing.changed.notified().await;
+                if self.is_short() {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(pause.saturating_sub(EAGER_PAUSE), called).await;
+    }
+
+    fn is_short(&self) -> bool {
+        let share = self.sharing.share.load(Ordering::Relaxed);
+        self.sharing.is_over.load(Ordering::Relaxed)
+            || self.pool.upgrade().is_none_or(|pool| {
+                share < self.sharing.budget() && pool.figures().waiting > 0 && pool.held() >= share
+            })
     }
 
     /// Nobody knows that this process is there: before its share is another's, it has nothing open any more.
