@@ -6,6 +6,7 @@
 //! * [`Lifecycle::make_home`] makes the home of a tenant that is registered already, where its record leads.
 //! * [`Lifecycle::remove`] deletes the tenant, so that no request comes any more, drops its home and purges its record.
 //! * [`Lifecycle::reset`] gives a tenant an empty home, migrated and seeded, and drops the old one.
+//! * [`Lifecycle::keep_pending`] keeps [homes](PendingHomes) that a sign-up only has to claim.
 //! * Each is journaled before it begins. What a killed process left is taken back, or taken to its end, by
 //!   [`Lifecycle::recover`], any number of times.
 //! * **Nothing is dropped that was not made here**: not what a placement names by mistake, such as the central database or
@@ -98,6 +99,7 @@ mod builder;
 mod error;
 mod known;
 mod make;
+mod pending;
 mod place;
 mod remove;
 mod reset;
@@ -130,6 +132,7 @@ use step::Hook;
 pub use builder::LifecycleBuilder;
 pub use error::LifecycleError;
 pub use known::{HomeState, KnownHome};
+pub use pending::{PendingHomes, PendingRefill, PendingStatus};
 pub use step::{LifecycleAction, LifecycleStep, Moment};
 
 /// Makes, resets and removes tenants with their homes. See the [module](self). Cloning copies a pointer.

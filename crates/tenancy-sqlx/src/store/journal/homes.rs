@@ -28,6 +28,7 @@ pub(crate) struct Home {
     pub(crate) stage: HomeStage,
     /// Of a pending one: the state of its schema.
     pub(crate) checksum: Box<str>,
+    pub(crate) version: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +71,8 @@ impl HomeStage {
     }
 }
 
-const COLUMNS: &str =
-    "SELECT server, isolation, name, inside, slug, tenant_id, stage, checksum FROM tenancy_homes";
+pub(super) const COLUMNS: &str =
+    "SELECT server, isolation, name, inside, slug, tenant_id, stage, checksum, version FROM tenancy_homes";
 
 impl MigrationJournal {
     /// Before anything is made, so that whatever is left of it is found again. Returns whether the journal knew of nothing
@@ -161,12 +162,6 @@ impl MigrationJournal {
         push_place(&mut beat, place);
         beat.push(" AND stage <> 'made'");
         self.execute(beat).await.map(drop)
-    }
-
-    pub(crate) async fn end_home(&self, place: &HomePlace) -> Result<(), CatalogueError> {
-        let mut end = sql("DELETE FROM tenancy_homes");
-        push_place(&mut end, place);
-        self.execute(end).await.map(drop)
     }
 
     pub(crate) async fn home(&self, place: &HomePlace) -> Result<Option<Home>, CatalogueError> {
@@ -301,5 +296,6 @@ pub(super) fn read_home(row: &Row) -> Result<Home, sqlx::Error> {
         stage: stage
             .ok_or_else(|| sqlx::Error::Decode("a home is at a stage that is not known here".into()))?,
         checksum: row.text("checksum")?.into(),
+        version: row.int("version")?,
     })
 }

@@ -19,6 +19,7 @@ use crate::{
 
 pub(crate) use homes::{Home, HomePlace, HomeStage};
 pub(crate) use runs::{Begun, NewRun, RunState, StopRule};
+pub(crate) use tenants::Wanted;
 pub(crate) use work::{Claim, Claimed};
 
 /// How often a transaction is tried again that another one stood in the way of.

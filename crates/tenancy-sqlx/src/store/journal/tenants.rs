@@ -4,7 +4,7 @@ use tenancy_core::{Placement, TenantId, TenantStatus};
 
 use super::{
     Goal, Home, HomePlace, HomeStage,
-    homes::{moved, push_place, read_home},
+    homes::{COLUMNS, moved, push_place, read_home},
     lock_clause, write_note,
 };
 use crate::{
@@ -217,13 +217,12 @@ impl Change {
 
     async fn pending_home(&mut self, wanted: &Wanted) -> Result<Option<Home>, CatalogueError> {
         let checksum = wanted.goal.as_ref().map_or("", |goal| &*goal.checksum);
-        let mut one = sql(
-            "SELECT server, isolation, name, inside, slug, tenant_id, stage, checksum FROM tenancy_homes
-             WHERE stage = 'pending' AND server = ? AND isolation = ? AND checksum = ? ORDER BY at_ms LIMIT 1",
-        )
-        .bind(&*wanted.server)
-        .bind(&*wanted.isolation)
-        .bind(checksum);
+        let mut one = sql(COLUMNS);
+        one.push(" WHERE stage = 'pending' AND server = ")
+            .push_bind(&*wanted.server);
+        one.push(" AND isolation = ").push_bind(&*wanted.isolation);
+        one.push(" AND checksum = ").push_bind(checksum);
+        one.push(" ORDER BY at_ms LIMIT 1");
         one.push(lock_clause(self.dialect()));
         let found = self.find(one).await?;
         let home = found.as_ref().map(read_home).transpose();

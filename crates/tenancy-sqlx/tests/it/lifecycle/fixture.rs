@@ -233,6 +233,21 @@ impl World<Postgres> {
         };
         database.owner_url()
     }
+
+    pub(super) fn app_url(&self) -> String {
+        let Ground::Postgres(database) = &self.ground else {
+            unreachable!()
+        };
+        database.app_url()
+    }
+
+    pub(super) async fn connect(&self) -> sqlx::PgConnection {
+        connect::<Postgres>(&self.url()).await
+    }
+
+    pub(super) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
 }
 
 impl World<MySql> {
@@ -240,6 +255,15 @@ impl World<MySql> {
         let database = MariaDb::shared().await.database("homes").await;
         let server = Server::at(database.app_url()).owner(database.owner_url());
         Self::over(place, kind, Ground::MariaDb(database), server).await
+    }
+
+    pub(super) async fn count_rows(&self, table: &str) -> usize {
+        let Ground::MariaDb(database) = &self.ground else {
+            unreachable!()
+        };
+        let mut connection = connect::<MySql>(&database.owner_url()).await;
+        let rows = format!("SELECT 'row' FROM {table}");
+        MySql::texts(&mut connection, &rows).await.unwrap().len()
     }
 }
 

@@ -1,5 +1,9 @@
 //! Homes that are made and dropped on real servers.
 
+mod crash;
 mod create;
+mod existing;
 mod fixture;
+mod hooks;
+mod pending;
 mod strategies;
