@@ -64,7 +64,7 @@ pub(crate) async fn run(
         store,
         migrations,
     };
-    dispatch(context, settings, One { parts, errand }).await
+    Box::pin(dispatch(context, settings, One { parts, errand })).await
 }
 
 /// The same for one tenant after the other; one that fails does not keep the others.
@@ -86,7 +86,7 @@ pub(crate) async fn run_for_many(
         chore,
         tenants,
     };
-    dispatch(context, settings, many).await
+    Box::pin(dispatch(context, settings, many)).await
 }
 
 struct Parts<'a> {
