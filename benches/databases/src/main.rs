@@ -31,6 +31,7 @@ mod bed;
 mod cancel;
 mod contend;
 mod flood;
+mod processes;
 mod round_trips;
 mod sampler;
 mod schemas;
@@ -49,6 +50,8 @@ struct Arguments {
     /// Rows for another program instead of a table
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    child: processes::Child,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -65,6 +68,8 @@ enum Group {
     Flood,
     /// Memory of the server where tenants are schemas, beside sqlx's own pool
     Schemas,
+    /// Processes that come and go, with one budget
+    Processes,
     /// What putting a transaction into a schema or a row costs
     RoundTrips,
 }
@@ -89,6 +94,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         .worker_threads(2)
         .enable_all()
         .build()?;
+    if arguments.child.is_one() {
+        println!("{}", runtime.block_on(Box::pin(arguments.child.run()))?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut report = Report::default();
     for &group in Group::value_variants() {
         if arguments.groups.is_empty() || arguments.groups.contains(&group) {
@@ -115,6 +124,7 @@ async fn measure(group: Group, report: &mut Report, extent: Extent) -> Result<()
         Group::Slow => Box::pin(slow::measure(report, extent)).await,
         Group::Flood => Box::pin(flood::measure(report, extent)).await,
         Group::Schemas => Box::pin(schemas::measure(report, extent)).await,
+        Group::Processes => Box::pin(processes::measure(report, extent)).await,
         Group::RoundTrips => Box::pin(round_trips::measure(report)).await,
     }
 }

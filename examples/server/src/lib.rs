@@ -1,7 +1,11 @@
-//! The example server: three tenants under their own hosts, from a catalogue in an embedded SQLite file.
+//! The example server: three tenants under their own hosts, each with its notes in its own database.
 //!
-//! [`start`] is what `main` does before it serves, [`routes`] the application, [`notes`] its data.
+//! [`options`] is its command line, [`start`] what `main` does before it serves, [`routes`] the application, [`notes`] its data,
+//! and [`homes`] gives each tenant the database, schema or file that its notes are in.
 
+pub mod homes;
 pub mod notes;
+pub mod options;
+mod roles;
 pub mod routes;
 pub mod start;

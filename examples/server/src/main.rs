@@ -7,15 +7,14 @@ use std::{
 };
 
 use clap::Parser;
-use example_server::{
-    routes,
-    start::{Options, prepare},
-};
+use example_server::{notes::NotesDatabase, options::Options, routes, start::prepare};
+use sqlx::{MySql, Postgres, Sqlite};
 use tenancy_server::{
     log,
     serve::{self, End},
-    settings::Settings,
+    settings::{DatabaseKind, IsolationName, Settings},
 };
+use tenancy_sqlx::file::TenantsFile;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -38,24 +37,59 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         tracing::warn!("{warning}");
     }
     let tenants = options.tenants()?;
+    match settings.database_kind() {
+        DatabaseKind::Postgres => serve::<Postgres>(&settings, tenants).await,
+        DatabaseKind::MySql => serve::<MySql>(&settings, tenants).await,
+        _ => serve::<Sqlite>(&settings, tenants).await,
+    }
+}
+
+async fn serve<DB: NotesDatabase>(
+    settings: &Settings,
+    tenants: TenantsFile,
+) -> Result<(), Box<dyn std::error::Error>> {
     let first = tenants.tenants.first().map(|tenant| tenant.slug.clone());
-    let ready = prepare(&settings, tenants).await?;
+    let ready = prepare::<DB>(settings, tenants).await?;
     let listener = serve::bind(settings.server.listen).await?;
     let address = listener.local_addr()?;
 
-    let app = routes::app(&ready.tenancy, ready.notes.clone());
+    let app = routes::app(&ready.tenancy, ready.databases.clone());
     let grace = Duration::from_millis(settings.server.grace_ms);
     let serving = serve::until_told_to_end(listener, app, grace);
     // Standard output may be closed; the server runs all the same.
-    let _ = say_what_to_try(&settings, address, ready.created, first.as_deref());
+    let _ = say_what_to_try(settings, address, ready.created, first.as_deref());
     let end = serving.await?;
-    // What was cut off may hold a connection still, and closing would wait for it. SQLite loses nothing without.
+    // What was cut off may hold a connection still, and closing would wait for it. Nothing is lost without.
     if end == End::Drained {
-        ready.notes.close().await;
+        ready.databases.close().await;
         ready.catalogue.close().await;
     }
     tracing::info!("{end}");
     Ok(())
+}
+
+fn catalogue(settings: &Settings) -> String {
+    match settings.catalogue_url() {
+        Some(url) => url.to_string(),
+        None => settings.catalogue.file().display().to_string(),
+    }
+}
+
+fn homes(settings: &Settings) -> String {
+    let databases = &settings.databases;
+    let what = match databases.isolation {
+        Some(IsolationName::Schema) => "a schema for each",
+        Some(IsolationName::Rows) => "rows of shared tables, behind policies",
+        _ if settings.database_kind() == DatabaseKind::Sqlite => "a file for each",
+        _ => "a database for each",
+    };
+    match &databases.url {
+        Some(url) => format!("{what}, {url}"),
+        None => format!(
+            "{what}, {}",
+            settings.catalogue.data_dir.join("tenants").display()
+        ),
+    }
 }
 
 fn say_what_to_try(
@@ -72,14 +106,8 @@ fn say_what_to_try(
         .map_or("localhost", String::as_str);
     let tenant = tenant.unwrap_or("acme");
     writeln!(out, "listening on http://{address}")?;
-    writeln!(
-        out,
-        "catalogue: {} ({created} new tenants)",
-        match &settings.catalogue.url {
-            Some(url) => url.to_string(),
-            None => settings.catalogue.file().display().to_string(),
-        }
-    )?;
+    writeln!(out, "catalogue: {} ({created} new tenants)", catalogue(settings))?;
+    writeln!(out, "tenants: {}", homes(settings))?;
     writeln!(out)?;
     writeln!(out, "try:")?;
     writeln!(out, "  curl -H 'Host: {tenant}.{base}' http://{address}/")?;

@@ -1,22 +1,16 @@
-//! Notes of tenants, in one SQLite file.
+//! Notes of a tenant, in its own database, schema, rows or file.
 //!
-//! Every function asks for the [`Tenant`] whose notes it touches: there is no way to name another one. The incarnation stands
-//! beside the id, so that a tenant that is created anew under an old name sees nothing of the old one.
+//! No statement here names a tenant: the connection is the tenant's own, and leads nowhere else.
 
-use std::{fmt, path::Path, time::Duration};
+use std::future::Future;
 
 use serde::Serialize;
 use sqlx::{
-    Row, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
+    MySql, MySqlConnection, PgConnection, Postgres, SqlSafeStr as _, Sqlite, SqliteConnection,
+    error::DatabaseError,
+    migrate::{Migration, MigrationType, Migrator},
 };
-use tenancy::Tenant;
-
-/// The notes of all tenants.
-#[derive(Clone, Debug)]
-pub struct Notes {
-    pool: SqlitePool,
-}
+use tenancy_sqlx::{TenantEngine, migrate::Migrations};
 
 /// One note.
 #[derive(Debug, Serialize)]
@@ -27,105 +21,107 @@ pub struct Note {
     pub text: String,
 }
 
-/// The notes could not be read or written. The cause is for the log.
-#[derive(Debug)]
-pub struct NotesError(sqlx::Error);
+/// What the notes are kept by: what differs between databases.
+pub trait NotesDatabase: TenantEngine {
+    /// What makes the table of a tenant, or that of all tenants.
+    fn migrations(tables: Tables) -> Migrations;
 
-impl fmt::Display for NotesError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the notes could not be read or written")
-    }
+    /// The newest 100 notes, newest first.
+    fn list(connection: &mut Self::Connection)
+    -> impl Future<Output = Result<Vec<Note>, sqlx::Error>> + Send;
+
+    /// Adds a note, and returns its number.
+    fn add(
+        connection: &mut Self::Connection,
+        text: &str,
+    ) -> impl Future<Output = Result<i64, sqlx::Error>> + Send;
+
+    /// Whether the database answered that there is no such table.
+    fn is_no_table(error: &dyn DatabaseError) -> bool;
 }
 
-impl std::error::Error for NotesError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.0)
-    }
+/// Whose the tables are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tables {
+    /// Each tenant has its own.
+    OfEach,
+    /// All tenants share them, behind policies.
+    Shared,
 }
 
-impl From<sqlx::Error> for NotesError {
-    fn from(error: sqlx::Error) -> Self {
-        Self(error)
-    }
+fn migrations(notes: &'static str) -> Migrations {
+    let kind = MigrationType::Simple;
+    let notes = Migration::new(1, "notes".into(), kind, notes.into_sql_str(), false);
+    Migrations::new(&Migrator::with_migrations(vec![notes]))
 }
 
-impl Notes {
-    /// Opens the file, and makes it if it is not there.
-    ///
-    /// # Errors
-    /// When it can not be opened or written.
-    pub async fn open(path: &Path) -> Result<Self, NotesError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .busy_timeout(Duration::from_secs(3));
-        let pool = SqlitePoolOptions::new()
-            .max_connections(4)
-            .acquire_timeout(Duration::from_secs(3))
-            .connect_with(options)
-            .await?;
-        sqlx::query(
-            "CREATE TABLE IF NOT EXISTS notes (
-                 id INTEGER PRIMARY KEY,
-                 tenant_id TEXT NOT NULL,
-                 incarnation INTEGER NOT NULL,
-                 text TEXT NOT NULL
-             )",
-        )
-        .execute(&pool)
-        .await?;
-        sqlx::query("CREATE INDEX IF NOT EXISTS notes_of_tenant ON notes (tenant_id, incarnation, id)")
-            .execute(&pool)
-            .await?;
-        Ok(Self { pool })
-    }
+const NEWEST: &str = "SELECT id, text FROM notes ORDER BY id DESC LIMIT 100";
 
-    /// The tenant's newest 100 notes, newest first.
-    ///
-    /// # Errors
-    /// When they can not be read.
-    pub async fn list(&self, tenant: &Tenant) -> Result<Vec<Note>, NotesError> {
-        let rows = sqlx::query(
-            "SELECT id, text FROM notes WHERE tenant_id = ? AND incarnation = ? ORDER BY id DESC LIMIT 100",
-        )
-        .bind(tenant.id().as_str())
-        .bind(incarnation_of(tenant))
-        .fetch_all(&self.pool)
-        .await?;
-        let note = |row: &sqlx::sqlite::SqliteRow| {
-            Ok(Note {
-                id: row.try_get("id")?,
-                text: row.try_get("text")?,
-            })
-        };
-        rows.iter().map(note).collect()
-    }
+fn note((id, text): (i64, String)) -> Note {
+    Note { id, text }
+}
 
-    /// Adds a note to the tenant's.
-    ///
-    /// # Errors
-    /// When it can not be written.
-    pub async fn add(&self, tenant: &Tenant, text: &str) -> Result<Note, NotesError> {
-        let row =
-            sqlx::query("INSERT INTO notes (tenant_id, incarnation, text) VALUES (?, ?, ?) RETURNING id")
-                .bind(tenant.id().as_str())
-                .bind(incarnation_of(tenant))
-                .bind(text)
-                .fetch_one(&self.pool)
-                .await?;
-        Ok(Note {
-            id: row.try_get("id")?,
-            text: text.to_owned(),
+impl NotesDatabase for Postgres {
+    fn migrations(tables: Tables) -> Migrations {
+        migrations(match tables {
+            Tables::OfEach => include_str!("../migrations/postgres/1_notes.sql"),
+            Tables::Shared => include_str!("../migrations/rows/1_notes.sql"),
         })
     }
 
-    /// Closes the file.
-    pub async fn close(&self) {
-        self.pool.close().await;
+    async fn list(connection: &mut PgConnection) -> Result<Vec<Note>, sqlx::Error> {
+        let rows = sqlx::query_as(NEWEST).fetch_all(connection).await?;
+        Ok(rows.into_iter().map(note).collect())
+    }
+
+    fn is_no_table(error: &dyn DatabaseError) -> bool {
+        error.code().as_deref() == Some("42P01")
+    }
+
+    async fn add(connection: &mut PgConnection, text: &str) -> Result<i64, sqlx::Error> {
+        let insert = sqlx::query_scalar("INSERT INTO notes (text) VALUES ($1) RETURNING id");
+        insert.bind(text).fetch_one(connection).await
     }
 }
 
-fn incarnation_of(tenant: &Tenant) -> i64 {
-    i64::try_from(tenant.incarnation()).unwrap_or(i64::MAX)
+impl NotesDatabase for MySql {
+    fn migrations(_: Tables) -> Migrations {
+        migrations(include_str!("../migrations/mysql/1_notes.sql"))
+    }
+
+    async fn list(connection: &mut MySqlConnection) -> Result<Vec<Note>, sqlx::Error> {
+        let rows = sqlx::query_as(NEWEST).fetch_all(connection).await?;
+        Ok(rows.into_iter().map(note).collect())
+    }
+
+    fn is_no_table(error: &dyn DatabaseError) -> bool {
+        error.code().as_deref() == Some("42S02")
+    }
+
+    async fn add(connection: &mut MySqlConnection, text: &str) -> Result<i64, sqlx::Error> {
+        // MySQL, unlike MariaDB, has no `RETURNING`.
+        let insert = sqlx::query("INSERT INTO notes (text) VALUES (?)").bind(text);
+        Ok(insert.execute(connection).await?.last_insert_id().cast_signed())
+    }
+}
+
+impl NotesDatabase for Sqlite {
+    fn migrations(_: Tables) -> Migrations {
+        migrations(include_str!("../migrations/sqlite/1_notes.sql"))
+    }
+
+    async fn list(connection: &mut SqliteConnection) -> Result<Vec<Note>, sqlx::Error> {
+        let rows = sqlx::query_as(NEWEST).fetch_all(connection).await?;
+        Ok(rows.into_iter().map(note).collect())
+    }
+
+    fn is_no_table(error: &dyn DatabaseError) -> bool {
+        // It has no code of its own.
+        error.message().starts_with("no such table")
+    }
+
+    async fn add(connection: &mut SqliteConnection, text: &str) -> Result<i64, sqlx::Error> {
+        let insert = sqlx::query_scalar("INSERT INTO notes (text) VALUES (?) RETURNING id");
+        insert.bind(text).fetch_one(connection).await
+    }
 }

@@ -1,41 +1,49 @@
 //! The application: routes of tenants, of the bare base domain, and of both.
 
+use std::time::Duration;
+
 use axum::{
     Json, Router,
-    extract::{State, rejection::JsonRejection},
+    extract::rejection::JsonRejection,
     http::StatusCode,
     response::{Html, IntoResponse, Response},
     routing::get,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tenancy::{Central, Tenancy, Tenant, resolve::Resolution, routes::TenancyApp};
+use tenancy::{
+    Central, Tenancy, Tenant,
+    rejection::{RejectionReason, refuse},
+    resolve::Resolution,
+    routes::TenancyApp,
+};
+use tenancy_sqlx::database::{DatabaseError, TenantDatabases, TenantDb};
 
-use crate::notes::{Note, Notes, NotesError};
+use crate::notes::{Note, NotesDatabase};
 
 const LONGEST_NOTE: usize = 10_000;
 
 /// Puts the stack around the routers.
-pub fn app(tenancy: &Tenancy, notes: Notes) -> TenancyApp {
+pub fn app<DB: NotesDatabase>(tenancy: &Tenancy, databases: TenantDatabases<DB>) -> TenancyApp {
     tenancy
         .routes()
-        .tenant(tenant_routes(notes))
+        .tenant(tenant_routes(databases))
         .central(Router::new().route("/", get(landing_page)))
         .universal(Router::new().route("/about", get(about)))
         .build()
 }
 
 /// The routes of tenants by themselves. Those that need to know the tenant answer 500; `/about` answers as for acme.
-pub fn without_stack(notes: Notes) -> Router {
-    tenant_routes(notes).route("/about", get(|| async { about_page(Some("acme")) }))
+pub fn without_stack<DB: NotesDatabase>(databases: TenantDatabases<DB>) -> Router {
+    tenant_routes(databases).route("/about", get(|| async { about_page(Some("acme")) }))
 }
 
-fn tenant_routes(notes: Notes) -> Router {
+fn tenant_routes<DB: NotesDatabase>(databases: TenantDatabases<DB>) -> Router {
     Router::new()
         .route("/", get(home))
         .route("/whoami", get(who_am_i))
-        .route("/notes", get(list_notes).post(add_note))
-        .with_state(notes)
+        .route("/notes", get(list_notes::<DB>).post(add_note::<DB>))
+        .with_state(databases)
 }
 
 /// What the server knows of the tenant.
@@ -70,8 +78,10 @@ async fn who_am_i(tenant: Tenant) -> Json<Value> {
     }))
 }
 
-async fn list_notes(tenant: Tenant, State(notes): State<Notes>) -> Result<Json<Vec<Note>>, AppError> {
-    let notes = notes.list(&tenant).await?;
+async fn list_notes<DB: NotesDatabase>(db: TenantDb<DB>) -> Result<Json<Vec<Note>>, AppError> {
+    let mut transaction = db.begin().await?;
+    let notes = DB::list(&mut transaction).await.map_err(AppError::of::<DB>)?;
+    transaction.commit().await?;
     tracing::debug!(notes = notes.len(), "listed");
     Ok(Json(notes))
 }
@@ -82,9 +92,8 @@ struct NewNote {
     text: String,
 }
 
-async fn add_note(
-    tenant: Tenant,
-    State(notes): State<Notes>,
+async fn add_note<DB: NotesDatabase>(
+    db: TenantDb<DB>,
     new: Result<Json<NewNote>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Note>), AppError> {
     let Json(new) = new?;
@@ -92,9 +101,14 @@ async fn add_note(
     if text.is_empty() || text.chars().count() > LONGEST_NOTE {
         return Err(AppError::unusable("a note has 1 to 10,000 characters"));
     }
-    let note = notes.add(&tenant, text).await?;
+    let mut transaction = db.begin().await?;
+    let id = DB::add(&mut transaction, text)
+        .await
+        .map_err(AppError::of::<DB>)?;
+    transaction.commit().await?;
     tracing::info!("a note was added");
-    Ok((StatusCode::CREATED, Json(note)))
+    let text = text.to_owned();
+    Ok((StatusCode::CREATED, Json(Note { id, text })))
 }
 
 async fn landing_page(_: Central) -> Html<&'static str> {
@@ -115,26 +129,36 @@ fn about_page(tenant: Option<&str>) -> Json<Value> {
 
 /// What went wrong in a handler: the client gets the status and a sentence, the log the cause.
 #[derive(Debug)]
-struct AppError {
-    status: StatusCode,
-    message: &'static str,
+enum AppError {
+    Answer(StatusCode, &'static str),
+    Database(DatabaseError),
+    /// The tenant's tables are not made yet, or were dropped.
+    NotReady(sqlx::Error),
 }
 
 impl AppError {
     fn unusable(message: &'static str) -> Self {
-        Self {
-            status: StatusCode::UNPROCESSABLE_ENTITY,
-            message,
-        }
+        Self::Answer(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
     fn internal(error: impl std::error::Error) -> Self {
         let cause = error.source().map(ToString::to_string);
         tracing::error!(%error, cause, "a request failed");
-        Self {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            message: "something went wrong here",
+        Self::Answer(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here")
+    }
+
+    /// What a statement answered.
+    fn of<DB: NotesDatabase>(error: sqlx::Error) -> Self {
+        match error.as_database_error().is_some_and(DB::is_no_table) {
+            true => Self::NotReady(error),
+            false => Self::Database(error.into()),
         }
+    }
+}
+
+impl From<DatabaseError> for AppError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(error)
     }
 }
 
@@ -147,21 +171,23 @@ impl From<JsonRejection> for AppError {
             JsonRejection::MissingJsonContentType(_) => "send the header Content-Type: application/json",
             _ => "the body can not be read",
         };
-        Self {
-            status: rejection.status(),
-            message,
-        }
-    }
-}
-
-impl From<NotesError> for AppError {
-    fn from(error: NotesError) -> Self {
-        Self::internal(error)
+        Self::Answer(rejection.status(), message)
     }
 }
 
 impl IntoResponse for AppError {
     fn into_response(self) -> Response {
-        (self.status, Json(json!({ "error": self.message }))).into_response()
+        match self {
+            Self::Answer(status, message) => (status, Json(json!({ "error": message }))).into_response(),
+            Self::Database(error) => error.into_response(),
+            Self::NotReady(error) => {
+                tracing::error!(%error, "the tenant has no tables: its home is not made, or not migrated");
+                refuse(
+                    RejectionReason::DatabaseUnavailable,
+                    &error,
+                    Some(Duration::from_secs(1)),
+                )
+            }
+        }
     }
 }

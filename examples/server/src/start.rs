@@ -1,112 +1,21 @@
-//! From options to a server that is ready to serve.
+//! From settings to a server that is ready to serve.
 
-use std::{
-    error::Error,
-    fmt, io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{error::Error, fmt, io, path::Path, time::Duration};
 
-use clap::Parser;
-use tenancy::{Tenancy, core::TenantId, log::TenantLevels};
-use tenancy_server::settings::{LoadedSettings, Settings, SettingsError, Sources};
+use tenancy::Tenancy;
+use tenancy_server::settings::{DatabaseKind, IsolationName, Settings};
 use tenancy_sqlx::{
     CatalogueError,
+    database::{BuildError, TenantDatabases, TenantHomes},
     file::TenantsFile,
-    store::{SqlStore, SqlStoreOptions},
+    store::{BulkReport, SqlStore, SqlStoreOptions},
 };
 
-use crate::notes::Notes;
-
-/// An example of everything that tenancy does: three tenants under their own hosts, from a catalogue in an embedded SQLite file.
-///
-/// Nothing is needed beforehand. Settings come from these options, from variables spelled TENANCY__SECTION__KEY, from the
-/// settings file, and from defaults; the first that says something wins.
-#[derive(Debug, Parser)]
-#[command(name = "example-server", version, max_term_width = 100)]
-pub struct Options {
-    /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:8000]
-    #[arg(long, value_name = "ADDRESS")]
-    pub listen: Option<SocketAddr>,
-
-    /// Domain whose subdomains are tenants; may be given more than once [default: localhost]
-    #[arg(long, value_name = "DOMAIN")]
-    pub base_domain: Vec<String>,
-
-    /// Directory of the catalogue and the notes; made if it is not there [default: tenancy-data]
-    // A text: SQLite opens no path that is not Unicode.
-    #[arg(long, value_name = "DIRECTORY")]
-    pub data_dir: Option<String>,
-
-    /// Tenants to register at start [default: acme, globex and initech]
-    #[arg(long, value_name = "FILE")]
-    pub tenants: Option<PathBuf>,
-
-    /// Settings file (TOML)
-    #[arg(long, value_name = "FILE")]
-    pub settings: Option<PathBuf>,
-
-    /// Address or network of a proxy whose word on the original host counts; may be given more than once
-    #[arg(long, value_name = "CIDR")]
-    pub trust_proxy: Vec<String>,
-
-    /// Tenant whose log is at level DEBUG for the first ten minutes, whatever the log's own level is
-    #[arg(long, value_name = "ID")]
-    pub debug_tenant: Option<TenantId>,
-}
-
-impl Options {
-    /// Reads all sources of settings.
-    ///
-    /// # Errors
-    /// When anything is unknown or impossible.
-    pub fn load(&self) -> Result<LoadedSettings, SettingsError> {
-        let mut sources = Sources::new().environment();
-        if let Some(file) = &self.settings {
-            sources = sources.file(file);
-        }
-        if let Some(listen) = self.listen {
-            sources = sources.set("--listen", "server.listen", listen.to_string());
-        }
-        if !self.base_domain.is_empty() {
-            sources = sources.set("--base-domain", "tenancy.base_domains", self.base_domain.clone());
-        }
-        if let Some(directory) = &self.data_dir {
-            sources = sources.set("--data-dir", "catalogue.data_dir", directory.as_str());
-        }
-        if !self.trust_proxy.is_empty() {
-            sources = sources.set("--trust-proxy", "tenancy.trust_proxies", self.trust_proxy.clone());
-        }
-        sources.load()
-    }
-
-    /// The tenants to register.
-    ///
-    /// # Errors
-    /// When the file can not be read or has mistakes; each is named with its line.
-    pub fn tenants(&self) -> Result<TenantsFile, StartError> {
-        let read = match &self.tenants {
-            Some(path) => TenantsFile::read(path),
-            None => TenantsFile::parse(include_str!("../tenants.toml"), "examples/server/tenants.toml"),
-        };
-        read.map_err(|error| StartError::new("the tenants can not be registered", &error))
-    }
-
-    /// Raises the log level of the tenant that is looked into.
-    ///
-    /// # Errors
-    /// Never for one tenant.
-    pub fn raise_level(&self, levels: &TenantLevels) -> Result<(), StartError> {
-        const LASTING: Duration = Duration::from_secs(10 * 60);
-        let Some(tenant) = &self.debug_tenant else {
-            return Ok(());
-        };
-        levels
-            .raise(tenant, tracing::Level::DEBUG, LASTING)
-            .map_err(|error| StartError::new("the log level of a tenant can not be raised", &error))
-    }
-}
+use crate::{
+    homes::Caretaker,
+    notes::{NotesDatabase, Tables},
+    roles::{self, Grant},
+};
 
 /// The server could not be started. Says why and what to do.
 #[derive(Debug)]
@@ -115,18 +24,15 @@ pub struct StartError {
 }
 
 impl StartError {
-    fn new(what: &str, error: &dyn Error) -> Self {
-        let mut text = format!("{what}: {error}");
-        let mut source = error.source();
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
+    pub(crate) fn saying(text: String) -> Self {
         Self { text }
     }
 
-    fn catalogue(what: &str, error: &CatalogueError) -> Self {
+    pub(crate) fn new(what: &str, error: &dyn Error) -> Self {
+        Self::saying(format!("{what}: {}", with_causes(error)))
+    }
+
+    pub(crate) fn catalogue(what: &str, error: &CatalogueError) -> Self {
         match error.operator_detail() {
             Some(detail) => Self {
                 text: format!("{what}: {detail}"),
@@ -134,6 +40,18 @@ impl StartError {
             None => Self::new(what, error),
         }
     }
+}
+
+/// The whole chain in one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 impl fmt::Display for StartError {
@@ -145,18 +63,18 @@ impl fmt::Display for StartError {
 impl Error for StartError {}
 
 /// All that serving needs.
-pub struct Ready {
+pub struct Ready<DB: NotesDatabase> {
     /// The stack.
     pub tenancy: Tenancy,
     /// The catalogue.
     pub catalogue: SqlStore,
-    /// The notes.
-    pub notes: Notes,
+    /// The databases of tenants.
+    pub databases: TenantDatabases<DB>,
     /// How many of the registered tenants are new.
     pub created: usize,
 }
 
-impl fmt::Debug for Ready {
+impl<DB: NotesDatabase> fmt::Debug for Ready<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ready")
             .field("created", &self.created)
@@ -164,38 +82,39 @@ impl fmt::Debug for Ready {
     }
 }
 
-/// Opens the catalogue, registers the tenants, builds the stack and waits until it knows them.
+/// Opens the catalogue, registers the tenants, gives each a home and its tables, builds the stack and waits until it knows
+/// them. From then on, tenants that others create get their home here.
 ///
 /// # Errors
-/// When the data directory can not be written, or a tenant can not be registered. What was committed before stays, and the
-/// error says what was not done.
-pub async fn prepare(settings: &Settings, tenants: TenantsFile) -> Result<Ready, StartError> {
-    let directory = &settings.catalogue.data_dir;
-    make_private(directory).map_err(|error| {
-        let what = format!(
-            "the data directory {} can not be made; choose another with --data-dir",
-            directory.display()
-        );
-        StartError::new(&what, &error)
-    })?;
-    let place = match &settings.catalogue.url {
-        Some(url) => SqlStoreOptions::url(url.as_str()),
-        None => Ok(SqlStoreOptions::new(settings.catalogue.file())),
-    };
-    let opened = match place {
-        Ok(options) => SqlStore::open(options).await,
-        Err(error) => Err(error),
-    };
-    let catalogue =
-        opened.map_err(|error| StartError::catalogue("the catalogue can not be opened", &error))?;
-    let created = register(&catalogue, tenants).await?;
-    let notes = Notes::open(&directory.join("notes.sqlite"))
-        .await
-        .map_err(|error| StartError::new("the notes can not be opened", &error))?;
+/// When the data directory can not be written, a tenant can not be registered, or the roles of a server would let one tenant
+/// see another. What was committed before stays, and the error says what was not done. A tenant whose own database fails is
+/// logged, and all others are served.
+pub async fn prepare<DB: NotesDatabase>(
+    settings: &Settings,
+    tenants: TenantsFile,
+) -> Result<Ready<DB>, StartError> {
+    roles::check(settings)?;
+    make_directories(settings)?;
+    let homes = homes_of::<DB>(settings)?;
+    // Before anything is made on a server that must not be served from.
+    refuse_unsafe(settings, &homes).await?;
+    let catalogue = open_catalogue(settings).await?;
+    let registered = register(&catalogue, tenants).await?;
     let tenancy = settings
         .stack(catalogue.clone())
         .and_then(|builder| builder.build().map_err(|error| error.to_string()))
-        .map_err(|text| StartError { text })?;
+        .map_err(StartError::saying)?;
+    let databases = TenantDatabases::over(&tenancy, &homes).audit(false).build().await;
+    let databases = databases.map_err(|error| unusable(&error))?;
+    let tables = tables_of(settings);
+    let grant = Grant::of(settings)?;
+    let seeds = settings.databases.seeds.as_deref();
+    let migrations = DB::migrations(tables);
+    let mut caretaker = Caretaker::new(&catalogue, &databases, migrations, seeds, grant).await?;
+    caretaker.prepare(&registered.created).await?;
+    // With the tables that there are now.
+    refuse_unsafe(settings, &homes).await?;
+    caretaker.watch();
     if tokio::time::timeout(Duration::from_secs(5), tenancy.ready())
         .await
         .is_err()
@@ -205,9 +124,86 @@ pub async fn prepare(settings: &Settings, tenants: TenantsFile) -> Result<Ready,
     Ok(Ready {
         tenancy,
         catalogue,
-        notes,
-        created,
+        databases,
+        created: registered.created.len(),
     })
+}
+
+fn make_directories(settings: &Settings) -> Result<(), StartError> {
+    let directory = &settings.catalogue.data_dir;
+    let files = directory.join("tenants");
+    let needed: &[&Path] = match (settings.database_kind(), &settings.databases.url) {
+        (DatabaseKind::Sqlite, None) => &[directory, &files],
+        // The list of known tenants is kept there in any case.
+        _ => &[directory],
+    };
+    for directory in needed {
+        make_private(directory).map_err(|error| {
+            let what = format!(
+                "the data directory {} can not be made; choose another with --data-dir",
+                directory.display()
+            );
+            StartError::new(&what, &error)
+        })?;
+    }
+    Ok(())
+}
+
+fn homes_of<DB: NotesDatabase>(settings: &Settings) -> Result<TenantHomes<DB>, StartError> {
+    if settings.databases.isolation == Some(IsolationName::Guarded) {
+        let text = "databases.isolation: notes are not written with guarded statements; choose another one";
+        return Err(StartError::saying(text.to_owned()));
+    }
+    let homes = settings.homes::<DB>().map_err(StartError::saying)?;
+    homes
+        .build()
+        .map_err(|error| StartError::new("the settings of databases can not be used", &error))
+}
+
+fn tables_of(settings: &Settings) -> Tables {
+    match settings.databases.isolation {
+        Some(IsolationName::Rows) => Tables::Shared,
+        _ => Tables::OfEach,
+    }
+}
+
+async fn refuse_unsafe<DB: NotesDatabase>(
+    settings: &Settings,
+    homes: &TenantHomes<DB>,
+) -> Result<(), StartError> {
+    let report = homes.audit().await.map_err(|error| unusable(&error))?;
+    if !report.refuses() {
+        return Ok(());
+    }
+    let mut text = format!("the databases of tenants are not safe to serve:\n{report}");
+    if let Some(url) = &settings.databases.url {
+        text.push('\n');
+        text.push_str(&roles::advice(url));
+    }
+    Err(StartError::saying(text))
+}
+
+fn unusable(error: &BuildError) -> StartError {
+    StartError::new("the databases of tenants can not be used", error)
+}
+
+async fn open_catalogue(settings: &Settings) -> Result<SqlStore, StartError> {
+    let catalogue = &settings.catalogue;
+    let place = match settings.catalogue_url() {
+        Some(url) => SqlStoreOptions::url(url.as_str()),
+        None => Ok(SqlStoreOptions::new(catalogue.file())),
+    };
+    let opened = match place {
+        Ok(options) => {
+            let options = options
+                .connections(catalogue.pool_min..=catalogue.pool_max)
+                .connect_timeout(Duration::from_millis(catalogue.connect_timeout_ms))
+                .wait(Duration::from_millis(catalogue.wait_timeout_ms));
+            SqlStore::open(options).await
+        }
+        Err(error) => Err(error),
+    };
+    opened.map_err(|error| StartError::catalogue("the catalogue can not be opened", &error))
 }
 
 /// Makes a directory that only its owner can read. One that is there is left as it is.
@@ -219,13 +215,13 @@ fn make_private(directory: &Path) -> io::Result<()> {
     builder.create(directory)
 }
 
-async fn register(catalogue: &SqlStore, tenants: TenantsFile) -> Result<usize, StartError> {
+async fn register(catalogue: &SqlStore, tenants: TenantsFile) -> Result<BulkReport, StartError> {
     let report = catalogue
         .acting_as("example-server")
         .ensure_many(tenants.tenants)
         .await;
     if report.is_complete() {
-        return Ok(report.created.len());
+        return Ok(report);
     }
     let mut text = format!(
         "not all tenants could be registered; {} are new, {} were there before",

@@ -32,6 +32,18 @@ impl Settings {
         let url = self.databases.url.as_ref();
         url.and_then(DatabaseUrl::kind).unwrap_or(DatabaseKind::Sqlite)
     }
+
+    /// The database of the catalogue where it is on a server: `catalogue.url`, or else that of `databases.owner_url`, unless
+    /// `catalogue.database` names a file. `None`: it is [a file](CatalogueSettings::file).
+    ///
+    /// Beside tenants, the catalogue is the owner's: nothing that requests run can touch it.
+    pub fn catalogue_url(&self) -> Option<&DatabaseUrl> {
+        match (&self.catalogue.url, &self.catalogue.database) {
+            (Some(url), _) => Some(url),
+            (None, Some(_)) => None,
+            (None, None) => self.databases.owner_url.as_ref(),
+        }
+    }
 }
 
 /// Section `server`.

@@ -310,6 +310,29 @@ fn the_pool_of_the_catalogue_must_make_sense() {
 }
 
 #[test]
+fn the_catalogue_is_beside_the_tenants_unless_something_else_is_said() {
+    const OWNER: &str = "postgres://owner@db/app";
+    let databases = format!("[databases]\nurl = \"postgres://app@db/app\"\nowner_url = \"{OWNER}\"\n");
+    for (text, expected) in [
+        (String::new(), None),
+        ("databases.url = \"postgres://app@db/app\"\n".to_owned(), None),
+        (databases.clone(), Some(OWNER)),
+        (
+            format!("{databases}[catalogue]\nurl = \"postgres://owner@other/app\"\n"),
+            Some("postgres://owner@other/app"),
+        ),
+        (format!("{databases}[catalogue]\ndatabase = \"app.db\"\n"), None),
+    ] {
+        let settings = from_text(&text);
+        assert_eq!(
+            settings.catalogue_url().map(|url| url.as_str()),
+            expected,
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn passwords_of_all_servers_are_shown_by_nothing() {
     let url = |role: &str| format!("\"postgres://{role}:hunter2@db/app?password=hunter2\"");
     let (app, owner) = (url("app"), url("owner"));

@@ -7,7 +7,12 @@ use super::{
     Server, TenantDatabases, TenantHomes, TenantHomesBuilder, claims::Claims, databases::Databases,
     homes::Site,
 };
-use crate::{audit::AuditReport, engine::TenantEngine, isolation::Isolation, pool::Servers};
+use crate::{
+    audit::AuditReport,
+    engine::TenantEngine,
+    isolation::Isolation,
+    pool::{BudgetShares, Servers},
+};
 
 /// Sets up [`TenantDatabases`].
 pub struct TenantDatabasesBuilder<DB: TenantEngine> {
@@ -16,6 +21,7 @@ pub struct TenantDatabasesBuilder<DB: TenantEngine> {
     reads_fall_back: bool,
     audits: bool,
     clock: Arc<dyn Clock>,
+    shares: Option<BudgetShares>,
 }
 
 /// Where tenants are, said here or before.
@@ -40,6 +46,7 @@ impl<DB: TenantEngine> TenantDatabasesBuilder<DB> {
             reads_fall_back: true,
             audits: true,
             clock: Arc::new(SystemClock::new()),
+            shares: None,
         }
     }
 
@@ -93,6 +100,13 @@ impl<DB: TenantEngine> TenantDatabasesBuilder<DB> {
         self
     }
 
+    /// Shares the budgets of all servers, and of their replicas, with other processes that use the same catalogue.
+    #[must_use]
+    pub fn share_budgets(mut self, shares: &BudgetShares) -> Self {
+        self.shares = Some(shares.clone());
+        self
+    }
+
     /// Looks at each server, with two connections that are closed again, and opens nothing else.
     ///
     /// # Errors
@@ -125,8 +139,14 @@ impl<DB: TenantEngine> TenantDatabasesBuilder<DB> {
         let replica = |(name, site): (&str, &Site<DB>)| {
             Some((Box::from(name), site.replica.clone()?, site.settings.clone()))
         };
-        let primaries = Servers::new(homes.sites().map(primary), &self.clock);
-        let replicas = Servers::new(homes.sites().filter_map(replica), &self.clock);
+        let shares = self.shares;
+        let primaries = Servers::new(homes.sites().map(primary), &self.clock, shares.as_ref());
+        let of_replicas = shares.map(BudgetShares::of_replicas);
+        let replicas = Servers::new(
+            homes.sites().filter_map(replica),
+            &self.clock,
+            of_replicas.as_ref(),
+        );
         Ok(TenantDatabases(Arc::new(Databases {
             tenancy: self.tenancy,
             homes,

@@ -102,4 +102,4 @@ pub use self::{
     operate::{ClientHome, Login},
     server::Server,
 };
-pub use crate::pool::DatabaseError;
+pub use crate::pool::{BudgetShares, DatabaseError};

@@ -9,6 +9,8 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+use std::sync::Arc;
+
 use sqlx::{Connection, Database, IntoArguments, error::BoxDynError, query::Query};
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 use sqlx_core::transaction::TransactionManager;
@@ -130,11 +132,17 @@ pub trait Engine: Database<Arguments: IntoArguments<Self>> {
         session: &Self::Session,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
-    /// Whether the server counts the session still. `control` is another connection of the same user.
-    fn is_there(
+    /// Which of the sessions the server still counts, in their order. `control` is another connection of the same user.
+    fn are_there(
         control: &mut Self::Connection,
-        session: &Self::Session,
-    ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
+        sessions: &[Arc<Self::Session>],
+    ) -> impl Future<Output = Result<Vec<bool>, sqlx::Error>> + Send;
+
+    /// Ends sessions, whatever they do. `control` is another connection of the same user.
+    fn end(
+        control: &mut Self::Connection,
+        sessions: &[Arc<Self::Session>],
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
     /// Looks at a server before tenants are served from it.
     fn audit<'a>(
@@ -149,7 +157,7 @@ pub trait Engine: Database<Arguments: IntoArguments<Self>> {
 
 /// How many abandoned answers, each with an error, may stand before the answer to a reset.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-const ABANDONED_ANSWERS: usize = 8;
+const ABANDONED_ANSWERS: u64 = 8;
 
 /// Queues the end of transactions that sqlx knows of. What it does not know of, the reset ends.
 #[cfg(any(feature = "postgres", feature = "mysql"))]

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use sqlx::{
     Arguments, AssertSqlSafe, ConnectOptions, Connection, MySql, MySqlConnection, Row,
     error::BoxDynError,
@@ -106,7 +108,8 @@ impl Engine for MySql {
         nonce: u64,
     ) -> Result<Cleaned, sqlx::Error> {
         queue_rollbacks::<Self>(connection);
-        for _ in 0..ABANDONED_ANSWERS {
+        // Each try asks for another answer: that to an earlier one would be taken for its own.
+        for nonce in (0..ABANDONED_ANSWERS).map(|attempt| nonce.wrapping_add(attempt)) {
             match sqlx::raw_sql(AssertSqlSafe(reset_message(session, nonce)))
                 .fetch_all(&mut *connection)
                 .await
@@ -127,13 +130,31 @@ impl Engine for MySql {
         Ok(())
     }
 
-    async fn is_there(control: &mut MySqlConnection, session: &Thread) -> Result<bool, sqlx::Error> {
+    async fn are_there(
+        control: &mut MySqlConnection,
+        sessions: &[Arc<Thread>],
+    ) -> Result<Vec<bool>, sqlx::Error> {
+        let wanted: Vec<String> = sessions.iter().map(|session| session.id.to_string()).collect();
         let look = format!(
-            "SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = {}",
-            session.id
+            "SELECT CAST(ID AS CHAR) FROM information_schema.PROCESSLIST WHERE ID IN ({})",
+            wanted.join(", ")
         );
-        let row = sqlx::raw_sql(AssertSqlSafe(look)).fetch_optional(control).await?;
-        Ok(row.is_some())
+        let rows = sqlx::raw_sql(AssertSqlSafe(look)).fetch_all(control).await?;
+        let there: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        Ok(wanted.iter().map(|id| there.contains(id)).collect())
+    }
+
+    async fn end(control: &mut MySqlConnection, sessions: &[Arc<Thread>]) -> Result<(), sqlx::Error> {
+        for session in sessions {
+            let kill = AssertSqlSafe(format!("KILL CONNECTION {}", session.id));
+            if let Err(error) = sqlx::raw_sql(kill).execute(&mut *control).await
+                // Unless it ended by itself.
+                && number_of(&error) != Some(1094)
+            {
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     async fn audit<'a>(

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use sqlx::{
     Arguments, AssertSqlSafe, ConnectOptions, Connection, PgConnection, Postgres, Row,
     error::BoxDynError,
@@ -113,7 +115,9 @@ impl Engine for Postgres {
     ) -> Result<Cleaned, sqlx::Error> {
         queue_rollbacks::<Self>(connection);
         let mut quiet = true;
-        for _ in 0..ABANDONED_ANSWERS {
+        // Each try asks for another answer: that to an earlier one would be taken for its own, and the last left for the
+        // next borrower. An abandoned `COPY` answers so.
+        for nonce in (0..ABANDONED_ANSWERS).map(|attempt| nonce.wrapping_add(attempt)) {
             let message = match session.0 {
                 Some(_) => reset_message(nonce, quiet),
                 None => pooled_reset_message(nonce, quiet),
@@ -140,13 +144,35 @@ impl Engine for Postgres {
         Ok(())
     }
 
-    async fn is_there(control: &mut PgConnection, session: &Backend) -> Result<bool, sqlx::Error> {
-        let Some(process) = session.0 else {
-            return Ok(false);
-        };
-        let look = format!("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {process})");
-        let row = sqlx::raw_sql(AssertSqlSafe(look)).fetch_one(control).await?;
-        row.try_get(0)
+    async fn are_there(
+        control: &mut PgConnection,
+        sessions: &[Arc<Backend>],
+    ) -> Result<Vec<bool>, sqlx::Error> {
+        let wanted = processes(sessions);
+        if wanted.is_empty() {
+            return Ok(vec![false; sessions.len()]);
+        }
+        // What the view of the activity is made of: the view would join who and where they are, for each of them.
+        let look = format!(
+            "SELECT pid FROM pg_stat_get_activity(NULL) WHERE pid IN ({})",
+            wanted.join(", ")
+        );
+        let rows = sqlx::raw_sql(AssertSqlSafe(look)).fetch_all(control).await?;
+        let there: Vec<i32> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        let is_there = |session: &Arc<Backend>| session.0.is_some_and(|process| there.contains(&process));
+        Ok(sessions.iter().map(is_there).collect())
+    }
+
+    async fn end(control: &mut PgConnection, sessions: &[Arc<Backend>]) -> Result<(), sqlx::Error> {
+        let ends = processes(sessions)
+            .iter()
+            .map(|process| format!("pg_terminate_backend({process})"))
+            .collect::<Vec<_>>();
+        if ends.is_empty() {
+            return Ok(());
+        }
+        let end = AssertSqlSafe(format!("SELECT {}", ends.join(", ")));
+        sqlx::raw_sql(end).execute(control).await.map(drop)
     }
 
     async fn audit<'a>(
@@ -178,6 +204,11 @@ impl Engine for Postgres {
     }
 }
 
+fn processes(sessions: &[Arc<Backend>]) -> Vec<String> {
+    let processes = sessions.iter().filter_map(|session| session.0);
+    processes.map(|process| process.to_string()).collect()
+}
+
 /// One message, so that it costs one round trip. What `DISCARD ALL` does, other than dropping prepared statements: sqlx
 /// believes that its own are there.
 ///
@@ -192,7 +223,7 @@ fn reset_message(nonce: u64, quiet: bool) -> String {
     format!(
         "{silence}ROLLBACK; CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; \
          SELECT pg_advisory_unlock_all(); DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES; \
-         SELECT '{nonce}', pg_backend_pid(), EXISTS (SELECT 1 FROM pg_prepared_statements WHERE from_sql)"
+         SELECT '{nonce}', pg_backend_pid(), EXISTS (SELECT FROM pg_prepared_statement() WHERE from_sql)"
     )
 }
 

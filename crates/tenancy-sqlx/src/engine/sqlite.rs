@@ -52,7 +52,15 @@ const STATE: &str = "\
     || '|' || (SELECT legacy_alter_table FROM pragma_legacy_alter_table) \
     || '|' || (SELECT writable_schema FROM pragma_writable_schema) \
     || '|' || (SELECT automatic_index FROM pragma_automatic_index) \
-    || '|' || (SELECT secure_delete FROM pragma_secure_delete)";
+    || '|' || (SELECT secure_delete FROM pragma_secure_delete) \
+    || '|' || (SELECT max_page_count FROM pragma_max_page_count) \
+    || '|' || (SELECT full_column_names FROM pragma_full_column_names) \
+    || '|' || (SELECT short_column_names FROM pragma_short_column_names) \
+    || '|' || (SELECT empty_result_callbacks FROM pragma_empty_result_callbacks) \
+    || '|' || (SELECT count_changes FROM pragma_count_changes) \
+    || '|' || (SELECT journal_size_limit FROM pragma_journal_size_limit) \
+    || '|' || (SELECT cell_size_check FROM pragma_cell_size_check) \
+    || '|' || ('a' LIKE 'A')";
 
 impl Engine for Sqlite {
     type Session = Handle;
@@ -158,8 +166,15 @@ impl Engine for Sqlite {
         Ok(())
     }
 
-    async fn is_there(_: &mut SqliteConnection, _: &Handle) -> Result<bool, sqlx::Error> {
-        Ok(false)
+    async fn are_there(_: &mut SqliteConnection, sessions: &[Arc<Handle>]) -> Result<Vec<bool>, sqlx::Error> {
+        Ok(vec![false; sessions.len()])
+    }
+
+    async fn end(_: &mut SqliteConnection, sessions: &[Arc<Handle>]) -> Result<(), sqlx::Error> {
+        for session in sessions {
+            session.interrupted.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     async fn audit<'a>(

@@ -10,6 +10,11 @@ use super::core::{Counts, TenantCounts};
 pub struct PoolFigures {
     /// The most that may be open for tenants: the server's budget without the connection for cancelling.
     pub budget: usize,
+    /// The budget that this process has a share of; `budget` is what the share leaves for tenants, 0 without one. `None`
+    /// where no other process shares it.
+    pub shared_budget: Option<usize>,
+    /// How often the share was given up, because the catalogue could not be asked for more time.
+    pub shares_lost: u64,
     /// Tenants that have connections.
     pub tenants: usize,
     /// Connections that exist, are being opened or are being closed. Never more than the budget, but for a moment after
@@ -107,6 +112,8 @@ impl Tallies {
         let read = |tally: &AtomicU64| tally.load(Ordering::Relaxed);
         PoolFigures {
             budget: counts.budget,
+            shared_budget: None,
+            shares_lost: 0,
             tenants: counts.tenants,
             open: counts.open,
             idle: counts.idle,

@@ -19,7 +19,9 @@
 //! **Caveats.** Opening and cleaning run in tasks of the runtime in which the pools were built. What extensions of a
 //! server keep in a session, and functions that are registered on a SQLite connection, is not reset. On MySQL, a variable
 //! that was set inside of a `SELECT` stays in its tenant's connection (on MariaDB it closes it). Behind a pooler in
-//! transaction mode every connection is closed after use, and an error says so once.
+//! transaction mode every connection is closed after use, and an error says so once. After a statement that was dropped while
+//! it was prepared, sqlx-mysql 0.9.0 may panic in the task that cleans; the connection is closed then. Built with
+//! `panic = "abort"`, that would end the process.
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")]
@@ -75,6 +77,7 @@
 pub(crate) mod breaker;
 mod control;
 mod core;
+mod departures;
 mod error;
 mod figures;
 mod janitor;
@@ -83,6 +86,7 @@ mod open;
 mod pools;
 mod server;
 mod settings;
+mod shares;
 pub(crate) mod target;
 
 pub(crate) use self::pools::Servers;
@@ -92,5 +96,6 @@ pub use self::{
     lease::Lease,
     pools::{TenantPools, TenantPoolsBuilder},
     settings::PoolSettings,
+    shares::BudgetShares,
     target::{Sharing, Target},
 };

@@ -8,6 +8,7 @@ use tokio::time::{sleep, timeout};
 use super::{
     breaker::{Fault, FaultKind},
     core::{Closing, Ticket},
+    departures,
     error::ConnectTimeout,
     server::ServerPool,
     target::Target,
@@ -15,12 +16,12 @@ use super::{
 use crate::engine::{Options, TenantEngine};
 
 /// How long the server may still count a connection after it was closed, where it can not be asked.
-const LINGER: Duration = Duration::from_millis(20);
+pub(super) const LINGER: Duration = Duration::from_millis(20);
 
 /// A connection and who the server says it is.
 pub(crate) struct Link<DB: TenantEngine> {
     pub(super) connection: DB::Connection,
-    pub(super) session: DB::Session,
+    pub(super) session: Arc<DB::Session>,
     /// Where it leads; also where a connection for cancelling it may lead.
     pub(super) target: Target,
 }
@@ -78,11 +79,15 @@ pub(super) async fn open<DB: TenantEngine>(pool: Arc<ServerPool<DB>>, ticket: Ti
         ticket: Some(ticket),
     };
     match connect::<DB>(&options, is_pooled, limit).await {
-        Ok((connection, session)) => attempt.succeeded(Link {
-            connection,
-            session,
-            target,
-        }),
+        Ok((connection, session)) => {
+            let session = Arc::new(session);
+            attempt.pool.remember(&session, &target);
+            attempt.succeeded(Link {
+                connection,
+                session,
+                target,
+            });
+        }
         Err(fault) => {
             tracing::warn!(
                 server = %attempt.pool.name,
@@ -143,7 +148,7 @@ pub(super) async fn close<DB: TenantEngine>(pool: Arc<ServerPool<DB>>, link: Lin
         target,
     } = link;
     let _ = timeout(pool.settings.give_up, connection.close()).await;
-    until_gone(pool, &session, Some(&target)).await;
+    until_gone(pool, session, Some(target)).await;
 }
 
 /// Without one: the connection is in no state to send it.
@@ -159,18 +164,25 @@ pub(super) async fn close_hard<DB: TenantEngine>(
     } = link;
     let _ = timeout(pool.settings.give_up, connection.close_hard()).await;
     // The server may be in trouble: nothing is opened to ask it.
-    until_gone(pool, &session, None).await;
+    until_gone(pool, session, None).await;
 }
 
 /// Until the server counts it no more, so that one opened in its place is not one too many.
-async fn until_gone<DB: TenantEngine>(pool: &ServerPool<DB>, session: &DB::Session, target: Option<&Target>) {
+async fn until_gone<DB: TenantEngine>(
+    pool: &Arc<ServerPool<DB>>,
+    session: Arc<DB::Session>,
+    target: Option<Target>,
+) {
     // Without a server there is nobody who counts.
     if !DB::CANCELS_BY_CONTROL {
         return;
     }
-    let gone = pool.control.until_gone(pool, session, target);
     // What a pooler keeps open is not this pool's to count.
-    if pool.settings.is_pooled || !matches!(timeout(pool.settings.give_up, gone).await, Ok(true)) {
-        sleep(LINGER).await;
+    if !pool.settings.is_pooled {
+        let gone = departures::until_gone(pool, session, target);
+        if matches!(timeout(pool.settings.give_up, gone).await, Ok(true)) {
+            return;
+        }
     }
+    sleep(LINGER).await;
 }

@@ -6,7 +6,7 @@ use tenancy_core::{Clock, SystemClock, TenantId, TenantRecord, TenantStatus};
 use tokio::runtime::Handle;
 
 use super::{
-    DatabaseError, Lease, PoolFigures, PoolSettings, Target, TenantFigures,
+    BudgetShares, DatabaseError, Lease, PoolFigures, PoolSettings, Target, TenantFigures,
     core::{Ask, Version},
     server::ServerPool,
 };
@@ -36,6 +36,7 @@ impl<DB: TenantEngine> Servers<DB> {
     pub(crate) fn new(
         servers: impl IntoIterator<Item = (Box<str>, Options<DB>, PoolSettings)>,
         clock: &Arc<dyn Clock>,
+        shares: Option<&BudgetShares>,
     ) -> Self {
         let runtime = Handle::current();
         let mut default_server = None;
@@ -43,7 +44,8 @@ impl<DB: TenantEngine> Servers<DB> {
             .into_iter()
             .map(|(name, options, settings)| {
                 default_server.get_or_insert_with(|| name.clone());
-                let pool = ServerPool::new(&name, options, settings, Arc::clone(clock), runtime.clone());
+                let clock = Arc::clone(clock);
+                let pool = ServerPool::new(&name, options, settings, clock, runtime.clone(), shares);
                 (name, pool)
             })
             .collect();
@@ -136,6 +138,7 @@ impl<DB: TenantEngine> TenantPools<DB> {
         TenantPoolsBuilder {
             servers: Vec::new(),
             clock: Arc::new(SystemClock::new()),
+            shares: None,
             place: Box::new(place),
         }
     }
@@ -178,7 +181,7 @@ impl<DB: TenantEngine> TenantPools<DB> {
         self.0.servers.forget(tenant);
     }
 
-    /// Gives the pool of a server another budget. A smaller one closes idle connections at once, and others when they
+    /// Gives the pool of a server another budget; where processes share it, that is the budget of all. A smaller one closes idle connections at once, and others when they
     /// are given back. Returns whether there is such a server.
     pub fn set_budget(&self, server: &str, budget: usize) -> bool {
         self.0.servers.set_budget(server, budget)
@@ -223,6 +226,7 @@ impl<DB: TenantEngine> fmt::Debug for TenantPools<DB> {
 pub struct TenantPoolsBuilder<DB: TenantEngine> {
     servers: Vec<(Box<str>, Options<DB>, PoolSettings)>,
     clock: Arc<dyn Clock>,
+    shares: Option<BudgetShares>,
     place: Box<Place>,
 }
 
@@ -249,13 +253,22 @@ impl<DB: TenantEngine> TenantPoolsBuilder<DB> {
         self
     }
 
+    /// Shares the budgets of all servers with other processes. Nothing is open before the first share was granted; who
+    /// asks earlier waits. [`close`](TenantPools::close) gives the shares back; without it others have them when the lease
+    /// is over.
+    #[must_use]
+    pub fn share_budgets(mut self, shares: &BudgetShares) -> Self {
+        self.shares = Some(shares.clone());
+        self
+    }
+
     /// Opens nothing yet.
     ///
     /// # Panics
     /// Outside of a tokio runtime: connections are opened and cleaned by its tasks, for as long as it lives.
     pub fn build(self) -> TenantPools<DB> {
         TenantPools(Arc::new(Pools {
-            servers: Servers::new(self.servers, &self.clock),
+            servers: Servers::new(self.servers, &self.clock, self.shares.as_ref()),
             place: self.place,
         }))
     }

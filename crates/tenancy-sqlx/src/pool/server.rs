@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,9 +16,12 @@ use super::{
     DatabaseError, PoolFigures, PoolSettings, TenantFigures,
     control::Control,
     core::{Ask, Asked, Core, Effects, Grant, Refusal, Version, Work},
+    departures::Departures,
     figures::Tallies,
     lease::{Checkout, Lease},
     open::{self, Link},
+    shares::{BudgetShares, Keeper, Sharing},
+    target::Target,
 };
 use crate::engine::{Options, TenantEngine};
 
@@ -31,10 +34,15 @@ pub(crate) struct ServerPool<DB: TenantEngine> {
     pub(super) settings: PoolSettings,
     pub(super) tallies: Tallies,
     pub(super) control: Control<DB>,
+    pub(super) departures: Departures<DB>,
     clock: Arc<dyn Clock>,
     /// Where connections are opened, cleaned and closed, wherever they are dropped.
     runtime: Handle,
     core: Mutex<Core<Link<DB>>>,
+    /// Where several processes share the server's budget.
+    sharing: Option<Arc<Sharing>>,
+    /// Who is open, where the server may have to end them.
+    sessions: Mutex<Vec<(Weak<DB::Session>, Target)>>,
     upkeep: Arc<Notify>,
     all_closed: Notify,
 }
@@ -47,23 +55,41 @@ impl<DB: TenantEngine> ServerPool<DB> {
         settings: PoolSettings,
         clock: Arc<dyn Clock>,
         runtime: Handle,
+        shares: Option<&BudgetShares>,
     ) -> Arc<Self> {
         let mut limits = settings.limits.clone();
         limits.cancels_by_control = DB::CANCELS_BY_CONTROL;
         let upkeep = Arc::new(Notify::new());
-        let pool = Arc::new(Self {
-            name: name.into(),
-            options,
-            settings,
-            tallies: Tallies::default(),
-            control: Control::new(),
-            clock,
-            runtime,
-            core: Mutex::new(Core::new(limits, fastrand::Rng::new())),
-            upkeep: Arc::clone(&upkeep),
-            all_closed: Notify::new(),
+        let mut keeper = None;
+        let pool = Arc::new_cyclic(|pool| {
+            let sharing = shares.map(|shares| {
+                // Nothing is this process's before it has a share.
+                let budget = std::mem::take(&mut limits.budget);
+                let (started, sharing) =
+                    Keeper::<DB>::new(Weak::clone(pool), shares, name, budget, Arc::clone(&clock));
+                keeper = Some(started);
+                sharing
+            });
+            Self {
+                name: name.into(),
+                options,
+                settings,
+                tallies: Tallies::default(),
+                control: Control::new(),
+                departures: Departures::new(),
+                clock,
+                runtime,
+                core: Mutex::new(Core::new(limits, fastrand::Rng::new())),
+                sharing,
+                sessions: Mutex::default(),
+                upkeep: Arc::clone(&upkeep),
+                all_closed: Notify::new(),
+            }
         });
         pool.runtime.spawn(look_after(Arc::downgrade(&pool), upkeep));
+        if let Some(keeper) = keeper {
+            pool.runtime.spawn(keeper.run());
+        }
         pool
     }
 
@@ -142,6 +168,9 @@ impl<DB: TenantEngine> ServerPool<DB> {
         }
         if effects.upkeep {
             self.upkeep.notify_one();
+            if let Some(sharing) = &self.sharing {
+                sharing.changed.notify_one();
+            }
         }
         for work in effects.work {
             match work {
@@ -174,11 +203,51 @@ impl<DB: TenantEngine> ServerPool<DB> {
         self.with_core(|core, now, effects| core.retire(tenant, version, now, effects));
     }
 
+    /// That of all processes, where they share it.
     pub(crate) fn set_budget(self: &Arc<Self>, budget: usize) {
-        self.with_core(|core, now, effects| core.set_budget(budget.max(1), now, effects));
+        match &self.sharing {
+            Some(sharing) => sharing.set_budget(budget.max(1)),
+            None => self.limit_to(budget.max(1)),
+        }
+    }
+
+    /// What may be open from now on, whatever is.
+    pub(super) fn limit_to(self: &Arc<Self>, connections: usize) {
+        self.with_core(|core, now, effects| core.set_budget(connections, now, effects));
         if !self.has_control() {
             let pool = Arc::clone(self);
             self.spawn(async move { pool.control.close().await });
+        }
+    }
+
+    /// What the server may count, with the connection for cancelling.
+    pub(super) fn held(&self) -> usize {
+        // First this one: no more of it is opened than the limit of before allowed.
+        let control = usize::from(self.control.is_open());
+        self.lock().counts().open + control
+    }
+
+    pub(super) fn remember(&self, session: &Arc<DB::Session>, target: &Target) {
+        if self.sharing.is_some() {
+            let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            sessions.retain(|(session, _)| session.strong_count() > 0);
+            sessions.push((Arc::downgrade(session), target.clone()));
+        }
+    }
+
+    /// Has the server end all connections, those in use too.
+    pub(super) async fn end_all(&self) {
+        let mut target = None;
+        let sessions: Vec<_> = {
+            let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            let living = sessions.iter().filter_map(|(session, leads_to)| {
+                target = Some(leads_to.clone());
+                session.upgrade()
+            });
+            living.collect()
+        };
+        if let Some(target) = target.filter(|_| !sessions.is_empty()) {
+            self.control.end(self, &sessions, &target).await;
         }
     }
 
@@ -198,11 +267,19 @@ impl<DB: TenantEngine> ServerPool<DB> {
             closed.await;
         }
         self.control.close().await;
+        if let Some(sharing) = &self.sharing {
+            sharing.end().await;
+        }
     }
 
     pub(crate) fn figures(&self) -> PoolFigures {
         let counts = self.lock().counts();
-        self.tallies.with(counts)
+        let mut figures = self.tallies.with(counts);
+        if let Some(sharing) = &self.sharing {
+            figures.shared_budget = Some(sharing.budget());
+            figures.shares_lost = sharing.lost.load(Ordering::Relaxed);
+        }
+        figures
     }
 
     pub(crate) fn figures_of(&self, tenant: &TenantId) -> Option<TenantFigures> {

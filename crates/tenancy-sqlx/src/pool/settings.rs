@@ -28,7 +28,7 @@ impl PoolSettings {
                 max_tenants: 100,
                 max_per_tenant: None,
                 max_waiting: 1_000,
-                max_connects: 4,
+                max_connects: None,
                 hand_overs: 10,
                 idle: Duration::from_secs(60),
                 lifetime: Duration::from_secs(30 * 60),
@@ -80,10 +80,13 @@ impl PoolSettings {
         self
     }
 
-    /// How many connections are opened at a time. 4 unless set; at least 1.
+    /// How many connections are opened at a time. A third of the budget, from 4 to 32, unless set; at least 1.
+    ///
+    /// Opening is what a server is busy with when more tenants are active than there are connections. A larger number
+    /// shortens the wait of those whose tenant has none, at the cost of those whose tenant has one.
     #[must_use]
     pub fn max_connects(mut self, connects: usize) -> Self {
-        self.limits.max_connects = connects.max(1);
+        self.limits.max_connects = Some(connects.max(1));
         self
     }
 

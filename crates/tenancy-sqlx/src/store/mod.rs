@@ -85,6 +85,8 @@ mod read;
 mod row;
 mod schema;
 mod shape;
+#[cfg(feature = "databases")]
+pub(crate) mod shares;
 mod statements;
 mod watch;
 

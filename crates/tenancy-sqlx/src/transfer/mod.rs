@@ -63,6 +63,14 @@
 //! # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(example()).unwrap();
 //! ```
 
+#![cfg_attr(
+    not(feature = "postgres"),
+    allow(
+        dead_code,
+        reason = "what tells tenants of one database apart is used where there are such"
+    )
+)]
+
 mod engine;
 mod error;
 mod export;

@@ -7,7 +7,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 use tokio::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter},
 };
 
@@ -36,7 +36,7 @@ impl Outgoing {
             .ok_or_else(|| TransferError::directory("an export needs a directory with a name".to_owned()))?;
         check_free(directory).await?;
         let partial = directory.with_file_name(format!("{name}.partial"));
-        make_private(&partial).await.map_err(|error| {
+        make_private(&partial).map_err(|error| {
             if error.kind() == io::ErrorKind::AlreadyExists {
                 TransferError::directory(format!(
                     "{} is there: another export is under way, or one was broken off; then remove it",
@@ -58,18 +58,18 @@ impl Outgoing {
         self.partial.join(name)
     }
 
-    pub(super) async fn file(&self, name: String) -> Result<OutgoingFile, TransferError> {
+    pub(super) fn file(&self, name: String) -> Result<OutgoingFile, TransferError> {
         let path = self.path(&name);
-        let mut options = OpenOptions::new();
+        let mut options = std::fs::OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
-        options.mode(0o600);
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        // No await here, either: a file that is made after the directory was emptied would keep it.
         let file = options
             .open(&path)
-            .await
             .map_err(|error| TransferError::file("make", &path, error))?;
         Ok(OutgoingFile {
-            file: BufWriter::with_capacity(BUFFER, file),
+            file: BufWriter::with_capacity(BUFFER, File::from_std(file)),
             digest: Sha256::new(),
             bytes: 0,
             name,
@@ -82,6 +82,12 @@ impl Outgoing {
         let path = self.path(name);
         let read = |error| TransferError::file("read", &path, error);
         let mut file = File::open(&path).await.map_err(read)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let private = std::fs::Permissions::from_mode(0o600);
+            file.set_permissions(private).await.map_err(read)?;
+        }
         file.sync_all().await.map_err(read)?;
         let (mut digest, mut bytes) = (Sha256::new(), 0);
         let mut buffer = vec![0; BUFFER];
@@ -102,13 +108,14 @@ impl Outgoing {
 
     /// From here on it is a whole export, under its own name.
     pub(super) async fn finish(mut self, manifest: &Manifest) -> Result<(), TransferError> {
-        let text = serde_json::to_vec_pretty(manifest).map_err(|error| TransferError::damaged(error))?;
-        let mut file = self.file(MANIFEST.to_owned()).await?;
+        let text = serde_json::to_vec_pretty(manifest).map_err(TransferError::damaged)?;
+        let mut file = self.file(MANIFEST.to_owned())?;
         file.write(&text).await?;
         file.finish().await?;
         sync_directory(&self.partial).await?;
         // Where there is an empty directory of the name, it is replaced. One that somebody filled meanwhile is not.
-        let renamed = fs::rename(&self.partial, &self.whole).await;
+        // No await until that is noted: dropped in between, what was just finished would be removed.
+        let renamed = std::fs::rename(&self.partial, &self.whole);
         renamed.map_err(|error| TransferError::file("rename the whole export to", &self.whole, error))?;
         self.is_finished = true;
         let parent = self
@@ -162,11 +169,12 @@ async fn check_free(directory: &Path) -> Result<(), TransferError> {
     )))
 }
 
-async fn make_private(directory: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
+/// One call, and no await: were the future dropped meanwhile, nobody would know of the directory.
+fn make_private(directory: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
     #[cfg(unix)]
-    builder.mode(0o700);
-    builder.create(directory).await
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
 }
 
 #[cfg(unix)]

@@ -6,7 +6,7 @@ use std::fmt;
 pub struct TransferProgress<'a> {
     /// The table, with its schema where that is not the home's first one.
     pub table: &'a str,
-    /// Its rows until now. Of a table that is read from a file they are an estimate until the table is done.
+    /// Its rows until now.
     pub rows: u64,
     /// The bytes of its rows until now. 0 on SQLite, where they pass through no hands but the database's.
     pub bytes: u64,

@@ -32,6 +32,8 @@ mod pages;
 #[cfg(all(feature = "databases", feature = "postgres"))]
 mod pool;
 mod servers;
+#[cfg(all(feature = "databases", feature = "postgres", feature = "mysql"))]
+mod shares;
 mod stack;
 mod support;
 #[cfg(all(feature = "databases", feature = "postgres", feature = "mysql"))]

@@ -11,12 +11,15 @@ use std::{
 };
 
 use clap::Parser;
-use example_server::{notes::Notes, routes};
+use example_server::routes;
+use sqlx::Sqlite;
+use tenancy::{MemoryStore, Tenancy, resolve::Subdomain};
+use tenancy_sqlx::database::{Server, TenantDatabases};
 use tokio::net::TcpListener;
 
 #[derive(Parser)]
 struct Options {
-    /// Where the notes are kept
+    /// Where notes would be kept
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
 }
@@ -25,10 +28,16 @@ struct Options {
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     std::fs::create_dir_all(&options.data_dir)?;
-    let notes = Notes::open(&options.data_dir.join("notes.sqlite")).await?;
+    // The other routes need a stack, and databases that they never open.
+    let tenancy = Tenancy::new(Subdomain::of("localhost")?, MemoryStore::of(["acme"])?);
+    let files = Server::at(format!("sqlite://{}", options.data_dir.display()));
+    let databases = TenantDatabases::<Sqlite>::builder(&tenancy)
+        .server("main", files)
+        .build()
+        .await?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?)?;
-    let app = routes::without_stack(notes).into_make_service_with_connect_info::<SocketAddr>();
+    let app = routes::without_stack(databases).into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, app).await?;
     Ok(())
 }

@@ -20,6 +20,12 @@ async fn becomes(server: &Server, host: &str, status: u16) {
     until(&what, async || server.get(host, "/whoami").await.status == status).await;
 }
 
+/// Its home is made by the server that runs.
+async fn has_a_home(server: &Server, host: &str) {
+    let what = format!("a home of {host}");
+    until(&what, async || server.get(host, "/notes").await.status == 200).await;
+}
+
 #[tokio::test]
 async fn what_another_process_changes_is_seen_without_a_restart() {
     let directory = tempdir().unwrap();
@@ -35,6 +41,7 @@ async fn what_another_process_changes_is_seen_without_a_restart() {
         server.get("www.hooli.example", "/whoami").await.json()["tenant"],
         hooli.as_str()
     );
+    has_a_home(&server, "hooli.localhost").await;
     server.add_note("hooli.localhost", "mine").await;
 
     other.suspend(&hooli).await.unwrap();
@@ -70,6 +77,7 @@ async fn a_slug_that_is_given_anew_sees_nothing_of_its_last_owner() {
     becomes(&server, "globex.localhost", 404).await;
     other.create(NewTenant::new("globex")).await.unwrap();
     becomes(&server, "globex.localhost", 200).await;
+    has_a_home(&server, "globex.localhost").await;
     let second = server.get("globex.localhost", "/whoami").await.json();
     assert_ne!(
         (&first["tenant"], &first["incarnation"]),

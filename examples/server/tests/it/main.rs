@@ -13,4 +13,5 @@ mod ends;
 mod hosts;
 mod notes;
 mod refused_starts;
+mod servers;
 mod starts;

@@ -56,7 +56,8 @@ pub(crate) struct Limits {
     /// `None`: a quarter of the budget, from 1 to 20.
     pub(crate) max_per_tenant: Option<usize>,
     pub(crate) max_waiting: usize,
-    pub(crate) max_connects: usize,
+    /// `None`: a third of the budget, from 4 to 32.
+    pub(crate) max_connects: Option<usize>,
     pub(crate) hand_overs: usize,
     pub(crate) idle: Duration,
     pub(crate) lifetime: Duration,
@@ -82,6 +83,11 @@ impl Limits {
     fn per_tenant(&self) -> usize {
         let chosen = self.max_per_tenant.unwrap_or_else(|| (self.budget / 4).min(20));
         chosen.clamp(1, self.for_tenants().max(1))
+    }
+
+    fn connects(&self) -> usize {
+        self.max_connects
+            .unwrap_or_else(|| (self.budget / 3).clamp(4, 32))
     }
 }
 

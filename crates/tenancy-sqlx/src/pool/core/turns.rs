@@ -16,7 +16,7 @@ impl<C> Core<C> {
     /// Whether an asker need not wait for anything but its own connect.
     pub(super) fn may_open_at_once(&self, index: usize) -> bool {
         self.spare() > 0
-            && self.opening < self.limits.max_connects
+            && self.opening < self.limits.connects()
             && self.entries[index].open() < self.limits.per_tenant()
             && self.has_or_may_take_seat(index)
             && self.demand == 0
@@ -76,7 +76,7 @@ impl<C> Core<C> {
 
     fn open_in_turn(&mut self, now: Duration, effects: &mut Effects<C>) {
         while self.spare() > 0
-            && self.opening < self.limits.max_connects
+            && self.opening < self.limits.connects()
             && self.breaker.admits(now).is_ok()
             && let Some(index) = self.next_in_turn()
         {
@@ -115,7 +115,7 @@ impl<C> Core<C> {
     /// closed too early is of no use to anybody.
     pub(super) fn wants_room(&self, next: usize, now: Duration) -> bool {
         let coming = self.spare() + self.closing;
-        let wants_permit = self.demand > coming && coming < self.limits.max_connects;
+        let wants_permit = self.demand > coming && coming < self.limits.connects();
         let wants_seat = !self.has_or_may_take_seat(next);
         (wants_permit || wants_seat) && self.breaker.admits(now).is_ok()
     }

@@ -194,7 +194,7 @@ fn lock_clause(dialect: Dialect) -> &'static str {
     }
 }
 
-fn stood_in_the_way(error: &sqlx::Error) -> bool {
+pub(super) fn stood_in_the_way(error: &sqlx::Error) -> bool {
     let Some(cause) = error.as_database_error() else {
         return false;
     };

@@ -73,7 +73,7 @@ async fn read_table(
     progress: &mut Progress<'_>,
 ) -> Result<TableEntry, TransferError> {
     let failed = |error| TransferError::server(format!("read the table {:?}", table.name), error);
-    let mut file = outgoing.file(name).await?;
+    let mut file = outgoing.file(name)?;
     let mut told = progress.of(&table.name);
     let values: Vec<_> = table.columns.iter().map(tables::Column::read).collect();
     let select = format!("SELECT {} FROM {}", values.join(", "), table.quoted);

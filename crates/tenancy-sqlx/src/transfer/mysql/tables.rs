@@ -70,7 +70,7 @@ impl Column {
     pub(super) fn takes(&self, value: &str) -> bool {
         match self.form {
             Form::Text | Form::Float => true,
-            Form::Hex => value.len() % 2 == 0 && value.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            Form::Hex => value.len().is_multiple_of(2) && value.bytes().all(|byte| byte.is_ascii_hexdigit()),
             Form::Bits => value.parse::<u64>().is_ok(),
         }
     }
@@ -132,10 +132,10 @@ pub(super) async fn tables(connection: &mut MySqlConnection) -> Result<Vec<Table
 }
 
 /// What the export has must be what the home has. Its tables, with the columns in the order of their files.
-pub(super) fn pair<'a>(
-    entries: &'a [TableEntry],
+pub(super) fn pair(
+    entries: &[TableEntry],
     tables: Vec<Table>,
-) -> Result<Vec<(&'a TableEntry, Table)>, TransferError> {
+) -> Result<Vec<(&TableEntry, Table)>, TransferError> {
     let mut by_name: HashMap<_, _> = tables
         .into_iter()
         .map(|table| (table.name.clone(), table))
@@ -181,37 +181,63 @@ const REFERENCES: &str = "
     FROM information_schema.KEY_COLUMN_USAGE
     WHERE TABLE_SCHEMA = DATABASE() AND REFERENCED_TABLE_SCHEMA = DATABASE() ORDER BY 2, 1, ORDINAL_POSITION";
 
+struct Reference {
+    name: String,
+    from: String,
+    to: String,
+    columns: Vec<(String, String)>,
+}
+
 /// Fails if a row refers to one that is not there. The server does not look at rows that came while it was told not to.
 pub(super) async fn check_references(connection: &mut MySqlConnection) -> Result<(), TransferError> {
     const DOING: &str = "check references";
     let failed = |error| TransferError::server(DOING, error);
-    let mut constraints: Vec<(String, String, String, Vec<(String, String)>)> = Vec::new();
+    let mut references: Vec<Reference> = Vec::new();
     for row in ask(connection, DOING, REFERENCES.to_owned()).await? {
         let part = |number| text(&row, number).map_err(failed);
         let (name, from, to) = (part(0)?, part(1)?, part(3)?);
         let columns = (quoted(&part(2)?)?, quoted(&part(4)?)?);
-        match constraints.last_mut() {
-            Some(last) if last.0 == name && last.1 == from => last.3.push(columns),
-            _ => constraints.push((name, from, to, vec![columns])),
+        match references.last_mut() {
+            Some(last) if last.name == name && last.from == from => last.columns.push(columns),
+            _ => references.push(Reference {
+                name,
+                from,
+                to,
+                columns: vec![columns],
+            }),
         }
     }
-    for (name, from, to, columns) in constraints {
-        let all = |one: &dyn Fn(&(String, String)) -> String| {
-            columns.iter().map(one).collect::<Vec<_>>().join(" AND ")
-        };
-        let is_set = all(&|(from, _)| format!("c.{from} IS NOT NULL"));
-        let is_same = all(&|(from, to)| format!("p.{to} = c.{from}"));
-        let (child, parent) = (quoted(&from)?, quoted(&to)?);
-        let look = format!(
-            "SELECT 1 FROM {child} c WHERE {is_set} AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE {is_same}) LIMIT 1"
-        );
+    for reference in &references {
+        let look = reference.look_for_broken()?;
         if !ask(connection, DOING, look).await?.is_empty() {
+            let Reference { name, from, .. } = reference;
             return Err(TransferError::damaged(format!(
                 "a row of the table {from:?} refers to one that is not there ({name})"
             )));
         }
     }
     Ok(())
+}
+
+impl Reference {
+    /// Rows with a value in each column that together are no key of the other table.
+    fn look_for_broken(&self) -> Result<String, TransferError> {
+        let is_set: Vec<_> = self
+            .columns
+            .iter()
+            .map(|(from, _)| format!("c.{from} IS NOT NULL"))
+            .collect();
+        let is_same: Vec<_> = self
+            .columns
+            .iter()
+            .map(|(from, to)| format!("p.{to} = c.{from}"))
+            .collect();
+        let (child, parent) = (quoted(&self.from)?, quoted(&self.to)?);
+        let (is_set, is_same) = (is_set.join(" AND "), is_same.join(" AND "));
+        Ok(format!(
+            "SELECT 1 FROM {child} c WHERE {is_set} AND NOT EXISTS (SELECT 1 FROM {parent} p WHERE {is_same}) LIMIT 1"
+        ))
+    }
 }
 
 pub(super) async fn ask(

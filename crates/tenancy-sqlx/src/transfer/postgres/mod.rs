@@ -112,7 +112,7 @@ async fn copy_out(
 ) -> Result<TableEntry, TransferError> {
     let label = table.label();
     let failed = |error| TransferError::server(format!("read the table {label:?}"), error);
-    let mut file = outgoing.file(name).await?;
+    let mut file = outgoing.file(name)?;
     let mut told = progress.of(&label);
     let mut copy = connection.copy_out_raw(&table.copy_out()).await.map_err(failed)?;
     while let Some(piece) = copy.try_next().await.map_err(failed)? {

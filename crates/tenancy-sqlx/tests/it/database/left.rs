@@ -244,7 +244,6 @@ async fn what_ends_the_session_or_its_statements_is_not_the_next_borrowers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the reset takes its own first answer for the second, and leaves that to the next borrower"]
 async fn a_copy_that_is_dropped_half_way_leaves_no_row() {
     for kind in [Kind::Databases, Kind::Schemas] {
         let homes = Homes::postgres(kind, "half_copied", 1, single(1), None).await;
@@ -393,7 +392,6 @@ const ALSO_IN_FILES: &[&str] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the reset of a file does not look at these pragmas yet"]
 async fn in_a_file_pragmas_that_change_answers_are_taken_back_too() {
     let homes: Homes<Sqlite> = Homes::files(1, single(1)).await;
     for leave in ALSO_IN_FILES {

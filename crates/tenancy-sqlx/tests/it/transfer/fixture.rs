@@ -6,6 +6,7 @@ use tenancy_core::{TenantId, TenantRecord};
 use tenancy_sqlx::{
     database::{Server, TenantHomes},
     isolation::Isolation,
+    transfer::TransferError,
 };
 use tenancy_test::servers::{self, Role, TestDatabase};
 
@@ -204,4 +205,14 @@ pub(super) fn edit_manifest(directory: &Path, edit: impl FnOnce(&str) -> String)
     let edited = edit(&text);
     assert_ne!(text, edited, "the edit does something");
     std::fs::write(&path, edited).unwrap();
+}
+
+/// Whether an attempt was not dropped, and not in the way of one that was: what the server has not noticed yet holds locks.
+pub(super) fn went_through<T>(attempt: Option<Result<T, TransferError>>, may_be_locked: bool) -> bool {
+    match attempt {
+        None => false,
+        Some(Ok(_)) => true,
+        Some(Err(error)) if may_be_locked && (error.is_migrating() || error.is_server()) => false,
+        Some(Err(error)) => panic!("{error:?}"),
+    }
 }

@@ -5,13 +5,14 @@ use std::{fs, path::Path};
 use tenancy_core::TenantRecord;
 use tenancy_sqlx::transfer::{Export, Import, TransferError};
 
-use super::fixture::{Homes, Kind, edit_manifest, forge};
+use super::fixture::{Homes, Kind, edit_manifest, forge, names_in};
 
 const TABLES: &str = "CREATE TABLE notes (id int PRIMARY KEY, text text NOT NULL); CREATE SEQUENCE counter;
                       CREATE TABLE marks (note int REFERENCES notes)";
 const ROWS: &str = "INSERT INTO notes VALUES (1, 'one'), (2, 'two'); INSERT INTO marks VALUES (1); SELECT nextval('counter')";
 
 type Is = fn(&TransferError) -> bool;
+type Edit = fn(&Path);
 
 const DAMAGED: Is = TransferError::is_damaged;
 const MISMATCH: Is = TransferError::is_mismatch;
@@ -28,7 +29,7 @@ fn rows(directory: &Path, text: &str) {
 }
 
 /// What is done to an export, by what it is called, and how it is refused. Tables are `marks` and `notes`, in this order.
-const DONE: [(&str, fn(&Path), Is); 23] = [
+const DONE: [(&str, Edit, Is); 23] = [
     (
         "cut short",
         |out| fs::write(out.join("00002.rows"), b"1\to").unwrap(),
@@ -106,7 +107,7 @@ const DONE: [(&str, fn(&Path), Is); 23] = [
         |out| {
             edit_manifest(out, |text| {
                 text.replace("\"notes\"", "\"notes; DROP TABLE notes\"")
-            })
+            });
         },
         MISMATCH,
     ),
@@ -159,9 +160,14 @@ async fn what_is_no_whole_export_is_refused_and_changes_nothing() {
     let acme = homes.make("acme", &format!("{TABLES}; {ROWS}")).await;
     let copy = homes.make("copy", TABLES).await;
     let directory = tempfile::tempdir().unwrap();
+    let good = directory.path().join("good");
+    Export::of(&homes.homes, &acme).to(&good).await.unwrap();
     for (number, (what, done, is)) in DONE.into_iter().enumerate() {
         let out = directory.path().join(number.to_string());
-        Export::of(&homes.homes, &acme).to(&out).await.unwrap();
+        fs::create_dir(&out).unwrap();
+        for name in names_in(&good) {
+            fs::copy(good.join(&name), out.join(&name)).unwrap();
+        }
         done(&out);
         let error = Import::into(&homes.homes, &copy).from(&out).await.unwrap_err();
         assert!(is(&error), "{what}: {error:?}");

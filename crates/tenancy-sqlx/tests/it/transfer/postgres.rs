@@ -2,7 +2,7 @@
 
 use tenancy_sqlx::transfer::{Export, Import};
 
-use super::fixture::{Homes, Kind, names_in, text_of};
+use super::fixture::{Homes, Kind, names_in, text_of, went_through};
 use crate::pool::fixture::poll_at_most;
 
 const TABLES: &str = r#"
@@ -235,10 +235,10 @@ async fn dropped_anywhere_nothing_is_left() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("out");
     let mut polls = 1;
-    while poll_at_most(polls, Export::of(&homes.homes, &acme).to(&out))
-        .await
-        .is_none()
-    {
+    while !went_through(
+        poll_at_most(polls, Export::of(&homes.homes, &acme).to(&out)).await,
+        false,
+    ) {
         let left = names_in(directory.path());
         // The last things it does are to rename and to sync.
         assert!(left.is_empty() || left == ["out"], "{polls}: {left:?}");
@@ -246,22 +246,19 @@ async fn dropped_anywhere_nothing_is_left() {
             assert_eq!(names_in(&out), ["00001.rows", "00002.rows", "tenant.json"]);
             std::fs::remove_dir_all(&out).unwrap();
         }
-        polls += 1;
+        polls += 1 + polls / 6;
     }
     assert!(polls > 10, "it waits at many points: {polls}");
 
     let count = "SELECT ((SELECT count(*) FROM a) + (SELECT count(*) FROM b))::text";
     let mut polls = 1;
-    while poll_at_most(polls, Import::into(&homes.homes, &copy).replace().from(&out))
-        .await
-        .is_none_or(|done| {
-            // The session of one that was dropped holds its lock until the server notices.
-            done.is_err_and(|error| error.is_migrating())
-        })
-    {
+    while !went_through(
+        poll_at_most(polls, Import::into(&homes.homes, &copy).replace().from(&out)).await,
+        true,
+    ) {
         let count = homes.ask(&copy, count).await;
         assert!(count == ["0"] || count == ["2"], "{polls}: {count:?}");
-        polls += 1;
+        polls += 1 + polls / 6;
     }
     assert!(polls > 10, "it waits at many points: {polls}");
     assert_eq!(homes.ask(&copy, count).await, ["2"]);

@@ -10,7 +10,7 @@ use tenancy_sqlx::{
     transfer::{Export, Import},
 };
 
-use super::fixture::{edit_manifest, forge, names_in, record, text_of};
+use super::fixture::{edit_manifest, forge, names_in, record, text_of, went_through};
 use crate::pool::fixture::poll_at_most;
 
 pub(super) struct Files {
@@ -255,26 +255,26 @@ async fn dropped_anywhere_nothing_is_left() {
     let exports = tempfile::tempdir().unwrap();
     let out = exports.path().join("out");
     let mut polls = 1;
-    while poll_at_most(polls, Export::of(&files.homes, &acme).to(&out))
-        .await
-        .is_none()
-    {
+    while !went_through(
+        poll_at_most(polls, Export::of(&files.homes, &acme).to(&out)).await,
+        false,
+    ) {
         if names_in(exports.path()) == ["out"] {
             std::fs::remove_dir_all(&out).unwrap();
         }
         assert!(names_in(exports.path()).is_empty(), "{polls}");
-        polls += 1;
+        polls += 1 + polls / 6;
     }
     assert!(polls > 10, "it waits at many points: {polls}");
     let count = "SELECT CAST((SELECT count(*) FROM a) + (SELECT count(*) FROM b) AS TEXT)";
     let mut polls = 1;
-    while poll_at_most(polls, Import::into(&files.homes, &copy).replace().from(&out))
-        .await
-        .is_none_or(|done| done.is_err())
-    {
+    while !went_through(
+        poll_at_most(polls, Import::into(&files.homes, &copy).replace().from(&out)).await,
+        true,
+    ) {
         let count = files.ask(&copy, count).await;
         assert!(count == ["0"] || count == ["2"], "{polls}: {count:?}");
-        polls += 1;
+        polls += 1 + polls / 6;
     }
     assert!(polls > 10, "it waits at many points: {polls}");
     assert_eq!(files.ask(&copy, count).await, ["2"]);

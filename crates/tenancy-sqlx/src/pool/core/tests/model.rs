@@ -129,7 +129,7 @@ fn small() -> Limits {
         max_tenants: 4,
         max_per_tenant: Some(3),
         max_waiting: 5,
-        max_connects: 2,
+        max_connects: Some(2),
         hand_overs: 2,
         tenants_per_connection: 2,
         lifetime: Duration::from_secs(20),

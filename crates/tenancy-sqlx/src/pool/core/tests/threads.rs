@@ -243,7 +243,7 @@ fn scene(limits: &Limits, are_shared: bool) {
 fn check(scheduler: impl Scheduler + 'static, are_shared: bool) {
     let limits = Limits {
         max_per_tenant: Some(2),
-        max_connects: 1,
+        max_connects: Some(1),
         hand_overs: 2,
         settle: Duration::ZERO,
         ..limits(2)

@@ -25,7 +25,7 @@ pub(super) fn limits(budget: usize) -> Limits {
         max_tenants: 100,
         max_per_tenant: None,
         max_waiting: 1_000,
-        max_connects: 4,
+        max_connects: Some(4),
         hand_overs: 10,
         idle: Duration::from_secs(60),
         lifetime: Duration::from_secs(1_800),
@@ -308,7 +308,7 @@ impl World {
         assert_eq!(core.opening, self.tickets.len());
         assert_eq!(core.closing, self.closings.len());
         assert!(
-            core.opening <= core.limits.max_connects,
+            core.opening <= core.limits.connects(),
             "too many connects at once"
         );
         assert!(core.seats.len() <= core.limits.max_tenants, "too many tenants");
@@ -340,7 +340,7 @@ impl World {
             waiting += entry.queue.len();
         }
         assert_eq!((core.demand, core.idle, core.waiting), (demand, idle, waiting));
-        let could_open = core.limits.budget > core.open && core.opening < core.limits.max_connects;
+        let could_open = core.limits.budget > core.open && core.opening < core.limits.connects();
         let full = core.seats.len() >= core.limits.max_tenants;
         assert!(
             !could_open || demand == 0 || full || !core.breaker.is_closed() || core.shut_down,
