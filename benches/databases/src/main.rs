@@ -30,6 +30,7 @@ use tenancy_bench::{Extent, Failure, report::Report};
 mod bed;
 mod cancel;
 mod contend;
+mod fleet;
 mod flood;
 mod processes;
 mod round_trips;
@@ -64,6 +65,8 @@ enum Group {
     Cancel,
     /// A slow statement that nobody waits for
     Slow,
+    /// Ten thousand tenants with nothing to migrate, and sign-ups
+    Fleet,
     /// One tenant that asks too much
     Flood,
     /// Memory of the server where tenants are schemas, beside sqlx's own pool
@@ -122,6 +125,7 @@ async fn measure(group: Group, report: &mut Report, extent: Extent) -> Result<()
         Group::Warm => Box::pin(warm::measure(report, extent)).await,
         Group::Cancel => Box::pin(cancel::measure(report)).await,
         Group::Slow => Box::pin(slow::measure(report, extent)).await,
+        Group::Fleet => Box::pin(fleet::measure(report, extent)).await,
         Group::Flood => Box::pin(flood::measure(report, extent)).await,
         Group::Schemas => Box::pin(schemas::measure(report, extent)).await,
         Group::Processes => Box::pin(processes::measure(report, extent)).await,

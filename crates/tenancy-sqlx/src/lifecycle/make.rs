@@ -22,7 +22,7 @@ impl<DB: TenantEngine> Inner<DB> {
         match &made {
             Ok(made) => {
                 self.after(LifecycleAction::Create, &slug, Some(&made.record))
-                    .await
+                    .await;
             }
             Err(_) => self.take_back_or_log(&spot.place).await,
         }
@@ -151,7 +151,7 @@ impl<DB: TenantEngine> Inner<DB> {
     ) -> Result<(), LifecycleError> {
         let name = &spot.place.name;
         let taken = || LifecycleError::misplaced("another tenant lives there");
-        if self.journal.is_named_by_others(record, name).await? {
+        if self.is_named_by_others(record, spot).await? {
             return Err(taken());
         }
         let (strategy, _) = self.homes.place(record)?;

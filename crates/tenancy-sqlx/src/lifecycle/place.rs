@@ -33,6 +33,7 @@ pub(super) struct Spot<'a, DB: TenantEngine> {
     pub(super) owner: &'a Options<DB>,
     app: &'a Options<DB>,
     template: Option<&'a str>,
+    is_migrated: bool,
 }
 
 impl<DB: TenantEngine> Spot<'_, DB> {
@@ -42,6 +43,7 @@ impl<DB: TenantEngine> Spot<'_, DB> {
             app: self.app,
             target: &self.target,
             is_shared: !self.is_own(),
+            is_migrated: self.is_migrated,
             template: self.template,
         }
     }
@@ -149,6 +151,7 @@ impl<DB: TenantEngine> Inner<DB> {
             owner: site.owner()?,
             app: &site.options,
             template: self.template.as_deref(),
+            is_migrated: self.fleet.is_some(),
             target,
         })
     }

@@ -42,12 +42,28 @@ impl<DB: TenantEngine> Inner<DB> {
         let home = home
             .filter(|home| home.tenant.as_ref() == Some(&record.id))
             .ok_or_else(|| LifecycleError::not_ours("it was not made here, or for another tenant"))?;
-        if spot.is_own() && self.journal.is_named_by_others(record, &home.place.name).await? {
+        if spot.is_own() && self.is_named_by_others(record, spot).await? {
             return Err(LifecycleError::not_ours(
                 "the placement of another tenant leads there",
             ));
         }
         Ok(home)
+    }
+
+    pub(super) async fn is_named_by_others(
+        &self,
+        record: &TenantRecord,
+        spot: &Spot<'_, DB>,
+    ) -> Result<bool, LifecycleError> {
+        let server = &*spot.place.server;
+        // Placements that name no server mean the first one.
+        let unnamed = self.homes.servers().next() == Some(server);
+        let others = self.journal.is_named_by_others(
+            &record.id,
+            [server, if unnamed { "" } else { server }],
+            &spot.place.name,
+        );
+        Ok(others.await?)
     }
 
     /// What the journal knows of where a tenant lives.
@@ -82,17 +98,16 @@ impl<DB: TenantEngine> Inner<DB> {
         let Some(home) = home.filter(|home| home.stage == HomeStage::Dropping) else {
             return Ok(());
         };
-        let record = match &home.tenant {
-            Some(tenant) => self.store.get(tenant).await?.map(|details| details.record),
-            None => None,
-        };
         let spot = self.spot_at(place, home.tenant.as_ref())?;
-        match (&record, spot.is_own()) {
-            (_, true) => DB::drop_home(&spot.plot())
+        if spot.is_own() {
+            DB::drop_home(&spot.plot())
                 .await
-                .map_err(LifecycleError::server)?,
-            (Some(record), false) => self.empty(&spot, record).await?,
-            (None, false) => {}
+                .map_err(LifecycleError::server)?;
+        } else if let Some(tenant) = &home.tenant {
+            // Its rows are there even if its record was purged by hand.
+            let found = self.store.get(tenant).await?.map(|details| details.record);
+            let record = found.unwrap_or_else(|| TenantRecord::new(tenant.clone()));
+            self.empty(&spot, &record).await?;
         }
         Ok(self
             .store

@@ -23,7 +23,7 @@ pub(super) async fn read(directory: &Path) -> Result<Vec<SeedFile>, LifecycleErr
     let directory = directory.to_owned();
     let read = tokio::task::spawn_blocking(move || read_now(&directory)).await;
     read.map_err(|_| LifecycleError::ended())?
-        .map_err(|error| LifecycleError::settings(error))
+        .map_err(LifecycleError::settings)
 }
 
 fn read_now(directory: &Path) -> Result<Vec<SeedFile>, String> {

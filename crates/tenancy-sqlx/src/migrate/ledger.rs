@@ -7,7 +7,7 @@ use sqlx::migrate::{Migrate, Migration};
 use super::{Migrations, error::TenantFault, stepwise};
 use crate::engine::Migrates;
 
-pub(super) const LEDGER: &str = "_sqlx_migrations";
+pub(crate) const LEDGER: &str = "_sqlx_migrations";
 
 /// Which way a tenant is brought to a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -105,6 +105,11 @@ mod tenant;
 
 pub(crate) use compare::is_missing_table;
 pub use compare::{FleetPlan, LedgerComparison};
+#[cfg(feature = "postgres")]
+pub(crate) use ledger::LEDGER;
+#[cfg(feature = "postgres")]
+pub(crate) use stepwise::TABLE as STEPS;
+
 pub use error::MigrationError;
 pub use fleet::{FleetMigrator, FleetMigratorBuilder};
 pub use place::MigrationPlace;

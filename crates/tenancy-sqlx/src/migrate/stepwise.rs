@@ -6,7 +6,7 @@ use sqlx::migrate::{Migrate, Migration};
 use super::{error::TenantFault, ledger::LEDGER, set::checksum_of, statements::statements_of};
 use crate::engine::{Fault, Migrates};
 
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS _tenancy_migration_steps (version BIGINT NOT NULL, step BIGINT NOT NULL, \
+pub(crate) const TABLE: &str = "CREATE TABLE IF NOT EXISTS _tenancy_migration_steps (version BIGINT NOT NULL, step BIGINT NOT NULL, \
                      checksum VARCHAR(64) NOT NULL, is_done BIGINT NOT NULL, PRIMARY KEY (version, step))";
 
 /// What the journal says of a statement.

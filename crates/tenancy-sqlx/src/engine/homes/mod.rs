@@ -22,6 +22,8 @@ pub struct Plot<'a, DB: Database> {
     pub(crate) target: &'a Target,
     /// Whether others live there, too.
     pub(crate) is_shared: bool,
+    /// Whether it gets a ledger of migrations, which is not the application's business.
+    pub(crate) is_migrated: bool,
     /// A database or file that new ones are copies of.
     pub(crate) template: Option<&'a str>,
 }

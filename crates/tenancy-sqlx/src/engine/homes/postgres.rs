@@ -1,12 +1,15 @@
 use std::time::Duration;
 
-use sqlx::{ConnectOptions, Connection, PgConnection, Postgres, Row};
+use sqlx::{ConnectOptions, Connection, PgConnection, Postgres, Row, migrate::Migrate as _};
 
 use super::{
     super::{Access, Engine, code_of},
     MakesHomes, Plot, identifier,
 };
-use crate::isolation::{EngineKind, Identifier};
+use crate::{
+    isolation::{EngineKind, Identifier},
+    migrate::{LEDGER, STEPS},
+};
 
 /// How often something is tried that others stand in the way of, and how long between.
 const TRIES: u32 = 100;
@@ -74,13 +77,22 @@ impl MakesHomes for Postgres {
         if plot.template.is_some() && plot.target.schema_name().is_none() && !plot.is_shared {
             text += &format!(
                 "GRANT {READ_AND_WRITE} ON ALL TABLES IN SCHEMA {schema} TO {app}; \
-                 GRANT {NUMBER} ON ALL SEQUENCES IN SCHEMA {schema} TO {app}"
+                 GRANT {NUMBER} ON ALL SEQUENCES IN SCHEMA {schema} TO {app}; "
             );
+        }
+        if plot.is_migrated {
+            text += &format!("REVOKE ALL ON {schema}.{LEDGER} FROM {app}");
         }
         let mut inside = Self::at(plot.owner, plot.target.database_name())
             .connect()
             .await?;
-        let granted = Self::run(&mut inside, text).await;
+        let granted = async {
+            if plot.is_migrated {
+                make_ledger(&mut inside, plot, &schema).await?;
+            }
+            Self::run(&mut inside, text).await
+        };
+        let granted = granted.await;
         inside.close().await?;
         granted
     }
@@ -111,6 +123,22 @@ impl MakesHomes for Postgres {
         connection.close().await?;
         emptied
     }
+}
+
+/// Before the application gets rights to tables that are made from then on: where tables are shared, it may have none to one
+/// without a policy.
+async fn make_ledger(
+    inside: &mut PgConnection,
+    plot: &Plot<'_, Postgres>,
+    schema: &str,
+) -> Result<(), sqlx::Error> {
+    let settings = format!("SET client_min_messages TO warning; SET search_path TO {schema}");
+    Postgres::run(inside, settings).await?;
+    inside.ensure_migrations_table(LEDGER).await?;
+    if plot.is_shared {
+        Postgres::run(inside, STEPS.to_owned()).await?;
+    }
+    Ok(())
 }
 
 /// Not in the home: in the server's own database, or in the one that has the schema.

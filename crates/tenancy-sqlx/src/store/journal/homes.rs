@@ -1,10 +1,10 @@
-use tenancy_core::{Placement, TenantId, TenantRecord};
+use tenancy_core::{Placement, TenantId};
 
 use super::{Goal, MigrationJournal};
 use crate::{
     CatalogueError,
     central::{Row, Statement, sql},
-    store::change::lock_head,
+    store::{StoreKind, change::lock_head},
 };
 
 /// Where a home is, as a placement says it, with nothing left to defaults.
@@ -199,15 +199,29 @@ impl MigrationJournal {
         self.homes(old).await
     }
 
-    /// Whether the placement of another tenant, be it a deleted one, names the same database, schema or file.
+    /// Whether the placement of another tenant, be it a deleted one, names the same database, schema or file on a server that
+    /// goes by these names.
     pub(crate) async fn is_named_by_others(
         &self,
-        record: &TenantRecord,
+        tenant: &TenantId,
+        servers: [&str; 2],
         name: &str,
     ) -> Result<bool, CatalogueError> {
-        let others = sql("SELECT count(*) AS answer FROM tenants WHERE placement_database = ? AND id <> ?")
+        let others = sql(match self.store.kind() {
+            StoreKind::Adopted => {
+                "SELECT count(*) AS answer FROM tenancy_tenants
+                 WHERE placement_database = ? AND id <> ? AND coalesce(placement_server, '') IN (?, ?)"
+            }
+            StoreKind::Managed | StoreKind::ReadOnly => {
+                "SELECT count(*) AS answer FROM tenants
+                 WHERE placement_database = ? AND id <> ? AND coalesce(placement_server, '') IN (?, ?)"
+            }
+        });
+        let others = others
             .bind(name)
-            .bind(record.id.as_str());
+            .bind(tenant.as_str())
+            .bind(servers[0])
+            .bind(servers[1]);
         let rows = self.fetch_all(others).await?;
         let count = rows.first().map_or(Ok(0), |row| row.int("answer"));
         Ok(count.map_err(CatalogueError::from_sqlx)? > 0)

@@ -136,11 +136,11 @@ impl SqlStore {
                 enter.push(" AND stage = 'making'");
                 change.only_if(enter).await?;
                 let before = change.details(&tenant).await?.record.placement;
-                let mut patch = TenantPatch::default();
-                patch.placement = Some(Some(placed(
-                    before.map(|placement| *placement).unwrap_or_default(),
-                    &new,
-                )));
+                let before = before.map(|placement| *placement).unwrap_or_default();
+                let patch = TenantPatch {
+                    placement: Some(Some(placed(before, &new))),
+                    ..TenantPatch::default()
+                };
                 change.update(&tenant, patch).await?;
                 let details = change.details(&tenant).await?;
                 if let Some(goal) = &goal {

@@ -50,6 +50,7 @@ async fn a_victim() {
     let lifecycle = Lifecycle::builder(&store, &homes.build().unwrap())
         .migrations(migrations)
         .seeds_from_directory(format!("{folder}/seeds"))
+        .broken_off_after(Duration::ZERO)
         .hook(move |now| {
             let when = match now.moment {
                 Moment::Before => "before",

@@ -79,3 +79,27 @@ async fn databases_of_mariadb() {
 async fn files() {
     a_life(World::files(Place::new()).await, "filed", 1).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_to_a_tenant_that_was_migrated_are_closed() {
+    let world = World::postgres(Place::new(), Kind::Schema).await;
+    let (tenancy, databases) = world.serve().await;
+    let lifecycle = world.builder().await.serving(&databases).build().await.unwrap();
+    let made = lifecycle.create(NewTenant::new("acme")).await.unwrap();
+    let tenant = enter(&tenancy, &made.record.id).await;
+    assert_eq!(notes(&databases, &tenant).await, ["seeded"]);
+    let opens = || databases.figures("main").unwrap().opens;
+    lifecycle.fleet().unwrap().migrate().await.unwrap();
+    notes(&databases, &tenant).await;
+    assert_eq!(opens(), 1, "nothing was migrated");
+    world.second_migration("ALTER TABLE notes ALTER COLUMN text TYPE CHAR(9)");
+    let newer = world.builder().await.serving(&databases).build().await.unwrap();
+    let report = newer.fleet().unwrap().migrate().await.unwrap();
+    assert_eq!(report.migrated, 1, "{report:?}");
+    assert_eq!(
+        notes(&databases, &tenant).await,
+        ["seeded   "],
+        "the type is another one"
+    );
+    assert_eq!(opens(), 2);
+}

@@ -4,5 +4,6 @@ mod apart;
 mod crash;
 mod fixture;
 mod fleet;
+mod homes;
 mod ledger;
 mod stops;
