@@ -10,8 +10,8 @@ use crate::{
     catalogue::CatalogueArgs,
     completions::CompletionsArgs,
     databases::{
-        doctor::DoctorArgs, life::Chore, migrate::MigrateArgs, psql::PsqlArgs, rollback::RollbackArgs,
-        run::RunArgs, seed::SeedArgs,
+        doctor::DoctorArgs, life::Chore, migrate::MigrateArgs, pending::PendingArgs, psql::PsqlArgs,
+        rollback::RollbackArgs, run::RunArgs, seed::SeedArgs,
     },
     domains::DomainsArgs,
     explain::ExplainArgs,
@@ -40,6 +40,8 @@ pub enum TenancyCommand {
     Rollback(RollbackArgs),
     /// Run the seeds (`databases.seeds`) in the homes of tenants, each in one transaction. Needs a managed catalogue
     Seed(SeedArgs),
+    /// Show or fill the homes that are made ahead, so that a sign-up only has to claim one. Needs a managed catalogue
+    Pending(PendingArgs),
     /// Run SQL or a program for each of many tenants
     ///
     /// SQL runs as the application, in the tenant's session, all or nothing for each tenant. With --json, an object is written for
@@ -79,6 +81,7 @@ impl TenancyCommand {
             Self::Migrate(args) => Box::pin(args.run(context, &mut out)).await,
             Self::Rollback(args) => Box::pin(args.run(context, &mut out)).await,
             Self::Seed(args) => Box::pin(args.run(Chore::Seed, context, &mut out)).await,
+            Self::Pending(args) => Box::pin(args.run(context, &mut out)).await,
             Self::Run(args) => Box::pin(args.run(context, &mut out)).await,
             Self::Psql(args) => Box::pin(args.run(context)).await,
             Self::Doctor(args) => Box::pin(args.run(context, &mut out)).await,

@@ -10,6 +10,7 @@
 //! | `catalogue adopt`, `check` | a catalogue over tables that an application has already |
 //! | `tenants make-home`, `reset`, `remove`, `recover`; `seed` | their databases, schemas or files |
 //! | `tenants export`, `import-data` | the data of one tenant, to a directory and back |
+//! | `pending` | homes that are made ahead |
 //! | `migrate`, `rollback` | bring the databases of tenants to a version |
 //! | `run`, `psql` | SQL or a program in tenants' sessions, for many or for one |
 //! | `doctor` | what is wrong with the databases of tenants |
@@ -120,8 +121,8 @@ pub use command::TenancyCommand;
 pub use completions::CompletionsArgs;
 pub use context::CliContext;
 pub use databases::{
-    doctor::DoctorArgs, homes::CommandHomes, migrate::MigrateArgs, psql::PsqlArgs, rollback::RollbackArgs,
-    run::RunArgs, seed::SeedArgs,
+    doctor::DoctorArgs, homes::CommandHomes, migrate::MigrateArgs, pending::PendingArgs, psql::PsqlArgs,
+    rollback::RollbackArgs, run::RunArgs, seed::SeedArgs,
 };
 pub use domains::DomainsArgs;
 pub use error::{CliError, CliErrorKind, EXIT_CODES};

@@ -4,6 +4,7 @@
 use std::{ffi::OsString, path::Path};
 
 use tenancy_sqlx::database::ClientHome;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 use url::Url;
 
 /// A program with what it is told.
@@ -18,6 +19,7 @@ pub(crate) struct Client {
     pub(crate) install: &'static str,
 }
 
+#[cfg(feature = "postgres")]
 pub(super) fn psql(home: &ClientHome, is_read_only: bool) -> Result<Client, String> {
     let url = parsed(home)?;
     let mut environment = vec![("PGDATABASE", home.database().to_owned())];
@@ -53,6 +55,7 @@ pub(super) fn psql(home: &ClientHome, is_read_only: bool) -> Result<Client, Stri
 }
 
 /// What the settings of the URL and the tenant's session come to, in the form of `PGOPTIONS`.
+#[cfg(feature = "postgres")]
 pub(super) fn pg_options(home: &ClientHome, is_read_only: bool) -> Option<String> {
     let url = parsed(home).ok();
     let mut options: Vec<_> = url
@@ -72,6 +75,7 @@ pub(super) fn pg_options(home: &ClientHome, is_read_only: bool) -> Option<String
 }
 
 /// For programs that do not read `PGOPTIONS`, and for libpq, which does not where the URL has options.
+#[cfg(feature = "postgres")]
 pub(super) fn url_with_options(home: &ClientHome, is_read_only: bool) -> String {
     let (Ok(mut url), Some(options)) = (parsed(home), pg_options(home, is_read_only)) else {
         return home.url().to_owned();
@@ -89,12 +93,14 @@ pub(super) fn url_with_options(home: &ClientHome, is_read_only: bool) -> String 
 }
 
 /// libpq knows no `+` for a blank.
+#[cfg(feature = "postgres")]
 fn escaped(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes())
         .collect::<String>()
         .replace('+', "%20")
 }
 
+#[cfg(feature = "mysql")]
 pub(super) fn mariadb(home: &ClientHome, is_read_only: bool) -> Result<Client, String> {
     let url = parsed(home)?;
     let mut arguments: Vec<OsString> = Vec::new();
@@ -153,14 +159,17 @@ pub(super) fn sqlite3(home: &ClientHome, is_read_only: bool) -> Result<Client, S
 }
 
 /// The error would quote the URL, and with it a password.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 fn parsed(home: &ClientHome) -> Result<Url, String> {
     Url::parse(home.url()).map_err(|_| "the URL of the server can not be read".to_owned())
 }
 
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 fn user(url: &Url) -> Option<String> {
     Some(decoded(url.username())).filter(|user| !user.is_empty())
 }
 
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 fn decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(text)
         .decode_utf8_lossy()

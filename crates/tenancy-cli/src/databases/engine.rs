@@ -32,8 +32,7 @@ pub(crate) trait CliEngine: TenantEngine {
     fn environment(home: &ClientHome, is_read_only: bool) -> Option<Vec<(&'static str, String)>>;
 
     /// The URL that programs get.
-    fn url(home: &ClientHome, is_read_only: bool) -> String {
-        let _ = is_read_only;
+    fn url(home: &ClientHome, _is_read_only: bool) -> String {
         home.url().to_owned()
     }
 }

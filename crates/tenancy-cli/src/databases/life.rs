@@ -5,7 +5,7 @@ use tenancy_server::settings::Settings;
 use tenancy_sqlx::{
     CatalogueError, NewTenant, TenantDetails,
     database::TenantHomes,
-    lifecycle::{Lifecycle, LifecycleError},
+    lifecycle::{Lifecycle, LifecycleError, PendingRefill},
     migrate::Migrations,
     store::SqlStore,
 };
@@ -13,6 +13,7 @@ use tenancy_sqlx::{
 use super::{
     engine::CliEngine,
     homes::{OverHomes, dispatch, reason_of_any},
+    pending::PendingReport,
     progress::Progress,
 };
 use crate::{CliContext, CliError, redact::without_passwords};
@@ -23,6 +24,9 @@ pub(crate) enum Errand {
     Reset(TenantId),
     Remove(TenantId),
     Recover,
+    LookAtPending,
+    Fill(u64),
+    Drain,
 }
 
 /// What came of it.
@@ -30,6 +34,7 @@ pub(crate) enum Outcome {
     Tenant(Box<TenantDetails>),
     Removed,
     Recovered(usize),
+    Pending(PendingReport),
 }
 
 /// What is to be done to each of many tenants.
@@ -59,7 +64,7 @@ pub(crate) async fn run(
         store,
         migrations,
     };
-    dispatch(context, settings, One { parts, errand }).await
+    Box::pin(dispatch(context, settings, One { parts, errand })).await
 }
 
 /// The same for one tenant after the other; one that fails does not keep the others.
@@ -81,7 +86,7 @@ pub(crate) async fn run_for_many(
         chore,
         tenants,
     };
-    dispatch(context, settings, many).await
+    Box::pin(dispatch(context, settings, many)).await
 }
 
 struct Parts<'a> {
@@ -114,10 +119,14 @@ impl OverHomes for One<'_> {
     async fn over<DB: CliEngine>(self, homes: TenantHomes<DB>) -> Result<Outcome, CliError> {
         let lifecycle = self.parts.lifecycle(&homes).await?;
         let outcome = match self.errand {
-            Errand::Create(new) => tenant(lifecycle.create(*new).await),
+            // One that is ready is quicker; how many there shall be is for those to say who make them.
+            Errand::Create(new) => tenant(lifecycle.pending(0).claim(*new).await),
             Errand::Reset(id) => tenant(lifecycle.reset(&id).await),
             Errand::Remove(id) => lifecycle.remove(&id).await.map(|()| Outcome::Removed),
             Errand::Recover => lifecycle.recover().await.map(Outcome::Recovered),
+            Errand::LookAtPending => pending(&lifecycle, 0, Ahead::Leave).await,
+            Errand::Fill(wanted) => pending(&lifecycle, wanted, Ahead::Fill).await,
+            Errand::Drain => pending(&lifecycle, 0, Ahead::Drain).await,
         };
         lifecycle.close().await;
         outcome.map_err(|error| failed(&error))
@@ -126,6 +135,33 @@ impl OverHomes for One<'_> {
 
 fn tenant(made: Result<TenantDetails, LifecycleError>) -> Result<Outcome, LifecycleError> {
     made.map(|details| Outcome::Tenant(Box::new(details)))
+}
+
+/// What becomes of homes that nobody has.
+enum Ahead {
+    Leave,
+    Fill,
+    Drain,
+}
+
+async fn pending<DB: CliEngine>(
+    lifecycle: &Lifecycle<DB>,
+    wanted: u64,
+    ahead: Ahead,
+) -> Result<Outcome, LifecycleError> {
+    let homes = lifecycle.pending(wanted);
+    let (mut refill, mut dropped) = (PendingRefill::default(), 0);
+    match ahead {
+        Ahead::Leave => {}
+        Ahead::Fill => refill = homes.refill_once().await?,
+        Ahead::Drain => dropped = homes.drain().await?,
+    }
+    Ok(Outcome::Pending(PendingReport {
+        status: homes.status().await?,
+        made: refill.made,
+        migrated: refill.migrated,
+        dropped,
+    }))
 }
 
 struct Many<'a> {

@@ -1,7 +1,7 @@
 mod report;
 
 use clap::Args;
-use tenancy::core::{TenantId, TenantRecord};
+use tenancy::core::{Clock as _, SystemClock, TenantId, TenantRecord};
 use tenancy_sqlx::{
     database::TenantHomes,
     migrate::{FleetMigrator, FleetPlan, FleetSettings, MigrationEvent, Migrations},
@@ -221,7 +221,8 @@ async fn some<DB: CliEngine>(
     progress: &Progress,
 ) -> Result<ReportView, CliError> {
     use futures_util::StreamExt as _;
-    let started = std::time::Instant::now();
+    let clock = SystemClock::new();
+    let started = clock.monotonic();
     let mut report = ReportView::of(version);
     let one = |record: TenantRecord| {
         let fleet = fleet.clone();
@@ -242,14 +243,14 @@ async fn some<DB: CliEngine>(
             Ok(_) => report.migrated += 1,
             Err(error) if error.is_tenants() => {
                 progress.failed();
-                report.fail(id, error.to_string());
+                report.fail(id, &error.to_string());
                 continue;
             }
             Err(error) => return Err(not_migrated(&error)),
         }
         progress.done();
     }
-    report.took(started.elapsed());
+    report.took(clock.monotonic().saturating_sub(started));
     Ok(report)
 }
 

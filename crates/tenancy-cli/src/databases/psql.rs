@@ -46,7 +46,7 @@ impl PsqlArgs {
         let client = dispatch(context, &settings, work).await?;
         // What it is, and what it may, is not to be taken for a plain session.
         eprintln!("{}", self.described(&client.1));
-        start(client.0, &self.arguments)
+        start(&client.0, &self.arguments)
     }
 
     fn described(&self, warning: &str) -> String {
@@ -111,7 +111,7 @@ impl OverHomes for Open<'_> {
 }
 
 /// Becomes the first of the programs that is installed, so that signals and the exit code are its own.
-fn start(client: Client, more: &[OsString]) -> Result<(), CliError> {
+fn start(client: &Client, more: &[OsString]) -> Result<(), CliError> {
     let mut last = None;
     for program in client.programs {
         let mut command = Command::new(program);

@@ -1,4 +1,5 @@
 use std::{
+    error::Error as _,
     fmt,
     future::Future,
     path::PathBuf,
@@ -186,8 +187,12 @@ impl<DB: TenantEngine> LifecycleBuilder<DB> {
             return Err(LifecycleError::settings("there are no templates on this server"));
         }
         for (name, site) in self.homes.sites() {
-            site.owner()
-                .map_err(|error| LifecycleError::settings(format!("server {name:?}: {error}")))?;
+            site.owner().map_err(|error| {
+                let why = error
+                    .source()
+                    .map_or_else(|| error.to_string(), ToString::to_string);
+                LifecycleError::settings(format!("server {name:?}: {why}"))
+            })?;
         }
         let seeds = match &self.seeds {
             Some(directory) => seed::read(directory).await?,

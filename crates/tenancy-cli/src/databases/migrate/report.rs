@@ -43,9 +43,9 @@ impl ReportView {
         }
     }
 
-    pub(super) fn fail(&mut self, tenant: TenantId, reason: String) {
+    pub(super) fn fail(&mut self, tenant: TenantId, reason: &str) {
         self.is_complete = false;
-        let reason = without_passwords(&reason);
+        let reason = without_passwords(reason);
         self.failed.push(FailedView { tenant, reason });
     }
 

@@ -152,3 +152,34 @@ fn data_goes_to_a_directory_and_into_another_home() {
     );
     place.fails(&["tenants", "export", "nobody", "elsewhere"], 3);
 }
+
+#[test]
+fn homes_are_made_ahead_and_claimed() {
+    let place = with_seeds(&[]);
+    assert_eq!(
+        place.done(&["pending"]),
+        "0 homes are ready, 0 outdated, 0 unfinished.\n"
+    );
+    let filled = place.json(&["pending", "--fill", "2"]);
+    assert_eq!(
+        (&filled["made"], &filled["ready"]),
+        (&json!(2), &json!(2)),
+        "{filled}"
+    );
+    assert!(place.done(&["doctor"]).contains("pending homes     2\n"));
+
+    place.done(&["tenants", "create", "acme", "--home"]);
+    assert_eq!(notes(&place, "acme"), "1", "it was migrated and seeded ahead");
+    assert_eq!(place.json(&["pending"])["ready"], 1);
+    place.write(
+        "migrations/2_more.up.sql",
+        "ALTER TABLE notes ADD COLUMN more TEXT",
+    );
+    assert_eq!(place.json(&["pending"])["outdated"], 1);
+    assert_eq!(
+        place.done(&["pending", "--fill", "1"]),
+        "0 made, 1 migrated, 0 dropped.\n1 home is ready, 0 outdated, 0 unfinished.\n"
+    );
+    place.fails(&["pending", "--drain"], 2);
+    assert_eq!(place.json(&["pending", "--drain", "-y"])["dropped"], 1);
+}
