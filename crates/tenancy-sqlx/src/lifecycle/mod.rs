@@ -168,7 +168,7 @@ impl<DB: TenantEngine> Lifecycle<DB> {
     /// When the catalogue refuses the tenant, or a step fails; all is taken back then.
     pub async fn create(&self, new: NewTenant) -> Result<TenantDetails, LifecycleError> {
         let inner = Arc::clone(&self.0);
-        run_to_its_end(async move { inner.create(new).await }).await
+        run_to_its_end(Box::pin(async move { inner.create(new).await })).await
     }
 
     /// Makes the home of a tenant that is in the catalogue, in the place that its record leads to, with its tables and seeds.
@@ -182,7 +182,7 @@ impl<DB: TenantEngine> Lifecycle<DB> {
     /// somebody else makes it. When there is no such tenant, or a step fails.
     pub async fn make_home(&self, tenant: &TenantId) -> Result<TenantDetails, LifecycleError> {
         let (inner, tenant) = (Arc::clone(&self.0), tenant.clone());
-        run_to_its_end(async move { inner.make_home(&tenant).await }).await
+        run_to_its_end(Box::pin(async move { inner.make_home(&tenant).await })).await
     }
 
     /// Runs the seeds in the home of a tenant, in one transaction.
@@ -191,7 +191,7 @@ impl<DB: TenantEngine> Lifecycle<DB> {
     /// When there is no such tenant, or the seeds fail; nothing of them stays then.
     pub async fn seed(&self, tenant: &TenantId) -> Result<(), LifecycleError> {
         let (inner, tenant) = (Arc::clone(&self.0), tenant.clone());
-        run_to_its_end(async move { inner.seed(&tenant).await }).await
+        run_to_its_end(Box::pin(async move { inner.seed(&tenant).await })).await
     }
 
     /// Gives a tenant an empty home, migrated and seeded, and drops the old one. The tenant is served all the time: from the old
@@ -201,7 +201,7 @@ impl<DB: TenantEngine> Lifecycle<DB> {
     /// As [`remove`](Self::remove), and when a step fails; the tenant keeps its home then.
     pub async fn reset(&self, tenant: &TenantId) -> Result<TenantDetails, LifecycleError> {
         let (inner, tenant) = (Arc::clone(&self.0), tenant.clone());
-        run_to_its_end(async move { inner.reset(&tenant).await }).await
+        run_to_its_end(Box::pin(async move { inner.reset(&tenant).await })).await
     }
 
     /// Removes a tenant for good, with its home; also one that is deleted already. What fails half-way is gone on with by
@@ -213,7 +213,7 @@ impl<DB: TenantEngine> Lifecycle<DB> {
     /// is no such tenant, or the catalogue or the server fails.
     pub async fn remove(&self, tenant: &TenantId) -> Result<(), LifecycleError> {
         let (inner, tenant) = (Arc::clone(&self.0), tenant.clone());
-        run_to_its_end(async move { inner.remove(&tenant).await }).await
+        run_to_its_end(Box::pin(async move { inner.remove(&tenant).await })).await
     }
 
     /// Takes back what was begun to be made, and goes on with what was begun to be dropped, by processes that ended before it
@@ -223,7 +223,7 @@ impl<DB: TenantEngine> Lifecycle<DB> {
     /// The first one, after all others were tried. What was done stays done.
     pub async fn recover(&self) -> Result<usize, LifecycleError> {
         let inner = Arc::clone(&self.0);
-        run_to_its_end(async move { inner.recover().await }).await
+        run_to_its_end(Box::pin(async move { inner.recover().await })).await
     }
 
     /// Where tenants are.

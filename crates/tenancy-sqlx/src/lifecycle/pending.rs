@@ -114,7 +114,7 @@ impl<DB: TenantEngine> PendingHomes<DB> {
     /// As [`create`](Lifecycle::create).
     pub async fn claim(&self, new: NewTenant) -> Result<TenantDetails, LifecycleError> {
         let inner = Arc::clone(&self.0.keeper.lifecycle.0);
-        let claimed = run_to_its_end(async move { inner.claim(new).await }).await;
+        let claimed = run_to_its_end(Box::pin(async move { inner.claim(new).await })).await;
         self.0.keeper.one_is_gone.notify_one();
         claimed
     }
@@ -134,7 +134,7 @@ impl<DB: TenantEngine> PendingHomes<DB> {
     /// When a home can not be migrated or made; it is dropped then, and what was done before stays.
     pub async fn refill_once(&self) -> Result<PendingRefill, LifecycleError> {
         let keeper = Arc::clone(&self.0.keeper);
-        run_to_its_end(async move { keeper.refill(|| true).await }).await
+        run_to_its_end(Box::pin(async move { keeper.refill(|| true).await })).await
     }
 
     /// Drops all that nobody has taken, and returns how many that were. Stop what refills them before.
@@ -143,7 +143,7 @@ impl<DB: TenantEngine> PendingHomes<DB> {
     /// When the catalogue or the server fails.
     pub async fn drain(&self) -> Result<u64, LifecycleError> {
         let inner = Arc::clone(&self.0.keeper.lifecycle.0);
-        run_to_its_end(async move { inner.drain().await }).await
+        run_to_its_end(Box::pin(async move { inner.drain().await })).await
     }
 
     /// Ends the background task, of clones too, when the home that it makes is made.

@@ -10,10 +10,16 @@ mod sqlite;
 use sqlx::Database;
 
 use super::Options;
-use crate::{isolation::Identifier, pool::Target};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use crate::isolation::Identifier;
+use crate::pool::Target;
 
 /// The place of a home, and who comes there.
 #[expect(missing_debug_implementations, reason = "options hold passwords")]
+#[cfg_attr(
+    not(feature = "postgres"),
+    allow(dead_code, reason = "other databases ask for less")
+)]
 pub struct Plot<'a, DB: Database> {
     /// Whose it is to be.
     pub(crate) owner: &'a Options<DB>,
@@ -48,6 +54,7 @@ pub trait MakesHomes: Database {
     fn empty_home(plot: &Plot<'_, Self>) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 }
 
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 fn identifier(name: &str) -> Result<Identifier, sqlx::Error> {
     Identifier::new(name).map_err(|error| sqlx::Error::Configuration(error.into()))
 }
