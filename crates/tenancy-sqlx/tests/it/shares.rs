@@ -153,7 +153,7 @@ async fn processes_under_load_are_never_over_the_budget_and_the_last_one_has_it_
     let over = "SELECT count(*) FROM tenancy_budgets WHERE (SELECT sum(share) FROM tenancy_shares) > 20";
     for _ in 0..10 {
         let shares = BudgetShares::through(&store).await.unwrap();
-        let process = files.pools(BUDGET, &shares.lease(Duration::from_secs(6)), None);
+        let process = files.pools(BUDGET, &shares.lease(Duration::from_secs(12)), None);
         tasks.extend(process.load(4, &is_over));
         // The next one comes when this one is at work.
         while process.served.load(Ordering::Relaxed) < 5 {

@@ -5,6 +5,7 @@ mod none;
 
 use std::{
     fmt,
+    pin::pin,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -258,18 +259,26 @@ impl<DB: TenantEngine> Keeper<DB> {
             wants: wants.min(budget) as u64,
             lease: self.shares.lease,
         };
-        let limit = self.shares.lease / 8;
-        let answer = timeout(limit, self.shares.ledger.renew(request)).await;
+        let mut renewing = pin!(self.shares.ledger.renew(request));
+        let mut answer = None;
+        // One that is late is waited for, since another would be later, until its answer would be too old.
+        for _ in 0..8 {
+            answer = timeout(self.shares.lease / 16, &mut renewing).await.ok();
+            if answer.is_some() {
+                break;
+            }
+            self.stop_if_too_old().await;
+        }
         // A process that was stopped meanwhile may have the answer when the lease is over.
         let age = self.clock.monotonic().saturating_sub(asked_at);
         let cause = match answer {
-            Ok(Ok(share)) if age < self.shares.lease / 2 => {
+            Some(Ok(share)) if age < self.shares.lease / 2 => {
                 self.granted_at = Some(asked_at);
                 self.fails = false;
                 return Some(share);
             }
-            Ok(Err(error)) => Some(error),
-            Ok(Ok(_)) | Err(_) => None,
+            Some(Err(error)) => Some(error),
+            Some(Ok(_)) | None => None,
         };
         if !std::mem::replace(&mut self.fails, true) {
             tracing::warn!(
@@ -327,7 +336,7 @@ impl<DB: TenantEngine> Keeper<DB> {
     }
 
     /// Nobody knows that this process is there: before its share is another's, it has nothing open any more.
-    async fn stop_if_too_old(&mut self) {
+    async fn stop_if_too_old(&self) {
         let (Some(granted_at), Some(pool)) = (self.granted_at, self.pool.upgrade()) else {
             return;
         };

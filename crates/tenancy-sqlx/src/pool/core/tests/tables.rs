@@ -345,3 +345,15 @@ fn when_one_is_found_dead_those_that_were_idle_must_answer() {
     world.ask(0);
     assert!(!world.lent[0].must_answer, "it was used since");
 }
+
+#[test]
+fn a_third_of_the_budget_is_opened_at_a_time_unless_set() {
+    for (budget, connects) in [(1, 4), (30, 10), (100, 32), (1_000, 32)] {
+        let limits = Limits {
+            max_connects: None,
+            ..limits(budget)
+        };
+        assert_eq!(limits.connects(), connects, "of {budget}");
+    }
+    assert_eq!(limits(100).connects(), 4);
+}
