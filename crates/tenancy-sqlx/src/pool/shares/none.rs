@@ -17,6 +17,7 @@ pub(crate) struct ShareRequest<'a> {
     pub(crate) lease: Duration,
 }
 
+#[derive(Clone, Copy)]
 pub(crate) struct Share {
     pub(crate) granted: u64,
     pub(crate) due: u64,
