@@ -25,6 +25,10 @@ pub(super) enum Driver {
     MySql(PoolConnection<sqlx::MySql>),
 }
 
+/// Statements that are sent as one, where a database takes that: it plans them together, and counts their values.
+#[cfg(feature = "postgres")]
+const SENT_TOGETHER: usize = 16;
+
 /// Answers, and says whether the connection is fit for more.
 macro_rules! ask {
     ($self:ident, $driver:ident => $answer:expr) => {{
@@ -85,6 +89,29 @@ impl Connection {
             .ok_or(sqlx::Error::RowNotFound)
     }
 
+    /// Runs statements whose answers nobody needs, in one round trip where the database has a way to say that. None may touch a
+    /// row that another one touches: then they are one statement, which sees nothing of what it does. Of queries, only the last
+    /// one is run.
+    pub(crate) async fn execute_together(&mut self, statements: Vec<Statement>) -> Result<(), sqlx::Error> {
+        match self.dialect() {
+            #[cfg(feature = "postgres")]
+            Dialect::Postgres => {
+                let mut rest = statements.into_iter().peekable();
+                while rest.peek().is_some() {
+                    let joined = Statement::joined(rest.by_ref().take(SENT_TOGETHER));
+                    self.execute(joined).await?;
+                }
+            }
+            #[cfg(any(feature = "sqlite", feature = "mysql"))]
+            _ => {
+                for statement in statements {
+                    self.execute(statement).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Runs a text of statements that has no values.
     pub(crate) async fn run(&mut self, text: &'static str) -> Result<(), sqlx::Error> {
         ask!(self, connection => sqlx::raw_sql(text).execute(&mut **connection).await.map(drop))
@@ -118,31 +145,22 @@ impl Connection {
     /// Begins a transaction that writes, and waits for locks no longer than `wait`.
     pub(crate) async fn begin_write(&mut self, wait: Duration) -> Result<(), sqlx::Error> {
         self.in_transaction = true;
-        match self.dialect() {
-            #[cfg(feature = "sqlite")]
-            Dialect::Sqlite => {
-                // Its busy timeout is the connection's.
-                let _ = wait;
-                self.run("BEGIN IMMEDIATE").await
-            }
-            #[cfg(feature = "postgres")]
-            Dialect::Postgres => {
-                let wait_ms = wait.as_millis().clamp(1, 2_147_483_647);
-                self.run_made(format!(
-                    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {wait_ms}"
-                ))
-                .await
-            }
-            #[cfg(feature = "mysql")]
-            Dialect::MySql => {
-                let wait_s = wait.as_secs().clamp(1, 1_000_000);
-                self.run_made(format!(
-                    "SET SESSION innodb_lock_wait_timeout = {wait_s}; \
-                     SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION READ WRITE"
-                ))
-                .await
-            }
-        }
+        self.run_made(begin_write(self.dialect(), wait)).await
+    }
+
+    /// The same with a first query, of which it returns the only row: one round trip.
+    pub(crate) async fn begin_write_with(
+        &mut self,
+        wait: Duration,
+        first: &'static str,
+    ) -> Result<Row, sqlx::Error> {
+        self.in_transaction = true;
+        let text = format!("{}; {first}", begin_write(self.dialect(), wait));
+        let rows = ask!(self, connection => {
+            let texts = sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(&mut **connection).await;
+            texts.map(|rows| rows.into_iter().map(Row::from).collect::<Vec<_>>())
+        });
+        rows?.into_iter().next().ok_or(sqlx::Error::RowNotFound)
     }
 
     pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
@@ -200,14 +218,56 @@ where
     statement.arguments()
 }
 
-/// Whether the database has answered, so that nothing more will come for this statement.
-fn is_answer(error: &sqlx::Error) -> bool {
-    matches!(
-        error,
-        sqlx::Error::Database(_)
-            | sqlx::Error::RowNotFound
-            | sqlx::Error::ColumnDecode { .. }
-            | sqlx::Error::ColumnNotFound(_)
-            | sqlx::Error::Encode(_)
-    )
+fn begin_write(dialect: Dialect, wait: Duration) -> String {
+    match dialect {
+        // Its busy timeout is the connection's.
+        #[cfg(feature = "sqlite")]
+        Dialect::Sqlite => "BEGIN IMMEDIATE".to_owned(),
+        #[cfg(feature = "postgres")]
+        Dialect::Postgres => {
+            let wait_ms = wait.as_millis().clamp(1, 2_147_483_647);
+            format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = {wait_ms}")
+        }
+        #[cfg(feature = "mysql")]
+        Dialect::MySql => {
+            let wait_s = wait.as_secs().clamp(1, 1_000_000);
+            format!(
+                "SET SESSION innodb_lock_wait_timeout = {wait_s}; \
+                 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; START TRANSACTION READ WRITE"
+            )
+        }
+    }
+}
+
+/// Whether the database has answered, so that nothing more will come for this statement, and takes the next one.
+pub(super) fn is_answer(error: &sqlx::Error) -> bool {
+    !is_farewell(error)
+        && matches!(
+            error,
+            sqlx::Error::Database(_)
+                | sqlx::Error::RowNotFound
+                | sqlx::Error::ColumnDecode { .. }
+                | sqlx::Error::ColumnNotFound(_)
+                | sqlx::Error::Encode(_)
+        )
+}
+
+/// Whether the server says that it closes the connection: to whoever speaks next, though it may have been long ago.
+fn is_farewell(error: &sqlx::Error) -> bool {
+    let Some(cause) = error.as_database_error() else {
+        return false;
+    };
+    #[cfg(feature = "postgres")]
+    if let Some(cause) = cause.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+        use sqlx::postgres::PgSeverity;
+        return matches!(cause.severity(), PgSeverity::Fatal | PgSeverity::Panic);
+    }
+    #[cfg(feature = "mysql")]
+    if let Some(cause) = cause.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        // ER_SERVER_SHUTDOWN, ER_NET_READ_INTERRUPTED, ER_NET_WRITE_INTERRUPTED, ER_CONNECTION_KILLED (MariaDB),
+        // ER_SESSION_WAS_KILLED, ER_CLIENT_INTERACTION_TIMEOUT (MySQL)
+        return matches!(cause.number(), 1053 | 1159 | 1161 | 1927 | 3169 | 4031);
+    }
+    let _ = cause;
+    false
 }

@@ -36,7 +36,6 @@ impl Row {
         }
     }
 
-    #[cfg(feature = "domains")]
     pub(crate) fn optional_int(&self, column: &str) -> Result<Option<i64>, sqlx::Error> {
         match self {
             #[cfg(feature = "sqlite")]

@@ -47,6 +47,25 @@ impl Statement {
         self
     }
 
+    /// All of them as one statement of PostgreSQL's. What it changes, it does not see itself.
+    #[cfg(feature = "postgres")]
+    pub(super) fn joined(statements: impl IntoIterator<Item = Self>) -> Self {
+        let mut joined = sql("");
+        let mut statements = statements.into_iter().enumerate().peekable();
+        while let Some((index, statement)) = statements.next() {
+            let is_last = statements.peek().is_none();
+            let text = joined.text.to_mut();
+            *text += &match index {
+                0 if is_last => statement.text.into_owned(),
+                _ if is_last => format!(" {}", statement.text),
+                0 => format!("WITH s0 AS ({})", statement.text),
+                _ => format!(", s{index} AS ({})", statement.text),
+            };
+            joined.values.extend(statement.values);
+        }
+        joined
+    }
+
     /// The value of the next `?`.
     #[must_use]
     pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
@@ -154,6 +173,37 @@ mod tests {
             ("a = ? AND b = (?) OR c = ?", "a = $1 AND b = ($2) OR c = $3"),
         ] {
             assert_eq!(numbered(given), wanted);
+        }
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn joined_statements_keep_their_order_and_that_of_their_values() {
+        let statements = || {
+            [
+                sql("INSERT INTO a VALUES (?, ?)").bind(1).bind(2),
+                sql("UPDATE b SET c = ?").bind(3),
+                sql("SELECT ?").bind(4),
+            ]
+        };
+        for (count, text) in [
+            (1, "INSERT INTO a VALUES ($1, $2)"),
+            (
+                2,
+                "WITH s0 AS (INSERT INTO a VALUES ($1, $2)) UPDATE b SET c = $3",
+            ),
+            (
+                3,
+                "WITH s0 AS (INSERT INTO a VALUES ($1, $2)), s1 AS (UPDATE b SET c = $3) SELECT $4",
+            ),
+        ] {
+            let joined = Statement::joined(statements().into_iter().take(count));
+            assert_eq!(joined.text_for(Dialect::Postgres).as_str(), text);
+            let values = joined.values.iter().map(|value| match value {
+                Value::Int(number) => *number,
+                other => panic!("{other:?}"),
+            });
+            assert!(values.eq((1..).take(count + 1)));
         }
     }
 }

@@ -187,7 +187,7 @@ async fn create_or_keep(
         });
     }
     match change.create(tenant).await {
-        Ok(id) => Ok(Outcome::Created(id)),
+        Ok(created) => Ok(Outcome::Created(created.record.id)),
         Err(error) if error.is_store_failure() => Err(error),
         Err(error) => Ok(Outcome::Failed(error)),
     }

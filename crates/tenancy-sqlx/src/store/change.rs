@@ -20,6 +20,8 @@ pub(super) type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, CatalogueErr
 /// checks stays true until it commits, and no other change can take a number in between.
 pub(super) struct Change {
     connection: Connection,
+    /// Sent together, before anything else is.
+    deferred: Vec<Statement>,
     head_before: i64,
     pub(super) number: i64,
     pub(super) now_ms: i64,
@@ -89,20 +91,15 @@ impl SqlStore {
 
     async fn begin(&self) -> Result<Change, CatalogueError> {
         let limit = self.inner.options.wait;
+        let writer = self.writer()?;
         let beginning = async {
-            let mut connection = self
-                .writer()?
-                .acquire()
-                .await
-                .map_err(CatalogueError::from_sqlx)?;
-            let head = lock_head(&mut connection, limit)
-                .await
-                .map_err(CatalogueError::from_sqlx)?;
-            Ok((connection, head))
+            let lock = Grammar::of(writer.dialect()).lock_head;
+            let (connection, head) = writer.begin_write_with(limit, lock).await?;
+            Ok((connection, head.int("number")?))
         };
         // SQLite and PostgreSQL wait no longer than this by themselves; the other cannot be told so exactly.
         let (connection, head) = match tokio::time::timeout(limit * 2, beginning).await {
-            Ok(begun) => begun?,
+            Ok(begun) => begun.map_err(CatalogueError::from_sqlx)?,
             Err(elapsed) => {
                 return Err(CatalogueError::unavailable(
                     "another change holds the catalogue, or it does not answer",
@@ -112,6 +109,7 @@ impl SqlStore {
         };
         Ok(Change {
             connection,
+            deferred: Vec::new(),
             head_before: head,
             number: head,
             now_ms: super::unix_ms(&*self.inner.options.clock),
@@ -124,9 +122,8 @@ impl SqlStore {
 
 /// Opens the transaction, and returns the number of the last change.
 pub(super) async fn lock_head(connection: &mut Connection, wait: Duration) -> Result<i64, sqlx::Error> {
-    connection.begin_write(wait).await?;
     let lock = Grammar::of(connection.dialect()).lock_head;
-    connection.fetch_one(sql(lock)).await?.int("number")
+    connection.begin_write_with(wait, lock).await?.int("number")
 }
 
 impl Change {
@@ -134,25 +131,37 @@ impl Change {
         self.connection.dialect()
     }
 
-    pub(super) async fn execute(&mut self, statement: Statement) -> Result<(), CatalogueError> {
+    /// Writes before anything else is asked or written, together with what else waits: for a change whose every statement is a
+    /// round trip, half of its time.
+    ///
+    /// Not for what touches a row that another one touches that waits: see [`Connection::execute_together`].
+    pub(super) fn defer(&mut self, statement: Statement) {
+        self.deferred.push(statement);
+    }
+
+    async fn write_deferred(&mut self) -> Result<(), CatalogueError> {
+        let deferred = std::mem::take(&mut self.deferred);
         self.connection
-            .execute(statement)
+            .execute_together(deferred)
             .await
-            .map(drop)
             .map_err(CatalogueError::from_sqlx)
+    }
+
+    pub(super) async fn execute(&mut self, statement: Statement) -> Result<(), CatalogueError> {
+        self.execute_counted(statement).await.map(drop)
     }
 
     /// As [`execute`](Self::execute), and returns how many rows were changed.
-    #[cfg(any(feature = "domains", feature = "databases"))]
     pub(super) async fn execute_counted(&mut self, statement: Statement) -> Result<u64, CatalogueError> {
+        self.write_deferred().await?;
         self.connection
             .execute(statement)
             .await
             .map_err(CatalogueError::from_sqlx)
     }
 
-    #[cfg(feature = "domains")]
     pub(super) async fn fetch_all(&mut self, statement: Statement) -> Result<Vec<Row>, CatalogueError> {
+        self.write_deferred().await?;
         self.connection
             .fetch_all(statement)
             .await
@@ -160,10 +169,9 @@ impl Change {
     }
 
     pub(super) async fn find(&mut self, statement: Statement) -> Result<Option<Row>, CatalogueError> {
-        self.connection
-            .fetch_optional(statement)
+        self.fetch_all(statement)
             .await
-            .map_err(CatalogueError::from_sqlx)
+            .map(|rows| rows.into_iter().next())
     }
 
     /// The column `answer` of the row that there may be.
@@ -173,12 +181,6 @@ impl Change {
             .map(|row| row.text("answer").map(str::to_owned))
             .transpose()
             .map_err(CatalogueError::from_sqlx)
-    }
-
-    /// For what is written beside the catalogue in the same transaction.
-    #[cfg(feature = "databases")]
-    pub(super) fn connection(&mut self) -> &mut Connection {
-        &mut self.connection
     }
 
     /// Who makes the change.
@@ -194,7 +196,7 @@ impl Change {
     }
 
     /// Takes the next number and logs what it stands for.
-    pub(super) async fn log(
+    pub(super) fn log(
         &mut self,
         id: &TenantId,
         kind: &'static str,
@@ -214,46 +216,40 @@ impl Change {
         .bind(keys)
         .bind(self.actor.as_deref())
         .bind(self.now_ms);
-        self.execute(entry).await?;
+        self.defer(entry);
         Ok(self.number)
     }
 
     /// Commits, and returns the last number taken. A change that took none rolls back: it changed nothing.
     async fn commit(mut self) -> Result<Option<u64>, CatalogueError> {
-        if self.number == self.head_before && self.is_kept_without_number {
-            self.connection
-                .commit()
-                .await
-                .map_err(CatalogueError::from_sqlx)?;
-            return Ok(None);
-        }
-        if self.number == self.head_before {
+        let has_number = self.number != self.head_before;
+        if !has_number && !self.is_kept_without_number {
             self.connection
                 .roll_back()
                 .await
                 .map_err(CatalogueError::from_sqlx)?;
             return Ok(None);
         }
-        let head = sql("UPDATE tenancy_change_head SET number = ?").bind(self.number);
-        self.execute(head).await?;
-        self.wake_listeners().await?;
+        if has_number {
+            self.defer(sql("UPDATE tenancy_change_head SET number = ?").bind(self.number));
+            self.wake_listeners();
+        }
+        self.write_deferred().await?;
         self.connection
             .commit()
             .await
             .map_err(CatalogueError::from_sqlx)?;
-        Ok(Some(self.number.cast_unsigned()))
+        Ok(has_number.then_some(self.number.cast_unsigned()))
     }
 
     /// Those who hear it ask for changes at once; those who do not, a little later.
-    async fn wake_listeners(&mut self) -> Result<(), CatalogueError> {
+    fn wake_listeners(&mut self) {
         match self.dialect() {
+            // A query, and so the last of what is sent together.
             #[cfg(feature = "postgres")]
-            Dialect::Postgres => {
-                self.execute(sql(super::listen::NOTIFY).bind(self.number.to_string()))
-                    .await
-            }
+            Dialect::Postgres => self.defer(sql(super::listen::NOTIFY).bind(self.number.to_string())),
             #[cfg(any(feature = "sqlite", feature = "mysql"))]
-            _ => Ok(()),
+            _ => {}
         }
     }
 }

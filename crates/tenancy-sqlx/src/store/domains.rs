@@ -297,13 +297,10 @@ impl Change {
         if !proof.shows_control && self.is_contested(tenant, domain, proof.now_ms).await? {
             return Ok(Ok(ProofOutcome::Contested));
         }
-        let number = self
-            .log(tenant, "verify_domain", &[logged_domain(domain)])
-            .await?;
-        self.insert_domain(tenant, domain, details.domains.is_empty())
-            .await?;
+        let number = self.log(tenant, "verify_domain", &[logged_domain(domain)])?;
+        self.insert_domain(tenant, domain, details.domains.is_empty());
         self.insert_proof(claim, proof.now_ms).await?;
-        self.touch(tenant, number).await?;
+        self.touch(tenant, number);
         Ok(Ok(ProofOutcome::Verified))
     }
 
@@ -362,27 +359,26 @@ impl Change {
         self.execute(statement).await?;
         let effect = present.effect_of(note);
         match effect {
-            DomainEffect::Unserved => self.serve_domain(&present, false, "unserve_domain").await?,
-            DomainEffect::ServedAgain => self.serve_domain(&present, true, "serve_domain").await?,
+            DomainEffect::Unserved => self.serve_domain(&present, false, "unserve_domain")?,
+            DomainEffect::ServedAgain => self.serve_domain(&present, true, "serve_domain")?,
             _ => {}
         }
         Ok(effect)
     }
 
-    async fn serve_domain(
+    fn serve_domain(
         &mut self,
         domain: &VerifiedDomain,
         is_active: bool,
         kind: &'static str,
     ) -> Result<(), CatalogueError> {
-        let number = self
-            .log(&domain.tenant, kind, &[logged_domain(&domain.domain)])
-            .await?;
+        let number = self.log(&domain.tenant, kind, &[logged_domain(&domain.domain)])?;
         let statement = sql("UPDATE domains SET is_active = ? WHERE domain = ?")
             .bind(is_active)
             .bind(&domain.domain);
-        self.execute(statement).await?;
-        self.touch(&domain.tenant, number).await
+        self.defer(statement);
+        self.touch(&domain.tenant, number);
+        Ok(())
     }
 
     async fn find_verified(

@@ -1,7 +1,7 @@
 //! What changes do inside of their transaction. Checks come before the first write, so that a refused edit
 //! leaves the transaction as it found it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tenancy_core::{Maintenance, TenantId, TenantRecord, TenantStatus};
 
@@ -10,10 +10,15 @@ use super::{
     change::Change,
     checks,
     row::{self, logged_domain, logged_keys, logged_slug},
+    statements::Grammar,
 };
 #[cfg(feature = "mysql")]
 use crate::central::Dialect;
-use crate::{CatalogueError, NewTenant, TenantDetails, TenantPatch, central::sql, names};
+use crate::{
+    CatalogueError, DomainDetails, NewTenant, TenantDetails, TenantPatch,
+    central::{Row, sql},
+    names,
+};
 
 /// A new tenant whose values are checked and canonical.
 #[derive(Clone)]
@@ -51,40 +56,94 @@ impl CheckedTenant {
     pub(super) fn slug(&self) -> &str {
         &self.0.slug
     }
+
+    /// As it is read once it is written.
+    fn details(&self, id: TenantId, number: i64, now_ms: i64) -> TenantDetails {
+        let Self(new) = self;
+        let mut record = TenantRecord::new(id);
+        record.slug = (record.id != *new.slug).then(|| new.slug.as_str().into());
+        record.status = new.status;
+        record.plan = new.plan.as_deref().map(Into::into);
+        record.tenant_type = new.tenant_type.as_deref().map(Into::into);
+        record.settings = new.settings.as_deref().map(Into::into);
+        record.placement = new.placement.clone().map(Box::new);
+        record.epoch = number.cast_unsigned();
+        record.incarnation = number.cast_unsigned();
+        record.created_at_ms = now_ms;
+        let mut domains: Vec<_> = new
+            .domains
+            .iter()
+            .enumerate()
+            .map(|(index, domain)| DomainDetails {
+                domain: domain.clone(),
+                is_active: true,
+                is_primary: index == 0,
+                created_at_ms: now_ms,
+            })
+            .collect();
+        row::sort_domains(&mut domains);
+        TenantDetails::new(record, domains, now_ms)
+    }
 }
 
 impl Change {
-    pub(super) async fn create(
-        &mut self,
-        CheckedTenant(new): &CheckedTenant,
-    ) -> Result<TenantId, CatalogueError> {
-        self.check_slug_is_free(&new.slug).await?;
-        for domain in &new.domains {
-            if let Some(owner) = self.owner_of(domain).await? {
-                return Err(domain_taken(domain, &owner));
-            }
+    /// Asks once, as a rule, and writes nothing at once.
+    pub(super) async fn create(&mut self, tenant: &CheckedTenant) -> Result<TenantDetails, CatalogueError> {
+        let CheckedTenant(new) = tenant;
+        let first_id = match &new.id {
+            Some(id) => id.clone(),
+            None => numbered_id(&new.slug, 1)?,
+        };
+        let in_use = self.names_in_use(new, &first_id).await?;
+        if let Some(owner) = &in_use.slug {
+            return Err(slug_taken(&new.slug, owner));
+        }
+        if let Some((domain, owner)) = new
+            .domains
+            .iter()
+            .find_map(|domain| in_use.domains.get_key_value(domain))
+        {
+            return Err(domain_taken(domain, owner));
         }
         let id = match &new.id {
-            Some(id) => self.check_id_is_unused(id).await?,
-            None => self.choose_id(&new.slug).await?,
+            Some(id) if in_use.has_id => return Err(id_taken(id)),
+            Some(id) => id.clone(),
+            None if in_use.has_id || self.is_reserved(&first_id) => self.choose_id(&new.slug).await?,
+            None => first_id,
         };
         let keys: Vec<String> = std::iter::once(logged_slug(&new.slug))
             .chain(new.domains.iter().map(|domain| logged_domain(domain)))
             .collect();
-        let number = self.log(&id, "create", &keys).await?;
-        self.insert_tenant(&id, new, number).await?;
+        let number = self.log(&id, "create", &keys)?;
+        self.insert_tenant(&id, new, number);
         for (index, domain) in new.domains.iter().enumerate() {
-            self.insert_domain(&id, domain, index == 0).await?;
+            self.insert_domain(&id, domain, index == 0);
         }
-        Ok(id)
+        Ok(tenant.details(id, number, self.now_ms))
     }
 
-    async fn insert_tenant(
-        &mut self,
-        id: &TenantId,
-        new: &NewTenant,
-        number: i64,
-    ) -> Result<(), CatalogueError> {
+    async fn names_in_use(&mut self, new: &NewTenant, id: &TenantId) -> Result<NamesInUse, CatalogueError> {
+        let mut look = sql(
+            "SELECT 'slug' AS kind, slug AS name, id AS owner FROM tenants WHERE slug = ?
+             UNION ALL SELECT 'id', id, id FROM tenancy_used_ids WHERE id = ?",
+        )
+        .bind(&*new.slug)
+        .bind(id.as_str());
+        if !new.domains.is_empty() {
+            look.push(" UNION ALL SELECT 'domain', domain, tenant_id FROM domains WHERE domain");
+            Grammar::of(self.dialect())
+                .push_in_list(&mut look, &new.domains)
+                .map_err(CatalogueError::from_sqlx)?;
+        }
+        let rows = self.fetch_all(look).await?;
+        NamesInUse::read(&rows).map_err(CatalogueError::from_sqlx)
+    }
+
+    fn is_reserved(&self, id: &TenantId) -> bool {
+        self.reserved.iter().any(|name| **name == *id.as_str())
+    }
+
+    fn insert_tenant(&mut self, id: &TenantId, new: &NewTenant, number: i64) {
         let placement = new.placement.as_ref();
         let insert = sql(
             "INSERT INTO tenants (id, slug, status, tenant_type, plan, settings, placement_server,
@@ -104,19 +163,14 @@ impl Change {
         .bind(number)
         .bind(self.now_ms)
         .bind(self.now_ms);
-        self.execute(insert).await?;
+        self.defer(insert);
         let used = sql("INSERT INTO tenancy_used_ids (id, incarnation) VALUES (?, ?)")
             .bind(id.as_str())
             .bind(number);
-        self.execute(used).await
+        self.defer(used);
     }
 
-    pub(super) async fn insert_domain(
-        &mut self,
-        id: &TenantId,
-        domain: &str,
-        is_primary: bool,
-    ) -> Result<(), CatalogueError> {
+    pub(super) fn insert_domain(&mut self, id: &TenantId, domain: &str, is_primary: bool) {
         let insert = sql(
             "INSERT INTO domains (domain, tenant_id, is_active, is_primary, created_at_ms) \
              VALUES (?, ?, 1, ?, ?)",
@@ -126,19 +180,17 @@ impl Change {
         .bind(is_primary)
         .bind(self.now_ms);
         #[cfg(feature = "mysql")]
-        self.end_claims(domain).await?;
-        self.execute(insert).await
+        self.end_claims(domain);
+        self.defer(insert);
     }
 
     /// However a domain is given, nobody can prove it any more. Elsewhere a trigger does it, whoever gives the domain; on
     /// MySQL, triggers ask for a right that most roles lack.
     #[cfg(feature = "mysql")]
-    async fn end_claims(&mut self, domain: &str) -> Result<(), CatalogueError> {
-        if self.dialect() != Dialect::MySql {
-            return Ok(());
+    fn end_claims(&mut self, domain: &str) {
+        if self.dialect() == Dialect::MySql {
+            self.defer(sql("DELETE FROM tenancy_domain_claims WHERE domain = ?").bind(domain));
         }
-        let claims = sql("DELETE FROM tenancy_domain_claims WHERE domain = ?").bind(domain);
-        self.execute(claims).await
     }
 
     /// Keeps whose domains were, before they are taken away: as [`end_claims`](Self::end_claims). `None` is all of them.
@@ -161,10 +213,7 @@ impl Change {
     async fn check_slug_is_free(&mut self, slug: &str) -> Result<(), CatalogueError> {
         match self.id_of_slug(slug).await? {
             None => Ok(()),
-            Some(owner) => Err(CatalogueError::conflict(
-                "the slug is taken",
-                format!("the slug {slug} belongs to the tenant {owner:?}"),
-            )),
+            Some(owner) => Err(slug_taken(slug, &owner)),
         }
     }
 
@@ -178,22 +227,11 @@ impl Change {
         Ok(self.find(used).await?.is_some())
     }
 
-    async fn check_id_is_unused(&mut self, id: &TenantId) -> Result<TenantId, CatalogueError> {
-        if self.was_used(id.as_str()).await? {
-            return Err(CatalogueError::conflict(
-                "the id is taken",
-                format!("the id {id} is or was a tenant's; an id is never given twice, also after a purge"),
-            ));
-        }
-        Ok(id.clone())
-    }
-
-    /// The slug itself, or the slug with the lowest number that was never used.
+    /// The slug with the lowest number that was never used.
     async fn choose_id(&mut self, slug: &str) -> Result<TenantId, CatalogueError> {
-        for attempt in 1_u32..=100_000 {
+        for attempt in 2_u32..=100_000 {
             let id = numbered_id(slug, attempt)?;
-            if !self.reserved.iter().any(|name| **name == *id.as_str()) && !self.was_used(id.as_str()).await?
-            {
+            if !self.is_reserved(&id) && !self.was_used(id.as_str()).await? {
                 return Ok(id);
             }
         }
@@ -238,7 +276,7 @@ impl Change {
             self.check_slug_is_free(after.slug()).await?;
             keys = vec![logged_slug(before.record.slug()), logged_slug(after.slug())];
         }
-        let number = self.log(id, "update", &keys).await?;
+        let number = self.log(id, "update", &keys)?;
         let statement = sql(
             "UPDATE tenants SET slug = ?, plan = ?, tenant_type = ?, settings = ?, placement_server = ?,
                  placement_database = ?, placement_isolation = ?, epoch = ?, updated_at_ms = ? WHERE id = ?",
@@ -253,7 +291,8 @@ impl Change {
         .bind(number)
         .bind(self.now_ms)
         .bind(id.as_str());
-        self.execute(statement).await
+        self.defer(statement);
+        Ok(())
     }
 
     /// Moves a living tenant to a status. Nothing happens if it is there already.
@@ -264,12 +303,12 @@ impl Change {
         kind: &'static str,
     ) -> Result<(), CatalogueError> {
         let details = self.details_of_living(id).await?;
-        self.write_status(&details, status, kind).await
+        self.write_status(&details, status, kind)
     }
 
     pub(super) async fn delete(&mut self, id: &TenantId) -> Result<(), CatalogueError> {
         let details = self.details(id).await?;
-        self.write_status(&details, TenantStatus::Deleted, "delete").await
+        self.write_status(&details, TenantStatus::Deleted, "delete")
     }
 
     pub(super) async fn restore(&mut self, id: &TenantId) -> Result<(), CatalogueError> {
@@ -281,10 +320,9 @@ impl Change {
             ));
         }
         self.write_status(&details, TenantStatus::Suspended, "restore")
-            .await
     }
 
-    async fn write_status(
+    fn write_status(
         &mut self,
         details: &TenantDetails,
         status: TenantStatus,
@@ -294,13 +332,14 @@ impl Change {
             return Ok(());
         }
         let id = &details.record.id;
-        let number = self.log(id, kind, &logged_keys(details)).await?;
+        let number = self.log(id, kind, &logged_keys(details))?;
         let statement = sql("UPDATE tenants SET status = ?, epoch = ?, updated_at_ms = ? WHERE id = ?")
             .bind(status.as_str())
             .bind(number)
             .bind(self.now_ms)
             .bind(id.as_str());
-        self.execute(statement).await
+        self.defer(statement);
+        Ok(())
     }
 
     pub(super) async fn set_maintenance(
@@ -321,13 +360,14 @@ impl Change {
                 ));
             }
         };
-        let number = self.log(id, "maintenance", &[]).await?;
+        let number = self.log(id, "maintenance", &[])?;
         let statement = sql("UPDATE tenants SET maintenance = ?, epoch = ?, updated_at_ms = ? WHERE id = ?")
             .bind(json)
             .bind(number)
             .bind(self.now_ms)
             .bind(id.as_str());
-        self.execute(statement).await
+        self.defer(statement);
+        Ok(())
     }
 
     pub(super) async fn add_domain(
@@ -349,7 +389,7 @@ impl Change {
             return Ok(());
         }
         let is_primary = is_primary || details.domains.is_empty();
-        let number = self.log(id, "add_domain", &[logged_domain(domain)]).await?;
+        let number = self.log(id, "add_domain", &[logged_domain(domain)])?;
         if is_primary {
             let statement = sql(
                 "UPDATE domains SET is_primary = CASE WHEN domain = ? THEN 1 ELSE 0 END WHERE tenant_id = ?",
@@ -359,9 +399,10 @@ impl Change {
             self.execute(statement).await?;
         }
         if !held {
-            self.insert_domain(id, domain, is_primary).await?;
+            self.insert_domain(id, domain, is_primary);
         }
-        self.touch(id, number).await
+        self.touch(id, number);
+        Ok(())
     }
 
     pub(super) async fn remove_domain(&mut self, id: &TenantId, domain: &str) -> Result<(), CatalogueError> {
@@ -372,22 +413,23 @@ impl Change {
                 format!("the tenant {id} has no domain {domain}"),
             ));
         }
-        let number = self.log(id, "remove_domain", &[logged_domain(domain)]).await?;
+        let number = self.log(id, "remove_domain", &[logged_domain(domain)])?;
         #[cfg(feature = "mysql")]
         self.remember_former(id, Some(domain)).await?;
         let statement = sql("DELETE FROM domains WHERE domain = ? AND tenant_id = ?")
             .bind(domain)
             .bind(id.as_str());
         self.execute(statement).await?;
-        self.touch(id, number).await
+        self.touch(id, number);
+        Ok(())
     }
 
-    pub(super) async fn touch(&mut self, id: &TenantId, number: i64) -> Result<(), CatalogueError> {
+    pub(super) fn touch(&mut self, id: &TenantId, number: i64) {
         let statement = sql("UPDATE tenants SET epoch = ?, updated_at_ms = ? WHERE id = ?")
             .bind(number)
             .bind(self.now_ms)
             .bind(id.as_str());
-        self.execute(statement).await
+        self.defer(statement);
     }
 
     pub(super) async fn purge(&mut self, id: &TenantId, is_forced: bool) -> Result<(), CatalogueError> {
@@ -398,7 +440,7 @@ impl Change {
                 format!("the tenant {id} is {}: delete it first", details.record.status),
             ));
         }
-        self.log(id, "purge", &logged_keys(&details)).await?;
+        self.log(id, "purge", &logged_keys(&details))?;
         #[cfg(feature = "mysql")]
         self.remember_former(id, None).await?;
         for statement in [
@@ -410,6 +452,43 @@ impl Change {
         }
         Ok(())
     }
+}
+
+/// Whose the names are that a new tenant asks for.
+#[derive(Default)]
+struct NamesInUse {
+    slug: Option<String>,
+    has_id: bool,
+    domains: HashMap<String, String>,
+}
+
+impl NamesInUse {
+    fn read(rows: &[Row]) -> Result<Self, sqlx::Error> {
+        let mut in_use = Self::default();
+        for row in rows {
+            let (name, owner) = (row.text("name")?, row.text("owner")?.to_owned());
+            match row.text("kind")? {
+                "slug" => in_use.slug = Some(owner),
+                "id" => in_use.has_id = true,
+                _ => drop(in_use.domains.insert(name.to_owned(), owner)),
+            }
+        }
+        Ok(in_use)
+    }
+}
+
+fn slug_taken(slug: &str, owner: &str) -> CatalogueError {
+    CatalogueError::conflict(
+        "the slug is taken",
+        format!("the slug {slug} belongs to the tenant {owner:?}"),
+    )
+}
+
+fn id_taken(id: &TenantId) -> CatalogueError {
+    CatalogueError::conflict(
+        "the id is taken",
+        format!("the id {id} is or was a tenant's; an id is never given twice, also after a purge"),
+    )
 }
 
 fn domain_taken(domain: &str, owner: &str) -> CatalogueError {

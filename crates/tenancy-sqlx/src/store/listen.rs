@@ -63,7 +63,11 @@ async fn hear(
     // What was announced before it listened was not heard.
     signal.wake(0);
     while let Some(heard) = listener.try_recv().await? {
-        signal.wake(heard.payload().parse().unwrap_or(0));
+        let number = heard.payload().parse().ok();
+        // What this process has announced itself, its readers have heard of.
+        if number != Some(signal.newest()) {
+            signal.wake(number.unwrap_or(0));
+        }
     }
     Ok(())
 }

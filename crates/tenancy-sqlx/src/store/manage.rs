@@ -17,13 +17,8 @@ impl SqlStore {
     pub async fn create(&self, new: NewTenant) -> Result<TenantDetails, CatalogueError> {
         self.check_is_writable()?;
         let checked = CheckedTenant::check(new, &self.inner.options.reserved)?;
-        self.change(move |change| {
-            Box::pin(async move {
-                let id = change.create(&checked).await?;
-                change.details(&id).await
-            })
-        })
-        .await
+        self.change(move |change| Box::pin(async move { change.create(&checked).await }))
+            .await
     }
 
     /// Changes slug, plan, type, settings or placement.

@@ -218,14 +218,14 @@ impl SqlStore {
 
     async fn fetch_all(&self, statement: Statement) -> Result<Vec<Row>, CatalogueError> {
         let readers = &self.inner.readers;
-        self.read(async { readers.acquire().await?.fetch_all(statement).await })
+        self.read(async { readers.ask(statement).await.map(|(_, rows)| rows) })
             .await
     }
 
     async fn fetch_one(&self, statement: Statement) -> Result<Row, CatalogueError> {
-        let readers = &self.inner.readers;
-        self.read(async { readers.acquire().await?.fetch_one(statement).await })
-            .await
+        let rows = self.fetch_all(statement).await?;
+        let only = rows.into_iter().next().ok_or(sqlx::Error::RowNotFound);
+        only.map_err(CatalogueError::from_sqlx)
     }
 }
 

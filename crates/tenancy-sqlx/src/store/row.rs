@@ -186,8 +186,12 @@ fn decode_domains(row: &Row) -> Result<Vec<DomainDetails>, BoxError> {
             created_at_ms,
         });
     }
-    domains.sort_by(|a, b| (b.is_primary, &a.domain).cmp(&(a.is_primary, &b.domain)));
+    sort_domains(&mut domains);
     Ok(domains)
+}
+
+pub(super) fn sort_domains(domains: &mut [DomainDetails]) {
+    domains.sort_by(|a, b| (b.is_primary, &a.domain).cmp(&(a.is_primary, &b.domain)));
 }
 
 impl Decoded {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     CatalogueError,
-    central::{Connection, Row, sql},
+    central::{Connection, Row, Statement, sql},
 };
 
 /// A page or batch is held in memory as a whole.
@@ -88,24 +88,18 @@ impl SqlStore {
         self.fetch_all(query).await
     }
 
-    /// Where the log stands. Without its triggers, a log of an adopted catalogue that stands still says nothing.
-    async fn head_of(&self, connection: &mut Connection) -> Result<ChangeMark, sqlx::Error> {
-        let row = connection.fetch_one(sql(self.statements().head)).await?;
-        if row.int("missing_triggers")? > 0 {
-            return Err(sqlx::Error::Protocol(shape::TRIGGERS_ARE_MISSING.to_owned()));
-        }
-        read::mark_of(&row)
-    }
-
+    /// Most of the time nothing has happened, and the look at the log says so.
     async fn read_changes(&self, since: ChangeMark, limit: usize) -> Result<ChangeBatch, sqlx::Error> {
-        let mut connection = self.inner.readers.acquire().await?;
-        // Most of the time nothing has happened, and one statement is enough to know.
-        if since != ChangeMark::NONE && self.head_of(&mut connection).await? == since {
-            return Ok(ChangeBatch::Changes {
-                mark: since,
-                changes: Vec::new(),
-                more: false,
-            });
+        let (mut connection, rows) = self.inner.readers.ask(self.log_since(since, limit)).await?;
+        let log = match self.read_log(&rows, since, limit)? {
+            Log::GoesOn(log) if log.tenants.is_empty() => return Ok(log.into_batch(HashMap::new())),
+            Log::GoesOn(log) => log,
+            Log::Broken { head } => return Ok(ChangeBatch::Reload { mark: head }),
+        };
+        let (head, present) = self.present_entries(&mut connection, &log.tenants).await?;
+        // Every change takes a number: where none was taken between the two looks, they saw one and the same catalogue.
+        if head == log.head {
+            return Ok(log.into_batch(present));
         }
         connection.begin_read().await?;
         let batch = self.read_snapshot(&mut connection, since, limit).await;
@@ -119,54 +113,57 @@ impl SqlStore {
         since: ChangeMark,
         limit: usize,
     ) -> Result<ChangeBatch, sqlx::Error> {
-        let head = self.head_of(snapshot).await?;
-        if !log_goes_on_from(snapshot, since, head).await? {
-            return Ok(ChangeBatch::Reload { mark: head });
+        let rows = snapshot.fetch_all(self.log_since(since, limit)).await?;
+        match self.read_log(&rows, since, limit)? {
+            Log::GoesOn(log) => {
+                let (_, present) = self.present_entries(snapshot, &log.tenants).await?;
+                Ok(log.into_batch(present))
+            }
+            Log::Broken { head } => Ok(ChangeBatch::Reload { mark: head }),
         }
-        let Some(log) = self.read_log(snapshot, since, limit).await? else {
-            return Ok(ChangeBatch::Reload { mark: head });
-        };
-        let mut present = self.present_entries(snapshot, &log.tenants).await?;
-        let changes = log
-            .tenants
-            .into_iter()
-            .map(|(id, keys_touched)| TenantChange {
-                current: present.remove(&id),
-                id,
-                keys_touched,
-            })
-            .collect();
-        Ok(ChangeBatch::Changes {
-            mark: log.mark,
-            changes,
-            more: log.mark.number < head.number,
-        })
     }
 
-    /// Reads the log from `since` until `limit` tenants are seen. `None` when it cannot be followed: it has a gap or
-    /// an entry that cannot be read, and only a reload is sure to miss nothing.
-    async fn read_log(
-        &self,
-        snapshot: &mut Connection,
-        since: ChangeMark,
-        limit: usize,
-    ) -> Result<Option<LogPart>, sqlx::Error> {
+    /// Where the log stands, whether `since` is a place in it, and what it has after that: one row at least, and one look. The
+    /// stamp tells a place from the same number in another history.
+    fn log_since(&self, since: ChangeMark, limit: usize) -> Statement {
+        let mut look = sql(
+            "SELECT head.*, entry.number AS entry_number, entry.stamp AS entry_stamp, entry.tenant_id, \
+             entry.\"keys\", (SELECT count(*) FROM tenancy_changes WHERE number = ",
+        );
+        look.push_bind(since.number.cast_signed());
+        look.push(" AND stamp = ").push_bind(since.stamp.cast_signed());
+        look.push(") AS goes_on FROM (").push(self.statements().head);
+        look.push(") head LEFT JOIN (SELECT * FROM tenancy_changes WHERE number > ");
+        look.push_bind(since.number.cast_signed());
         // Bounds what one tenant that changes all the time can cost; the reader asks again for the rest.
-        let log = sql(
-            "SELECT number, stamp, tenant_id, \"keys\" FROM tenancy_changes WHERE number > ?
-             ORDER BY number LIMIT ?",
-        )
-        .bind(since.number.cast_signed())
-        .bind(i64::try_from(limit.saturating_mul(4)).unwrap_or(i64::MAX));
-        let rows = snapshot.fetch_all(log).await?;
+        let entries = limit.saturating_mul(4);
+        look.push(" ORDER BY number LIMIT ");
+        look.push_bind(i64::try_from(entries).unwrap_or(i64::MAX));
+        look.push(") entry ON 1 = 1 ORDER BY entry.number");
+        look
+    }
 
+    /// Reads the log from `since` until `limit` tenants are seen.
+    fn read_log(&self, rows: &[Row], since: ChangeMark, limit: usize) -> Result<Log, sqlx::Error> {
+        let first = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+        let head = checked_head(first)?;
+        if since == ChangeMark::NONE || since.number > head.number || first.int("goes_on")? == 0 {
+            return Ok(Log::Broken { head });
+        }
         let mut part = LogPart {
             tenants: Vec::new(),
             mark: since,
+            head,
         };
         let mut place_of: HashMap<TenantId, usize> = HashMap::new();
-        for row in &rows {
-            let mark = read::mark_of(row)?;
+        for row in rows {
+            let Some(number) = row.optional_int("entry_number")? else {
+                break;
+            };
+            let mark = ChangeMark {
+                number: number.cast_unsigned(),
+                stamp: row.int("entry_stamp")?.cast_unsigned(),
+            };
             let Some((id, keys)) =
                 read_logged(row, self.inner.kind).filter(|_| mark.number == part.mark.number + 1)
             else {
@@ -174,7 +171,7 @@ impl SqlStore {
                     number = mark.number,
                     "the change log cannot be followed; everything is listed anew"
                 );
-                return Ok(None);
+                return Ok(Log::Broken { head });
             };
             if let Some(id) = id {
                 let place = match place_of.get(&id) {
@@ -194,45 +191,77 @@ impl SqlStore {
             keys.sort_unstable();
             keys.dedup();
         }
-        Ok(Some(part))
+        Ok(Log::GoesOn(part))
     }
 
-    /// The entries of those tenants that are there and can be read. One statement for all: each costs a way to
-    /// SQLite's thread and back.
+    /// The entries of those tenants that are there and can be read, and where the log stood then: one look. One statement for
+    /// all: each costs a way to the server, or to SQLite's thread, and back.
     async fn present_entries(
         &self,
-        snapshot: &mut Connection,
+        connection: &mut Connection,
         tenants: &[Touched],
-    ) -> Result<HashMap<TenantId, TenantEntry>, sqlx::Error> {
+    ) -> Result<(ChangeMark, HashMap<TenantId, TenantEntry>), sqlx::Error> {
         let ids: Vec<&str> = tenants.iter().map(|(id, _)| id.as_str()).collect();
-        let ids = serde_json::to_string(&ids).map_err(|error| sqlx::Error::Encode(error.into()))?;
-        let mut query = row::select_tenants(self.dialect(), self.inner.kind);
-        let (before, after) = Grammar::of(self.dialect()).id_in_list;
-        query.push(before).push_bind(ids).push(after);
-        let rows = snapshot.fetch_all(query).await?;
-        let entries = rows.iter().filter_map(|row| self.entry(row));
-        Ok(entries.map(|entry| (entry.record.id.clone(), entry)).collect())
+        let mut look = sql("SELECT head.*, present.* FROM (");
+        look.push(self.statements().head).push(") head LEFT JOIN (");
+        look.push(self.statements().select).push("t.id");
+        Grammar::of(self.dialect()).push_in_list(&mut look, &ids)?;
+        look.push(") present ON 1 = 1");
+        let rows = connection.fetch_all(look).await?;
+        let head = checked_head(rows.first().ok_or(sqlx::Error::RowNotFound)?)?;
+        let mut present = HashMap::new();
+        for row in &rows {
+            // Of none of them is there a row.
+            if row.optional_text("id")?.is_none() {
+                break;
+            }
+            present.extend(self.entry(row).map(|entry| (entry.record.id.clone(), entry)));
+        }
+        Ok((head, present))
     }
 }
 
-/// Whether `since` is a place in this very log. The stamp tells it from the same number in another history.
-async fn log_goes_on_from(
-    snapshot: &mut Connection,
-    since: ChangeMark,
-    head: ChangeMark,
-) -> Result<bool, sqlx::Error> {
-    if since == ChangeMark::NONE || since.number > head.number {
-        return Ok(false);
+/// Where the log stands. Without its triggers, a log of an adopted catalogue that stands still says nothing.
+fn checked_head(row: &Row) -> Result<ChangeMark, sqlx::Error> {
+    if row.int("missing_triggers")? > 0 {
+        return Err(sqlx::Error::Protocol(shape::TRIGGERS_ARE_MISSING.to_owned()));
     }
-    let place = sql("SELECT number FROM tenancy_changes WHERE number = ? AND stamp = ?")
-        .bind(since.number.cast_signed())
-        .bind(since.stamp.cast_signed());
-    Ok(snapshot.fetch_optional(place).await?.is_some())
+    read::mark_of(row)
 }
 
+enum Log {
+    GoesOn(LogPart),
+    /// It is another one, or has a gap or an entry that cannot be read: only a reload is sure to miss nothing.
+    Broken {
+        head: ChangeMark,
+    },
+}
+
+/// What the log has after a place in it, up to a mark, and where it ended.
 struct LogPart {
     tenants: Vec<Touched>,
     mark: ChangeMark,
+    head: ChangeMark,
+}
+
+impl LogPart {
+    fn into_batch(self, mut present: HashMap<TenantId, TenantEntry>) -> ChangeBatch {
+        let more = self.mark.number < self.head.number;
+        let changes = self
+            .tenants
+            .into_iter()
+            .map(|(id, keys_touched)| TenantChange {
+                current: present.remove(&id),
+                id,
+                keys_touched,
+            })
+            .collect();
+        ChangeBatch::Changes {
+            mark: self.mark,
+            changes,
+            more,
+        }
+    }
 }
 
 type LoggedTouch = (Option<TenantId>, Vec<TenantKey<'static>>);

@@ -3,7 +3,9 @@ use std::{fs, time::Duration};
 use tenancy_core::{ChangeMark, TenantKey, TenantStore};
 use tenancy_sqlx::{NewTenant, store::SqlStore};
 
-use crate::support::{Follower, Place, followed, id, is_reload, keys, on_every_database, with_domains};
+use crate::support::{
+    Backend, Follower, Place, followed, id, is_reload, keys, on_every_database, with_domains,
+};
 
 on_every_database!(
     what_one_store_changes_the_other_follows,
@@ -70,6 +72,38 @@ async fn a_renamed_or_moved_key_is_touched_on_both_sides(place: Place) {
     );
     let current = changes[0].current.as_ref().unwrap();
     assert_eq!(current.keys, [TenantKey::slug("new-acme").unwrap()]);
+}
+
+/// Its planner is shy of what it knows nothing about.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_does_not_read_all_tenants_to_tell_of_one() {
+    let place = Place::on(Backend::Postgres).await;
+    place.open().await.close().await;
+    place
+        .run(
+            "INSERT INTO tenants (id, slug, status, epoch, incarnation, created_at_ms, updated_at_ms)
+                 SELECT 'f' || n, 'f' || n, 'active', n, n, 0, 0 FROM generate_series(1000, 6000) n;
+             INSERT INTO domains (domain, tenant_id, created_at_ms)
+                 SELECT 'f' || n || '.example', 'f' || n, 0 FROM generate_series(1000, 6000) n",
+        )
+        .await;
+    let store = place.open().await;
+    let start = store.head().await.unwrap();
+    store
+        .create(with_domains("acme", &["a.example", "b.example"]))
+        .await
+        .unwrap();
+    let (_, changes, _) = followed(store.changes(start, 10).await.unwrap());
+    assert!(changes[0].current.is_some());
+    store.close().await;
+    // What a connection has read is counted when it ends.
+    let others = "SELECT count(*) FROM pg_stat_activity
+                  WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    while place.ask(others).await > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let read = "SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname IN ('tenants', 'domains')";
+    assert!(place.ask(read).await < 5000);
 }
 
 async fn a_limit_cuts_between_tenants_and_loses_nothing(place: Place) {

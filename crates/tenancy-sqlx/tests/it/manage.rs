@@ -10,6 +10,7 @@ use crate::support::{Backend, Place, id, list, on_every_database, with_domains};
 on_every_database!(
     a_placement_keeps_the_name_of_its_strategy,
     what_is_created_is_found_by_every_key_and_outlives_the_process,
+    what_create_returns_is_what_is_read_later,
     an_inactive_domain_leads_nowhere_but_stays_taken,
     a_status_change_keeps_is_active_in_step_and_repeats_take_no_number,
     a_patch_changes_what_it_names_and_nothing_else,
@@ -74,6 +75,38 @@ async fn what_is_created_is_found_by_every_key_and_outlives_the_process(place: P
     assert_eq!(store.get_by_slug("acme").await.unwrap(), Some(details.clone()));
     assert_eq!(store.get_by_slug("No Slug").await.unwrap(), None);
     assert_eq!(store.get_by_domain("ACME.example.").await.unwrap(), Some(details));
+}
+
+/// It is not read again, so that nobody waits for that.
+async fn what_create_returns_is_what_is_read_later(place: Place) {
+    let store = place.open().await;
+    let names: Vec<String> = (0..40).map(|n| format!("d{}.example", 97 - n)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut full = with_domains("full", &names);
+    full.plan = Some("größer".into());
+    full.tenant_type = Some(" customer ".into());
+    full.settings = Some(r#"{"a": [1, null]}"#.into());
+    full.status = TenantStatus::Suspended;
+    let mut placement = Placement::default();
+    placement.database = "Notes of \"acme\"".into();
+    placement.isolation = "schema".into();
+    full.placement = Some(placement);
+    let mut named = NewTenant::new("named");
+    named.id = Some(id("t_1"));
+    named.placement = Some(Placement::default());
+    for new in [full, named, NewTenant::new("plain")] {
+        let created = store.create(new).await.unwrap();
+        let read = store.get(&created.record.id).await.unwrap();
+        assert_eq!(read.as_ref(), Some(&created));
+    }
+    assert_eq!(by_domain(&store, "d58.example").await.unwrap().id, "full");
+    for taken in ["d97.example", "d58.example"] {
+        let error = store
+            .create(with_domains("other", &["free.example", taken]))
+            .await
+            .unwrap_err();
+        assert!(error.operator_detail().unwrap().contains(taken), "{error:?}");
+    }
 }
 
 async fn an_inactive_domain_leads_nowhere_but_stays_taken(place: Place) {

@@ -23,7 +23,62 @@ on_every_database!(
     writers_of_two_processes_take_every_number_once_and_in_order,
     a_change_by_plain_sql_reaches_the_snapshot,
     reads_that_are_dropped_leave_nothing_behind,
+    connections_that_the_server_ended_are_nobodys_error,
 );
+
+async fn connections_that_the_server_ended_are_nobodys_error(place: Place) {
+    if place.backend() == Backend::Sqlite {
+        // It has none that another could end.
+        return;
+    }
+    let store = place.open().await;
+    let acme = TenantKey::slug("acme").unwrap();
+    for round in 0..5 {
+        let name = if round == 0 {
+            "acme".to_owned()
+        } else {
+            format!("t{round}")
+        };
+        store.create(NewTenant::new(name)).await.unwrap();
+        let start = store.head().await.unwrap();
+        // As many as there may be.
+        let several = std::iter::repeat_with(|| store.find(&acme)).take(8);
+        for found in futures_util::future::join_all(several).await {
+            assert!(found.unwrap().is_some());
+        }
+        end_connections(&place).await;
+        assert!(store.find(&acme).await.unwrap().is_some());
+        end_connections(&place).await;
+        assert_eq!(followed(store.changes(start, 10).await.unwrap()).0, start);
+        end_connections(&place).await;
+        store.suspend(&"acme".parse().unwrap()).await.unwrap();
+        store.resume(&"acme".parse().unwrap()).await.unwrap();
+    }
+}
+
+/// Returns when they are gone.
+async fn end_connections(place: &Place) {
+    let mut other = place.other().await;
+    let (one, end) = match place.backend() {
+        Backend::MariaDb => (
+            "SELECT coalesce(max(id), 0) FROM information_schema.processlist
+             WHERE db = DATABASE() AND id <> connection_id()",
+            "KILL",
+        ),
+        _ => (
+            "SELECT coalesce(max(pid), 0) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            "SELECT pg_terminate_backend",
+        ),
+    };
+    loop {
+        match other.ask(one).await {
+            0 => return,
+            // It may have gone by itself.
+            id => drop(other.try_run(&format!("{end} ({id})")).await),
+        }
+    }
+}
 
 async fn many_processes_that_start_at_once_make_one_catalogue(place: Place) {
     let starting: Vec<_> = (0..8)

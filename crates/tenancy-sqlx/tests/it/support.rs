@@ -246,7 +246,11 @@ impl Follower {
             self.mark = mark;
             for change in changes {
                 match change.current {
-                    Some(entry) => self.entries.insert(change.id, entry),
+                    Some(entry) => {
+                        // It is no newer than what the store says that it has told.
+                        assert!(more || entry.record.epoch <= mark.number);
+                        self.entries.insert(change.id, entry)
+                    }
                     None => self.entries.remove(&change.id),
                 };
             }

@@ -97,9 +97,9 @@ impl MigrationJournal {
     pub(crate) async fn note(&self, record: &TenantRecord, goal: &Goal) -> Result<(), CatalogueError> {
         self.repeat(|| {
             Box::pin(async {
-                let mut connection = self.begin().await?;
-                write_note(&mut connection, record, goal, self.now_ms()).await?;
-                connection.commit().await
+                let mut connection = self.pool.acquire().await?;
+                let note = note_of(connection.dialect(), record, goal, self.now_ms());
+                connection.execute(note).await.map(drop)
             })
         })
         .await
@@ -153,16 +153,10 @@ impl MigrationJournal {
     }
 }
 
-async fn write_note(
-    connection: &mut Connection,
-    record: &TenantRecord,
-    goal: &Goal,
-    now_ms: i64,
-) -> Result<(), sqlx::Error> {
+/// Writes that a tenant is in a state of its schema, in place of what was known of it.
+fn note_of(dialect: Dialect, record: &TenantRecord, goal: &Goal, now_ms: i64) -> Statement {
     let (server, place, isolation) = place_of(record);
-    let old = sql("DELETE FROM tenancy_migrations WHERE tenant_id = ?").bind(record.id.as_str());
-    connection.execute(old).await?;
-    let new = sql(
+    let mut note = sql(
         "INSERT INTO tenancy_migrations (tenant_id, incarnation, server, place, isolation, version, checksum, at_ms)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
@@ -174,7 +168,21 @@ async fn write_note(
     .bind(goal.version)
     .bind(&*goal.checksum)
     .bind(now_ms);
-    connection.execute(new).await.map(drop)
+    note.push(match dialect {
+        #[cfg(feature = "mysql")]
+        Dialect::MySql => {
+            " ON DUPLICATE KEY UPDATE incarnation = VALUES(incarnation), server = VALUES(server), place = VALUES(place),
+                 isolation = VALUES(isolation), version = VALUES(version), checksum = VALUES(checksum),
+                 at_ms = VALUES(at_ms)"
+        }
+        #[cfg(any(feature = "sqlite", feature = "postgres"))]
+        _ => {
+            " ON CONFLICT (tenant_id) DO UPDATE SET incarnation = excluded.incarnation, server = excluded.server,
+                 place = excluded.place, isolation = excluded.isolation, version = excluded.version,
+                 checksum = excluded.checksum, at_ms = excluded.at_ms"
+        }
+    });
+    note
 }
 
 fn place_of(record: &TenantRecord) -> (&str, &str, &str) {

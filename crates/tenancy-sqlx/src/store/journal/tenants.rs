@@ -1,11 +1,11 @@
 //! What changes a tenant's record and the journal of homes, in one transaction: nobody ever sees the one without the other.
 
-use tenancy_core::{Placement, TenantId, TenantStatus};
+use tenancy_core::{Placement, TenantId, TenantRecord, TenantStatus};
 
 use super::{
     Goal, Home, HomePlace, HomeStage,
     homes::{COLUMNS, moved, push_place, read_home},
-    lock_clause, write_note,
+    lock_clause, note_of,
 };
 use crate::{
     CatalogueError, NewTenant, TenantDetails, TenantPatch,
@@ -38,12 +38,12 @@ impl SqlStore {
         let checked = CheckedTenant::check(new, &self.inner.options.reserved)?;
         self.change(move |change| {
             Box::pin(async move {
-                let id = change.create(&checked).await?;
-                let mut give = sql("UPDATE tenancy_homes SET tenant_id = ?").bind(id.as_str());
+                let created = change.create(&checked).await?;
+                let mut give = sql("UPDATE tenancy_homes SET tenant_id = ?").bind(created.record.id.as_str());
                 push_place(&mut give, &place);
                 give.push(" AND stage = ").push_bind(HomeStage::Making.as_str());
                 change.only_if(give).await?;
-                change.details(&id).await
+                Ok(created)
             })
         })
         .await
@@ -97,15 +97,10 @@ impl SqlStore {
                 if wanted.is_unfinished {
                     new.status = TenantStatus::Pending;
                 }
-                let id = change.create(&CheckedTenant::check(new, &reserved)?).await?;
-                change.give_pending(&home, &id, &wanted).await?;
-                let details = change.details(&id).await?;
-                if let Some(goal) = &wanted.goal {
-                    let now_ms = change.now_ms;
-                    let noted = write_note(change.connection(), &details.record, goal, now_ms).await;
-                    noted.map_err(CatalogueError::from_sqlx)?;
-                }
-                Ok(Some((details, home.place)))
+                let created = change.create(&CheckedTenant::check(new, &reserved)?).await?;
+                change.give_pending(&home, &created.record.id, &wanted);
+                change.note(&created.record, wanted.goal.as_ref());
+                Ok(Some((created, home.place)))
             })
         })
         .await
@@ -143,11 +138,7 @@ impl SqlStore {
                 };
                 change.update(&tenant, patch).await?;
                 let details = change.details(&tenant).await?;
-                if let Some(goal) = &goal {
-                    let now_ms = change.now_ms;
-                    let noted = write_note(change.connection(), &details.record, goal, now_ms).await;
-                    noted.map_err(CatalogueError::from_sqlx)?;
-                }
+                change.note(&details.record, goal.as_ref());
                 Ok(details)
             })
         })
@@ -215,6 +206,13 @@ impl Change {
         }
     }
 
+    fn note(&mut self, record: &TenantRecord, goal: Option<&Goal>) {
+        if let Some(goal) = goal {
+            self.defer(note_of(self.dialect(), record, goal, self.now_ms));
+        }
+    }
+
+    /// Nobody else moves it until this change ends: its row is locked.
     async fn pending_home(&mut self, wanted: &Wanted) -> Result<Option<Home>, CatalogueError> {
         let checksum = wanted.goal.as_ref().map_or("", |goal| &*goal.checksum);
         let mut one = sql(COLUMNS);
@@ -229,12 +227,7 @@ impl Change {
         home.map_err(CatalogueError::from_sqlx)
     }
 
-    async fn give_pending(
-        &mut self,
-        home: &Home,
-        tenant: &TenantId,
-        wanted: &Wanted,
-    ) -> Result<(), CatalogueError> {
+    fn give_pending(&mut self, home: &Home, tenant: &TenantId, wanted: &Wanted) {
         let stage = if wanted.is_unfinished {
             HomeStage::Making
         } else {
@@ -246,7 +239,7 @@ impl Change {
             .bind(self.now_ms);
         push_place(&mut give, &home.place);
         give.push(" AND stage = 'pending'");
-        self.only_if(give).await
+        self.defer(give);
     }
 }
 

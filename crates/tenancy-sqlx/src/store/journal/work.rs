@@ -3,9 +3,8 @@ use std::time::Duration;
 use tenancy_core::{TenantId, TenantRecord};
 
 use super::{
-    Goal, MigrationJournal, lock_clause,
+    Goal, MigrationJournal, lock_clause, note_of,
     runs::{RunState, StopRule, milliseconds, unsigned},
-    write_note,
 };
 use crate::{
     CatalogueError,
@@ -130,7 +129,8 @@ impl MigrationJournal {
             Box::pin(async {
                 let mut connection = self.begin().await?;
                 // Also of one that another process has by now: it is so.
-                write_note(&mut connection, record, goal, self.now_ms()).await?;
+                let note = note_of(connection.dialect(), record, goal, self.now_ms());
+                connection.execute(note).await?;
                 if self
                     .end_claim(&mut connection, run, claimed, "done", None)
                     .await?

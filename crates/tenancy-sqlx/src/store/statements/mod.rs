@@ -8,8 +8,10 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+use serde::Serialize;
+
 use super::StoreKind;
-use crate::central::Dialect;
+use crate::central::{Dialect, Statement};
 
 pub(super) struct Statements {
     /// Tenants with their domains in one row, so that one statement is one consistent view without a transaction.
@@ -27,8 +29,8 @@ pub(super) struct Statements {
 
 /// What differs between databases alone.
 pub(super) struct Grammar {
-    /// The condition that `t.id` is in a list: what stands before and after it, as a JSON text.
-    pub(super) id_in_list: (&'static str, &'static str),
+    /// The condition that a text without spaces at its end is in a list: what stands before and after it, as a JSON text.
+    in_list: (&'static str, &'static str),
     /// Reads the head's `number`, and keeps every other change from taking one until the transaction ends.
     pub(super) lock_head: &'static str,
     /// What of an adopted catalogue differs from the application's tables; the limit follows.
@@ -57,6 +59,18 @@ impl Statements {
 }
 
 impl Grammar {
+    /// Follows a column.
+    pub(super) fn push_in_list(
+        &self,
+        statement: &mut Statement,
+        list: &[impl Serialize],
+    ) -> Result<(), sqlx::Error> {
+        let list = serde_json::to_string(list).map_err(|error| sqlx::Error::Encode(error.into()))?;
+        let (before, after) = self.in_list;
+        statement.push(before).push_bind(list).push(after);
+        Ok(())
+    }
+
     pub(super) fn of(dialect: Dialect) -> &'static Self {
         match dialect {
             #[cfg(feature = "sqlite")]

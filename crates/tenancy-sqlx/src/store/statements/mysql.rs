@@ -58,9 +58,9 @@ pub(super) static VIEWS: Statements = Statements {
 };
 
 pub(super) static GRAMMAR: Grammar = Grammar {
-    id_in_list: (
-        "t.id IN (SELECT listed.id COLLATE utf8mb4_bin FROM json_table(",
-        ", '$[*]' COLUMNS (id VARCHAR(191) CHARACTER SET utf8mb4 PATH '$')) AS listed)",
+    in_list: (
+        " IN (SELECT listed.item COLLATE utf8mb4_bin FROM json_table(",
+        ", '$[*]' COLUMNS (item VARCHAR(253) CHARACTER SET utf8mb4 PATH '$')) AS listed)",
     ),
     lock_head: "SELECT number FROM tenancy_change_head FOR UPDATE",
     unseen: "SELECT s.id AS id, 'its triggers did not see how it is now' AS reason \

@@ -56,7 +56,7 @@ pub(super) static VIEWS: Statements = Statements {
 };
 
 pub(super) static GRAMMAR: Grammar = Grammar {
-    id_in_list: ("t.id IN (SELECT value FROM json_each(", "))"),
+    in_list: (" IN (SELECT value FROM json_each(", "))"),
     // The transaction took the lock on the whole file when it began.
     lock_head: "SELECT number FROM tenancy_change_head",
     unseen: "SELECT coalesce(s.id, '') AS id, \
