@@ -77,7 +77,8 @@ enum Command {
     Full,
     /// The connections to tenants' databases alone, all rows or those of some groups
     Databases {
-        /// `contend`, `processes`, `warm`, `cancel`, `slow`, `flood`, `schemas`, `fleet`, `round-trips`
+        /// `contend`, `processes`, `warm`, `cancel`, `slow`, `flood`, `schemas`, `fleet`,
+        /// `signup`, `round-trips`
         groups: Vec<String>,
         /// Only what is counted, in a minute
         #[arg(long)]

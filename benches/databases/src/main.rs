@@ -30,12 +30,14 @@ use tenancy_bench::{Extent, Failure, report::Report};
 mod bed;
 mod cancel;
 mod contend;
+mod crowd;
 mod fleet;
 mod flood;
 mod processes;
 mod round_trips;
 mod sampler;
 mod schemas;
+mod signup;
 mod slow;
 mod warm;
 
@@ -65,8 +67,10 @@ enum Group {
     Cancel,
     /// A slow statement that nobody waits for
     Slow,
-    /// Ten thousand tenants with nothing to migrate, and sign-ups
+    /// Ten thousand tenants with nothing to migrate
     Fleet,
+    /// Sign-ups, into homes that are ready and into new ones
+    Signup,
     /// One tenant that asks too much
     Flood,
     /// Memory of the server where tenants are schemas, beside sqlx's own pool
@@ -126,6 +130,7 @@ async fn measure(group: Group, report: &mut Report, extent: Extent) -> Result<()
         Group::Cancel => Box::pin(cancel::measure(report)).await,
         Group::Slow => Box::pin(slow::measure(report, extent)).await,
         Group::Fleet => Box::pin(fleet::measure(report, extent)).await,
+        Group::Signup => Box::pin(signup::measure(report, extent)).await,
         Group::Flood => Box::pin(flood::measure(report, extent)).await,
         Group::Schemas => Box::pin(schemas::measure(report, extent)).await,
         Group::Processes => Box::pin(processes::measure(report, extent)).await,

@@ -131,10 +131,8 @@ impl Change {
         self.connection.dialect()
     }
 
-    /// Writes before anything else is asked or written, together with what else waits: for a change whose every statement is a
-    /// round trip, half of its time.
-    ///
-    /// Not for what touches a row that another one touches that waits: see [`Connection::execute_together`].
+    /// Writes before anything else is asked or written, and together with what else waits: round trips are what a change is made
+    /// of. Not for what touches a row that another one touches that waits; see [`Connection::execute_together`].
     pub(super) fn defer(&mut self, statement: Statement) {
         self.deferred.push(statement);
     }

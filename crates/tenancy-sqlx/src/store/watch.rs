@@ -135,8 +135,12 @@ impl SqlStore {
         look.push(") AS goes_on FROM (").push(self.statements().head);
         look.push(") head LEFT JOIN (SELECT * FROM tenancy_changes WHERE number > ");
         look.push_bind(since.number.cast_signed());
-        // Bounds what one tenant that changes all the time can cost; the reader asks again for the rest.
-        let entries = limit.saturating_mul(4);
+        // Bounds what one tenant that changes all the time can cost; the reader asks again for the rest. Who comes from nowhere
+        // lists everything anyway.
+        let entries = match since {
+            ChangeMark::NONE => 0,
+            _ => limit.saturating_mul(4),
+        };
         look.push(" ORDER BY number LIMIT ");
         look.push_bind(i64::try_from(entries).unwrap_or(i64::MAX));
         look.push(") entry ON 1 = 1 ORDER BY entry.number");

@@ -255,6 +255,47 @@ async fn a_change_wakes_other_processes_and_a_lost_listener_only_delays_them() {
     assert!(there.head().await.unwrap().number > mark.number);
 }
 
+/// The reader is so far away that something is always written between two of its statements.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_is_told_of_one_state_while_others_write() {
+    let place = Place::on(Backend::Postgres).await;
+    let here = place.open().await;
+    let acme = here.create(NewTenant::new("acme")).await.unwrap().record.id;
+    let proxy = FaultProxy::start(Postgres::shared().await.address())
+        .await
+        .unwrap();
+    let options = SqlStoreOptions::url(&proxy.url(&place.url())).unwrap();
+    let far = SqlStore::open(options.connections(0..=3)).await.unwrap();
+    let mut follower = Follower::start(&far).await;
+    // So that its statements are prepared, and each is one round trip from now on.
+    here.suspend(&acme).await.unwrap();
+    follower.follow(&far, 1000).await;
+
+    proxy.set(Fault::Delay(Duration::from_millis(100)));
+    let writing = tokio::spawn({
+        let here = here.clone();
+        async move {
+            loop {
+                here.resume(&acme).await.unwrap();
+                here.suspend(&acme).await.unwrap();
+            }
+        }
+    });
+    for _ in 0..3 {
+        let before = follower.mark.number;
+        while follower.mark.number == before {
+            // Fails where it is told of what is newer than what it was told.
+            follower.follow(&far, 1000).await;
+        }
+    }
+    writing.abort();
+    let _ = writing.await;
+    here.close().await;
+    proxy.set(Fault::Pass);
+    follower.follow(&far, 1000).await;
+    assert_eq!(follower.entries, list(&far, 10).await);
+}
+
 async fn lives_through_a_restart(url: String, stop: impl AsyncFn(), start: impl AsyncFn()) {
     let options = SqlStoreOptions::url(&url).unwrap().connections(0..=3);
     let options = options.wait(Duration::from_millis(1500));
