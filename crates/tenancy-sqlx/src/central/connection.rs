@@ -143,6 +143,12 @@ impl Connection {
     }
 
     /// Begins a transaction that writes, and waits for locks no longer than `wait`.
+    #[cfg(any(
+        feature = "sqlite",
+        feature = "postgres",
+        feature = "databases",
+        feature = "handoff"
+    ))]
     pub(crate) async fn begin_write(&mut self, wait: Duration) -> Result<(), sqlx::Error> {
         self.in_transaction = true;
         self.run_made(begin_write(self.dialect(), wait)).await
@@ -220,9 +226,12 @@ where
 
 fn begin_write(dialect: Dialect, wait: Duration) -> String {
     match dialect {
-        // Its busy timeout is the connection's.
         #[cfg(feature = "sqlite")]
-        Dialect::Sqlite => "BEGIN IMMEDIATE".to_owned(),
+        Dialect::Sqlite => {
+            // Its busy timeout is the connection's.
+            let _ = wait;
+            "BEGIN IMMEDIATE".to_owned()
+        }
         #[cfg(feature = "postgres")]
         Dialect::Postgres => {
             let wait_ms = wait.as_millis().clamp(1, 2_147_483_647);
