@@ -98,7 +98,7 @@ async fn count(report: &mut Report, crowd: &Crowd<sqlx::Postgres, PgBed>) -> Res
             "round trips",
             median(&counted),
         )
-        .at_most(14.0)
+        .at_most(16.0)
         .note("with those that nobody waits for: connections given back, who follows, who listens")],
     );
     Ok(())
