@@ -152,9 +152,10 @@ impl Engine for Postgres {
         if wanted.is_empty() {
             return Ok(vec![false; sessions.len()]);
         }
-        // What the view of the activity is made of: the view would join who and where they are, for each of them.
+        // What the view of the activity is made of, asked for these alone: the view would join who and where they are, for
+        // every session of the server.
         let look = format!(
-            "SELECT pid FROM pg_stat_get_activity(NULL) WHERE pid IN ({})",
+            "SELECT pid FROM unnest('{{{}}}'::int[]) AS pid WHERE EXISTS (SELECT FROM pg_stat_get_activity(pid))",
             wanted.join(", ")
         );
         let rows = sqlx::raw_sql(AssertSqlSafe(look)).fetch_all(control).await?;

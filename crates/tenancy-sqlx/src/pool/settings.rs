@@ -80,7 +80,7 @@ impl PoolSettings {
         self
     }
 
-    /// How many connections are opened at a time. A third of the budget, from 4 to 32, unless set; at least 1.
+    /// How many connections are opened at a time. A quarter of the budget, from 4 to 24, unless set; at least 1.
     ///
     /// Opening is what a server is busy with when more tenants are active than there are connections. A larger number
     /// shortens the wait of those whose tenant has none, at the cost of those whose tenant has one.

@@ -25,11 +25,16 @@ pub(super) struct Entry<C> {
     pub(super) opening: usize,
     /// How many returned connections it may keep to itself while others wait.
     pub(super) credit: usize,
-    pub(super) has_turn: bool,
+    /// Its number in the line of tenants that wait.
+    pub(super) turn: Option<u64>,
     /// Its place among those that have open connections.
     pub(super) seat: Option<usize>,
     /// How many more connections its waiters could use.
+    pub(super) wish: usize,
+    /// How many of these are worth another tenant's idle connection.
     pub(super) demand: usize,
+    /// How long its requests keep a connection. `None`: as long as others' do.
+    pub(super) in_use: Option<Duration>,
     pub(super) breaker: Breaker,
     pub(super) used_at: Duration,
 }
@@ -54,9 +59,11 @@ impl<C> Entry<C> {
             leased: 0,
             opening: 0,
             credit: 0,
-            has_turn: false,
+            turn: None,
             seat: None,
+            wish: 0,
             demand: 0,
+            in_use: None,
             breaker: Breaker::new(),
             used_at: Duration::ZERO,
         }
@@ -71,7 +78,6 @@ impl<C> Entry<C> {
     pub(super) fn is_forgettable(&self, now: Duration, keep: Duration, keep_raised: Duration) -> bool {
         self.open() == 0
             && self.queue.is_empty()
-            && !self.has_turn
             && self.breaker.is_quiet(now)
             && now >= self.used_at + keep
             && self.raised_at.is_none_or(|raised| now >= raised + keep_raised)

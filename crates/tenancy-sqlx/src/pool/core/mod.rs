@@ -14,11 +14,16 @@
 //! bounded number of times while others wait, then to the tenant whose turn it is. Connections that may be shared are
 //! handed on; of others the permit is: it is closed, and the permit opens one for the next in turn.
 //!
+//! A tenant that has a connection gets another one where a permit is free. Another tenant's is closed for it only if its
+//! own would not come round to all who wait in the time that opening one takes ([`pace`]): opening is by far the most
+//! expensive thing here, and those who have none come first.
+//!
 //! Between calls: an entry that has idle connections has no waiters, and if permits are free and connects are allowed,
 //! nobody waits who could use one.
 
 mod entry;
 mod figures;
+mod pace;
 mod parts;
 mod returned;
 #[cfg(test)]
@@ -27,7 +32,7 @@ mod turns;
 mod upkeep;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     task::{Poll, Waker},
     time::Duration,
 };
@@ -35,7 +40,7 @@ use std::{
 use slab::Slab;
 use tenancy_core::TenantId;
 
-use self::{entry::Entry, parts::Refusal as R};
+use self::{entry::Entry, pace::Pace, parts::Refusal as R};
 pub(crate) use self::{
     figures::{Counts, TenantCounts},
     parts::{Ask, Asked, Closing, Effects, Grant, Held, Refusal, Ticket, Version, Work},
@@ -56,7 +61,7 @@ pub(crate) struct Limits {
     /// `None`: a quarter of the budget, from 1 to 20.
     pub(crate) max_per_tenant: Option<usize>,
     pub(crate) max_waiting: usize,
-    /// `None`: a third of the budget, from 4 to 32.
+    /// `None`: a quarter of the budget, from 4 to 24.
     pub(crate) max_connects: Option<usize>,
     pub(crate) hand_overs: usize,
     pub(crate) idle: Duration,
@@ -87,13 +92,14 @@ impl Limits {
 
     fn connects(&self) -> usize {
         self.max_connects
-            .unwrap_or_else(|| (self.budget / 3).clamp(4, 32))
+            .unwrap_or_else(|| (self.budget / 4).clamp(4, 24))
     }
 }
 
 #[derive(Debug)]
 struct Waiter<C> {
     entry: usize,
+    since: Duration,
     state: Waiting<C>,
 }
 
@@ -111,8 +117,9 @@ pub(crate) struct Core<C> {
     entries: Slab<Entry<C>>,
     by_tenant: HashMap<TenantId, usize>,
     waiters: Slab<Waiter<C>>,
-    /// Tenants that wait, in the order in which they are served. May hold some that wait no longer.
-    turns: VecDeque<usize>,
+    /// Tenants that wait, in the order in which they are served.
+    turns: BTreeMap<u64, usize>,
+    next_turn: u64,
     /// Tenants with open connections, in no order.
     seats: Vec<usize>,
     /// Concerns all tenants of the server.
@@ -124,8 +131,10 @@ pub(crate) struct Core<C> {
     opening: usize,
     closing: usize,
     waiting: usize,
-    /// Sum of what the entries could use.
+    /// Sums of what the entries could use, and of what they need.
+    wishes: usize,
     demand: usize,
+    pace: Pace,
     next_serial: u64,
     sweep_from: usize,
     counts: Counts,
@@ -140,7 +149,8 @@ impl<C> Core<C> {
             entries: Slab::new(),
             by_tenant: HashMap::new(),
             waiters: Slab::new(),
-            turns: VecDeque::new(),
+            turns: BTreeMap::new(),
+            next_turn: 0,
             seats: Vec::new(),
             breaker: Breaker::new(),
             suspect_before: Duration::ZERO,
@@ -149,7 +159,12 @@ impl<C> Core<C> {
             opening: 0,
             closing: 0,
             waiting: 0,
+            wishes: 0,
             demand: 0,
+            pace: Pace {
+                to_open: pace::FIRST_GUESS,
+                in_use: pace::FIRST_GUESS,
+            },
             next_serial: 0,
             sweep_from: 0,
             counts: Counts::default(),
@@ -269,12 +284,11 @@ impl<C> Core<C> {
 
     fn lend(&mut self, index: usize, idle: entry::Idle<C>, now: Duration) -> Grant<C> {
         self.entries[index].leased += 1;
+        let mut held = idle.held;
+        held.lent_at = now;
         let must_answer =
             now.saturating_sub(idle.since) >= self.limits.heartbeat || idle.since < self.suspect_before;
-        Grant {
-            held: idle.held,
-            must_answer,
-        }
+        Grant { held, must_answer }
     }
 
     /// Makes the connection another tenant's. It was reset, so that it carries nothing of the one before.
@@ -309,6 +323,7 @@ impl<C> Core<C> {
     fn queue_up(&mut self, index: usize, now: Duration, effects: &mut Effects<C>) -> usize {
         let waiter = self.waiters.insert(Waiter {
             entry: index,
+            since: now,
             state: Waiting::Queued(None),
         });
         effects.upkeep |= self.waiting == 0;
@@ -339,7 +354,7 @@ impl<C> Core<C> {
 
     /// Nobody waits under this number any more. What was given to it already goes to somebody else.
     pub(crate) fn cancel(&mut self, waiter: usize, now: Duration, effects: &mut Effects<C>) {
-        let Waiter { entry, state } = self.waiters.remove(waiter);
+        let Waiter { entry, state, .. } = self.waiters.remove(waiter);
         match state {
             Waiting::Queued(waker) => {
                 effects.let_go.extend(waker);
@@ -379,22 +394,46 @@ impl<C> Core<C> {
 
     /// Brings what is derived from an entry up to date. Called after each change of one.
     fn refresh(&mut self, index: usize, now: Duration) {
-        let per_tenant = self.limits.per_tenant();
+        self.refresh_turn(index);
+        self.refresh_demand(index, now);
+        self.refresh_seat(index);
+    }
+
+    fn refresh_turn(&mut self, index: usize) {
         let entry = &mut self.entries[index];
-        let waiting = entry.queue.len();
-        let demand = if entry.breaker.admits(now).is_ok() {
-            let headroom = per_tenant.saturating_sub(entry.open());
-            waiting.saturating_sub(entry.opening).min(headroom)
-        } else {
-            0
-        };
-        self.demand = self.demand - entry.demand + demand;
-        entry.demand = demand;
-        if waiting > 0 && !entry.has_turn {
-            entry.has_turn = true;
-            entry.credit = self.limits.hand_overs;
-            self.turns.push_back(index);
+        match entry.turn {
+            None if !entry.queue.is_empty() => self.move_to_end(index),
+            Some(turn) if entry.queue.is_empty() => {
+                entry.turn = None;
+                self.turns.remove(&turn);
+            }
+            _ => {}
         }
+    }
+
+    fn refresh_demand(&mut self, index: usize, now: Duration) {
+        let entry = &self.entries[index];
+        let (mut wish, mut demand) = (0, 0);
+        if let Some(&oldest) = entry.queue.front()
+            && entry.breaker.admits(now).is_ok()
+        {
+            let headroom = self.limits.per_tenant().saturating_sub(entry.open());
+            wish = entry.queue.len().saturating_sub(entry.opening).min(headroom);
+            let pace = Pace {
+                in_use: entry.in_use.unwrap_or(self.pace.in_use),
+                ..self.pace
+            };
+            let waited = now.saturating_sub(self.waiters[oldest].since);
+            demand = pace.connections_needed(entry, waited).min(wish);
+        }
+        let entry = &mut self.entries[index];
+        self.wishes = self.wishes - entry.wish + wish;
+        self.demand = self.demand - entry.demand + demand;
+        (entry.wish, entry.demand) = (wish, demand);
+    }
+
+    fn refresh_seat(&mut self, index: usize) {
+        let entry = &mut self.entries[index];
         match (entry.open() > 0, entry.seat) {
             (true, None) => {
                 entry.seat = Some(self.seats.len());

@@ -29,6 +29,8 @@ pub(crate) struct Held<C> {
     pub(super) entry: usize,
     pub(super) generation: u32,
     pub(super) expires_at: Duration,
+    /// When it was last given out.
+    pub(super) lent_at: Duration,
     /// Serials of the tenants it served, where the server keeps memory for each.
     pub(super) served: Vec<u64>,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Closing, Core, Effects, Grant, Held, Refusal, Ticket, Waiting, entry::Idle};
+use super::{Closing, Core, Effects, Grant, Held, Refusal, Ticket, Waiting, entry::Idle, pace};
 use crate::pool::{
     breaker::{Backoff, Fault, FaultKind},
     target::Sharing,
@@ -15,6 +15,9 @@ impl<C> Core<C> {
         let entry = &mut self.entries[index];
         entry.leased -= 1;
         entry.used_at = now;
+        let in_use = now.saturating_sub(held.lent_at);
+        entry.in_use = Some(entry.in_use.map_or(in_use, |mean| pace::mean(mean, in_use)));
+        self.pace.in_use = pace::mean(self.pace.in_use, in_use);
         if self.keeps(&held, now) {
             self.place(held, now, effects);
         } else {
@@ -68,6 +71,7 @@ impl<C> Core<C> {
         let index = ticket.entry;
         self.opening -= 1;
         self.counts.opens += 1;
+        self.pace.to_open = pace::mean(self.pace.to_open, now.saturating_sub(ticket.started));
         self.breaker.succeeded();
         let lifetime = self.limits.lifetime.mul_f64(0.9 + 0.2 * self.jitter.f64());
         let entry = &mut self.entries[index];
@@ -81,6 +85,7 @@ impl<C> Core<C> {
             entry: index,
             generation: ticket.generation,
             expires_at: now + lifetime,
+            lent_at: now,
             served: if entry.target.sharing() == Sharing::Schemas {
                 vec![entry.serial]
             } else {
@@ -164,22 +169,21 @@ impl<C> Core<C> {
     }
 
     fn refuse_all_hopeless(&mut self, fault: &Fault, now: Duration, effects: &mut Effects<C>) {
-        for _ in 0..self.turns.len() {
-            if let Some(index) = self.turns.pop_front() {
-                self.refuse_hopeless(index, fault, now, effects);
-                self.keep_turn(index);
-            }
+        let waiting: Vec<usize> = self.turns.values().copied().collect();
+        for index in waiting {
+            self.refuse_hopeless(index, fault, now, effects);
         }
     }
 
     /// To the waiter of its tenant that waits for longest.
-    pub(super) fn hand_over(&mut self, held: Held<C>, now: Duration, effects: &mut Effects<C>) {
+    pub(super) fn hand_over(&mut self, mut held: Held<C>, now: Duration, effects: &mut Effects<C>) {
         let index = held.entry;
         let entry = &mut self.entries[index];
         let Some(waiter) = entry.queue.pop_front() else {
             return self.rest(held, now);
         };
         entry.leased += 1;
+        held.lent_at = now;
         self.counts.hand_overs += 1;
         let grant = Grant {
             held,

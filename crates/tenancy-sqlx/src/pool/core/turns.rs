@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Core, Effects, Held, Ticket, Work};
+use super::{Core, Effects, Held, Ticket, Work, entry::Entry};
 
 impl<C> Core<C> {
     fn spare(&self) -> usize {
@@ -26,37 +26,37 @@ impl<C> Core<C> {
         self.entries[index].seat.is_some() || self.seats.len() < self.limits.max_tenants
     }
 
-    /// The first in turn who could use a connection of its own.
-    fn next_in_turn(&mut self) -> Option<usize> {
-        if self.demand == 0 {
-            return None;
-        }
-        for _ in 0..self.turns.len() {
-            let index = *self.turns.front()?;
-            if self.entries[index].demand > 0 {
-                return Some(index);
-            }
-            self.turns.pop_front();
-            self.keep_turn(index);
-        }
-        None
+    /// The first in turn who needs a connection of its own.
+    fn next_in_need(&self) -> Option<usize> {
+        (self.demand > 0).then(|| self.first_in_turn(|entry| entry.demand > 0))?
     }
 
-    /// To the end of the line, or out of it.
-    pub(super) fn keep_turn(&mut self, index: usize) {
+    /// The first who needs one, else the first who could use one.
+    fn next_to_open_for(&self) -> Option<usize> {
+        let could_use = || (self.wishes > 0).then(|| self.first_in_turn(|entry| entry.wish > 0))?;
+        self.next_in_need().or_else(could_use)
+    }
+
+    /// Those who wait for a connection of their own tenant that is in use stand in the line, too: at most as many as have
+    /// connections.
+    fn first_in_turn(&self, is_meant: impl Fn(&Entry<C>) -> bool) -> Option<usize> {
+        let mut in_turn = self.turns.values().copied();
+        in_turn.find(|&index| is_meant(&self.entries[index]))
+    }
+
+    /// It was served: the others are, before it is again.
+    fn turn_is_taken(&mut self, index: usize) {
+        self.entries[index].credit = self.limits.hand_overs;
+        self.move_to_end(index);
+    }
+
+    pub(super) fn move_to_end(&mut self, index: usize) {
         let entry = &mut self.entries[index];
-        entry.has_turn = !entry.queue.is_empty();
-        if entry.has_turn {
-            self.turns.push_back(index);
+        if let Some(turn) = entry.turn.replace(self.next_turn) {
+            self.turns.remove(&turn);
         }
-    }
-
-    /// The tenant at the front was served.
-    fn turn_is_taken(&mut self) {
-        if let Some(index) = self.turns.pop_front() {
-            self.entries[index].credit = self.limits.hand_overs;
-            self.keep_turn(index);
-        }
+        self.turns.insert(self.next_turn, index);
+        self.next_turn += 1;
     }
 
     /// Does what free permits allow: opens for those in turn, then closes idle connections of others for them.
@@ -78,19 +78,19 @@ impl<C> Core<C> {
         while self.spare() > 0
             && self.opening < self.limits.connects()
             && self.breaker.admits(now).is_ok()
-            && let Some(index) = self.next_in_turn()
+            && let Some(next) = self.next_to_open_for()
         {
             // Those behind do not overtake one that waits for a seat: they might keep all of them for ever.
-            if !self.has_or_may_take_seat(index) {
+            if !self.has_or_may_take_seat(next) {
                 return;
             }
-            self.turn_is_taken();
-            self.start_to_open(index, now, effects);
+            self.turn_is_taken(next);
+            self.start_to_open(next, now, effects);
         }
     }
 
     fn next_to_evict(&mut self, now: Duration) -> Option<Held<C>> {
-        let next = self.next_in_turn()?;
+        let next = self.next_in_need()?;
         if self.wants_room(next, now) {
             self.take_oldest_idle(next, now)
         } else {
@@ -115,7 +115,9 @@ impl<C> Core<C> {
     /// closed too early is of no use to anybody.
     pub(super) fn wants_room(&self, next: usize, now: Duration) -> bool {
         let coming = self.spare() + self.closing;
-        let wants_permit = self.demand > coming && coming < self.limits.connects();
+        let connects = self.limits.connects();
+        let is_soon_opened = coming + self.opening < connects + (connects / 4).max(1);
+        let wants_permit = self.demand > coming && is_soon_opened;
         let wants_seat = !self.has_or_may_take_seat(next);
         (wants_permit || wants_seat) && self.breaker.admits(now).is_ok()
     }
@@ -158,9 +160,12 @@ impl<C> Core<C> {
             self.entries[next].credit = self.limits.hand_overs.saturating_sub(1);
             return self.hand_over(held, now, effects);
         }
-        match self.next_in_turn() {
-            Some(next) if next == owner => self.turn_is_taken(),
+        match self.next_in_need() {
+            Some(next) if next == owner => self.turn_is_taken(next),
             Some(next) if self.wants_room(next, now) => {
+                if own_waits {
+                    self.move_to_end(owner);
+                }
                 self.counts.evictions += 1;
                 self.close(held, effects);
                 return self.refresh(owner, now);
@@ -168,6 +173,8 @@ impl<C> Core<C> {
             _ => {}
         }
         if own_waits {
+            // Nobody else is waiting for it: that is a round, too.
+            self.turn_is_taken(owner);
             self.hand_over(held, now, effects);
         } else {
             self.rest(held, now);
@@ -181,7 +188,8 @@ impl<C> Core<C> {
             return None;
         }
         let frees_seat = owner.open() == 0;
-        let place = self.turns.iter().position(|&index| {
+        let mut in_turn = self.turns.values().copied();
+        let index = in_turn.find(|&index| {
             let entry = &self.entries[index];
             let may_have_another = index == held.entry
                 || (entry.open() < self.limits.per_tenant()
@@ -191,8 +199,7 @@ impl<C> Core<C> {
                 && entry.target.shares_with(&owner.target)
                 && self.may_serve(held, entry.serial)
         })?;
-        let index = self.turns.remove(place)?;
-        self.turns.push_back(index);
+        self.move_to_end(index);
         Some(index)
     }
 }

@@ -22,9 +22,7 @@ impl<C> Core<C> {
     pub(crate) fn tick(&mut self, now: Duration, effects: &mut Effects<C>) -> Option<Duration> {
         self.close_expired(now, effects);
         self.forget_unused(now);
-        for place in 0..self.turns.len() {
-            self.refresh(self.turns[place], now);
-        }
+        self.refresh_waiting(now);
         self.pump(now, effects);
         if self.waiting > 0 {
             Some(BUSY_TICK)
@@ -32,6 +30,14 @@ impl<C> Core<C> {
             Some(QUIET_TICK)
         } else {
             None
+        }
+    }
+
+    /// What is derived from the time as well.
+    fn refresh_waiting(&mut self, now: Duration) {
+        let waiting: Vec<usize> = self.turns.values().copied().collect();
+        for index in waiting {
+            self.refresh(index, now);
         }
     }
 
@@ -123,9 +129,7 @@ impl<C> Core<C> {
         {
             self.close(held, effects);
         }
-        for place in 0..self.turns.len() {
-            self.refresh(self.turns[place], now);
-        }
+        self.refresh_waiting(now);
         self.pump(now, effects);
     }
 
@@ -145,8 +149,7 @@ impl<C> Core<C> {
         {
             self.close(held, effects);
         }
-        while let Some(index) = self.turns.pop_front() {
-            self.entries[index].has_turn = false;
+        while let Some((_, &index)) = self.turns.first_key_value() {
             self.refuse_all(index, &Refusal::ShutDown, now, effects);
         }
     }

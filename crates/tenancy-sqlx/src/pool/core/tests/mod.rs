@@ -1,4 +1,5 @@
 mod model;
+mod simulation;
 mod tables;
 mod threads;
 mod world;

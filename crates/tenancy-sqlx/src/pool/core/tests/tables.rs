@@ -347,8 +347,8 @@ fn when_one_is_found_dead_those_that_were_idle_must_answer() {
 }
 
 #[test]
-fn a_third_of_the_budget_is_opened_at_a_time_unless_set() {
-    for (budget, connects) in [(1, 4), (30, 10), (100, 32), (1_000, 32)] {
+fn a_quarter_of_the_budget_is_opened_at_a_time_unless_set() {
+    for (budget, connects) in [(1, 4), (40, 10), (100, 24), (1_000, 24)] {
         let limits = Limits {
             max_connects: None,
             ..limits(budget)

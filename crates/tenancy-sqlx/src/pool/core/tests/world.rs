@@ -317,14 +317,15 @@ impl World {
 
     fn check_entries(&self) {
         let core = &self.core;
-        let (mut demand, mut idle, mut waiting) = (0, 0, 0);
-        let turns: BTreeSet<usize> = core.turns.iter().copied().collect();
+        let (mut wishes, mut demand, mut idle, mut waiting) = (0, 0, 0, 0);
+        let turns: BTreeSet<usize> = core.turns.values().copied().collect();
         assert_eq!(turns.len(), core.turns.len(), "a tenant has two turns");
         for (index, entry) in &core.entries {
             assert_eq!(entry.seat.is_some(), entry.open() > 0);
-            assert_eq!(entry.has_turn, turns.contains(&index));
-            assert!(
-                entry.queue.is_empty() || entry.has_turn,
+            assert_eq!(entry.turn.is_some(), turns.contains(&index));
+            assert_eq!(
+                entry.turn.is_some(),
+                !entry.queue.is_empty(),
                 "{entry:?} waits without a turn"
             );
             assert!(
@@ -335,15 +336,20 @@ impl World {
                 entry.open() <= core.limits.per_tenant() || self.ceiling != core.limits.budget,
                 "{entry:?} has too many"
             );
+            assert!(entry.demand <= entry.wish);
+            wishes += entry.wish;
             demand += entry.demand;
             idle += entry.idle.len();
             waiting += entry.queue.len();
         }
-        assert_eq!((core.demand, core.idle, core.waiting), (demand, idle, waiting));
+        assert_eq!(
+            (core.wishes, core.demand, core.idle, core.waiting),
+            (wishes, demand, idle, waiting)
+        );
         let could_open = core.limits.budget > core.open && core.opening < core.limits.connects();
         let full = core.seats.len() >= core.limits.max_tenants;
         assert!(
-            !could_open || demand == 0 || full || !core.breaker.is_closed() || core.shut_down,
+            !could_open || core.wishes == 0 || full || !core.breaker.is_closed() || core.shut_down,
             "a permit is free while somebody waits: {core:#?}"
         );
     }
