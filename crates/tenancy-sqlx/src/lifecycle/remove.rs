@@ -144,6 +144,19 @@ impl<DB: TenantEngine> Inner<DB> {
                 }
             }
         }
+        for home in self
+            .journal
+            .left_homes(super::milliseconds(self.keep_left))
+            .await?
+        {
+            match self.drop_left(&home.place).await {
+                Ok(was_dropped) => recovered += usize::from(was_dropped),
+                Err(error) => {
+                    tracing::error!(?error, "a home that was left could not be dropped");
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
         first_error.map_or(Ok(recovered), Err)
     }
 
@@ -155,6 +168,7 @@ impl<DB: TenantEngine> Inner<DB> {
                 self.finish_home(&self.spot_at(&home.place, Some(tenant))?, &record)
                     .await
             }
+            (HomeStage::Leaving | HomeStage::Returning, Some(_)) => self.return_to(home).await,
             _ => self.take_back(&home.place).await,
         }
     }

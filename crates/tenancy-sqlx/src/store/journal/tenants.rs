@@ -100,11 +100,7 @@ impl SqlStore {
                 let id = change.create(&CheckedTenant::check(new, &reserved)?).await?;
                 change.give_pending(&home, &id, &wanted).await?;
                 let details = change.details(&id).await?;
-                if let Some(goal) = &wanted.goal {
-                    let now_ms = change.now_ms;
-                    let noted = write_note(change.connection(), &details.record, goal, now_ms).await;
-                    noted.map_err(CatalogueError::from_sqlx)?;
-                }
+                change.note(&details, wanted.goal.as_ref()).await?;
                 Ok(Some((details, home.place)))
             })
         })
@@ -137,17 +133,9 @@ impl SqlStore {
                 change.only_if(enter).await?;
                 let before = change.details(&tenant).await?.record.placement;
                 let before = before.map(|placement| *placement).unwrap_or_default();
-                let patch = TenantPatch {
-                    placement: Some(Some(placed(before, &new))),
-                    ..TenantPatch::default()
-                };
-                change.update(&tenant, patch).await?;
+                change.lead_to(&tenant, placed(before, &new)).await?;
                 let details = change.details(&tenant).await?;
-                if let Some(goal) = &goal {
-                    let now_ms = change.now_ms;
-                    let noted = write_note(change.connection(), &details.record, goal, now_ms).await;
-                    noted.map_err(CatalogueError::from_sqlx)?;
-                }
+                change.note(&details, goal.as_ref()).await?;
                 Ok(details)
             })
         })
@@ -204,8 +192,32 @@ impl SqlStore {
 }
 
 impl Change {
+    pub(super) async fn lead_to(
+        &mut self,
+        tenant: &TenantId,
+        placement: Placement,
+    ) -> Result<(), CatalogueError> {
+        let patch = TenantPatch {
+            placement: Some(Some(placement)),
+            ..TenantPatch::default()
+        };
+        self.update(tenant, patch).await
+    }
+
+    /// The state of the schema, if there are migrations.
+    pub(super) async fn note(
+        &mut self,
+        details: &TenantDetails,
+        goal: Option<&Goal>,
+    ) -> Result<(), CatalogueError> {
+        let Some(goal) = goal else { return Ok(()) };
+        let now_ms = self.now_ms;
+        let noted = write_note(self.connection(), &details.record, goal, now_ms).await;
+        noted.map_err(CatalogueError::from_sqlx)
+    }
+
     /// Goes on only if the statement changes a row.
-    async fn only_if(&mut self, statement: Statement) -> Result<(), CatalogueError> {
+    pub(super) async fn only_if(&mut self, statement: Statement) -> Result<(), CatalogueError> {
         match self.execute_counted(statement).await? {
             0 => Err(CatalogueError::conflict(
                 "the tenant's home is in other hands",
@@ -251,7 +263,7 @@ impl Change {
 }
 
 /// The server stays as it was named, or not named.
-fn placed(mut asked: Placement, place: &HomePlace) -> Placement {
+pub(super) fn placed(mut asked: Placement, place: &HomePlace) -> Placement {
     asked.database = place.name.clone();
     asked.isolation = place.isolation.clone();
     asked
