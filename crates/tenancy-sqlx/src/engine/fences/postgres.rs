@@ -8,7 +8,8 @@ use super::{
 };
 use crate::isolation::{EngineKind, Identifier};
 
-/// Longer, and those who come after it wait for too long behind it.
+/// Longer, and those who come after it wait for too long behind it. Shorter than `deadlock_timeout`: of two who wait for each
+/// other, this one gives way.
 const WAIT: &str = "SET LOCAL lock_timeout TO 500; SET LOCAL statement_timeout TO 0; \
                     SET LOCAL client_min_messages TO warning";
 
