@@ -79,8 +79,8 @@ pub(crate) struct MoveArgs {
     server: String,
 
     /// The new database, schema or file, which must not be there [default: the slug and a random number]
-    #[arg(long, value_name = "NAME")]
-    database: Option<String>,
+    #[arg(long, value_name = "DATABASE")]
+    name: Option<String>,
 
     /// Drop the old home at once, not when all processes have heard of the move
     #[arg(long)]
@@ -103,7 +103,7 @@ impl MoveArgs {
         let errand = Move {
             id: id.clone(),
             server: self.server.clone(),
-            name: self.database,
+            name: self.name,
             drops_left: self.drop_old,
             through: self.through,
         };

@@ -157,7 +157,7 @@ impl<DB: TenantEngine> Inner<DB> {
     ) -> Result<(), LifecycleError> {
         let name = &spot.place.name;
         let taken = || LifecycleError::misplaced("another tenant lives there");
-        if self.is_named_by_others(record, spot).await? {
+        if self.is_named_by_others(Some(&record.id), spot).await? {
             return Err(taken());
         }
         let (strategy, _) = self.homes.place(record)?;

@@ -41,8 +41,8 @@
 //! | MySQL, MariaDB | the right `TRIGGER`, and with a binary log `log_bin_trust_function_creators` or `SUPER` | transactions that used a table | who may `TRUNCATE` or `DROP`, which the application's role may not |
 //! | SQLite | | the one who writes | who makes a table of its own in the file |
 //!
-//! Not moved: tenants that share tables, and those with materialized views or large objects (PostgreSQL), sequences beside
-//! tables (MariaDB) or virtual tables (SQLite). Grants go with the migrations that make them. Of a database that tenants have a
+//! The way back is another move. Not moved: tenants that share tables, and those with materialized views or large objects
+//! (PostgreSQL), triggers or sequences beside tables (MySQL, MariaDB) or virtual tables (SQLite). Grants go with the migrations that make them. Of a database that tenants have a
 //! schema in each, large objects can not be told apart: they stay. The data lies in a
 //! [directory](LifecycleBuilder::move_through) of this machine in between; of a process that was killed, `recover` on the same
 //! machine removes it.

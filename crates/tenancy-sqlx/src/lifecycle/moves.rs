@@ -5,7 +5,10 @@ use std::{fmt, path::PathBuf, time::Duration};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tenancy_core::{TenantId, TenantRecord, TenantStatus};
 
-use super::{Inner, LifecycleAction, LifecycleError, place::Spot};
+use super::{
+    Inner, LifecycleAction, LifecycleError,
+    place::{Spot, of_nobody},
+};
 use crate::{
     TenantDetails,
     engine::TenantEngine,
@@ -162,6 +165,7 @@ impl<DB: TenantEngine> Inner<DB> {
                  and lead it there",
             ));
         }
+        self.store.check_is_writable()?;
         if record.status == TenantStatus::Deleted {
             return Err(LifecycleError::not_movable("it is deleted: restore it first"));
         }
@@ -178,13 +182,9 @@ impl<DB: TenantEngine> Inner<DB> {
         if is_there.map_err(LifecycleError::server)? {
             return Err(LifecycleError::occupied());
         }
-        let left_behind = DB::left_behind(&old.plot())
-            .await
-            .map_err(LifecycleError::server)?;
-        if let Some(what) = left_behind {
-            return Err(LifecycleError::not_movable(format!(
-                "it has {what}, which are not copied"
-            )));
+        let hindrance = DB::hindrance(&old.plot()).await;
+        if let Some(hindrance) = hindrance.map_err(LifecycleError::server)? {
+            return Err(LifecycleError::not_movable(hindrance));
         }
         Ok(Ways {
             record,
@@ -285,7 +285,7 @@ impl<DB: TenantEngine> Inner<DB> {
         self.before(LifecycleAction::Export, record.slug(), Some(record))
             .await?;
         let export = Export::of(&self.homes, record)
-            .as_owner()
+            .by_the_owner()
             .observe(&mut to.observe);
         let exported = export.to(&directory).await?;
         self.after(LifecycleAction::Export, record.slug(), Some(record))
@@ -361,6 +361,11 @@ impl<DB: TenantEngine> Inner<DB> {
 
     /// Whether it was dropped, and not by somebody else.
     pub(super) async fn drop_left(&self, place: &HomePlace) -> Result<bool, LifecycleError> {
+        if self.is_somebodys(place).await? {
+            return Err(LifecycleError::not_ours(
+                "a tenant was led back there by its placement",
+            ));
+        }
         let begun = self
             .journal
             .move_home(place, HomeStage::Left, HomeStage::Dropping);
@@ -369,6 +374,23 @@ impl<DB: TenantEngine> Inner<DB> {
         }
         self.at_work_on(place, self.drop_home(place)).await?;
         Ok(true)
+    }
+
+    /// Whether a tenant is led there, whoever changed its placement.
+    async fn is_somebodys(&self, place: &HomePlace) -> Result<bool, LifecycleError> {
+        let nobody = of_nobody(place)?;
+        if self.is_named_by_others(None, &self.spot_at(place, None)?).await? {
+            return Ok(true);
+        }
+        let (strategy, _) = self.homes.place(&nobody)?;
+        let Some(derived) = strategy.tenant_of(&place.name) else {
+            return Ok(false);
+        };
+        let found = self.store.get(&derived).await?;
+        Ok(found.is_some_and(|details| {
+            let spot = self.spot_of(&details.record);
+            spot.is_ok_and(|spot| spot.place == *place)
+        }))
     }
 
     async fn drop_left_or_log(&self, place: &HomePlace) {

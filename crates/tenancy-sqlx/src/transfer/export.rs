@@ -71,7 +71,7 @@ impl<'a, DB: TenantEngine> Export<'a, DB> {
     }
 
     /// Reads what the application's role may not see, too: all of a home that its tenant has for itself.
-    pub(crate) fn as_owner(mut self) -> Self {
+    pub(crate) fn by_the_owner(mut self) -> Self {
         self.reads_as_owner = true;
         self
     }

@@ -182,7 +182,7 @@ fn a_tenant_goes_to_another_server_and_back() {
     assert_eq!(place.run(&["doctor", "--strict"]).code, 0);
 
     let back = ["tenants", "move", "acme", "--server", "main", "--drop-old"];
-    let named = [&back[..], &["--database", "acme_home.db"]].concat();
+    let named = [&back[..], &["--name", "acme_home.db"]].concat();
     let moved = place.json(&named);
     assert_eq!(
         (&moved["tables"], &moved["rows"]),

@@ -29,8 +29,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Not reachable from outside: it seals [`TenantEngine`](crate::TenantEngine).
 pub trait Fences: Database {
-    /// What an export would leave behind, so that a tenant that has it can not move.
-    fn left_behind(
+    /// What keeps a home from being copied as it is.
+    fn hindrance(
         plot: &Plot<'_, Self>,
     ) -> impl Future<Output = Result<Option<&'static str>, sqlx::Error>> + Send;
 

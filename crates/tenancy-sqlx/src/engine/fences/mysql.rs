@@ -13,13 +13,29 @@ const TABLES: &str = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TAB
                       AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY 1";
 
 impl Fences for MySql {
-    async fn left_behind(plot: &Plot<'_, Self>) -> Result<Option<&'static str>, sqlx::Error> {
+    async fn hindrance(plot: &Plot<'_, Self>) -> Result<Option<&'static str>, sqlx::Error> {
         let sequences = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
                          AND TABLE_TYPE = 'SEQUENCE' LIMIT 1";
+        let triggers =
+            "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE() LIMIT 1";
         let mut inside = inside(plot).await?;
-        let found = Self::ask_made(&mut inside, sequences.to_owned()).await?;
+        let mut found = None;
+        for (question, what) in [
+            (
+                sequences,
+                "it has sequences beside its tables, which are not copied",
+            ),
+            (
+                triggers,
+                "it has triggers, which would run again where its rows are copied to",
+            ),
+        ] {
+            if !Self::ask_made(&mut inside, question.to_owned()).await?.is_empty() {
+                found = Some(what);
+            }
+        }
         inside.close().await?;
-        Ok((!found.is_empty()).then_some("sequences beside its tables"))
+        Ok(found)
     }
 
     /// One table after the other: a transaction that meets the fence can not commit what it wrote to others.

@@ -29,13 +29,16 @@ const FUNCTIONS: &str = "
     WHERE p.proname = $1 AND p.prorettype = 'trigger'::regtype AND ($2::text IS NULL OR n.nspname = $2) ORDER BY 1";
 
 impl Fences for Postgres {
-    async fn left_behind(plot: &Plot<'_, Self>) -> Result<Option<&'static str>, sqlx::Error> {
+    async fn hindrance(plot: &Plot<'_, Self>) -> Result<Option<&'static str>, sqlx::Error> {
         const VIEWS: &str =
             "SELECT EXISTS (SELECT FROM pg_matviews WHERE $1::text IS NULL OR schemaname = $1)";
         const OBJECTS: &str = "SELECT $1::text IS NULL AND EXISTS (SELECT FROM pg_largeobject_metadata)";
         let mut inside = inside(plot).await?;
         let mut found = None;
-        for (question, what) in [(VIEWS, "materialized views"), (OBJECTS, "large objects")] {
+        for (question, what) in [
+            (VIEWS, "it has materialized views, which are not copied"),
+            (OBJECTS, "it has large objects, which are not copied"),
+        ] {
             let asked = sqlx::query(question).bind(schema(plot));
             if asked.fetch_one(&mut inside).await?.try_get(0)? {
                 found = Some(what);

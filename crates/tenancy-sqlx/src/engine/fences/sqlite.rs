@@ -10,13 +10,13 @@ const TABLES: &str = "SELECT name FROM pragma_table_list WHERE schema = 'main' A
                       AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
 
 impl Fences for Sqlite {
-    async fn left_behind(plot: &Plot<'_, Self>) -> Result<Option<&'static str>, sqlx::Error> {
+    async fn hindrance(plot: &Plot<'_, Self>) -> Result<Option<&'static str>, sqlx::Error> {
         let virtual_tables =
             "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'virtual' LIMIT 1";
         let mut inside = inside(plot).await?;
         let found = Self::ask_made(&mut inside, virtual_tables.to_owned()).await?;
         inside.close().await?;
-        Ok((!found.is_empty()).then_some("virtual tables"))
+        Ok((!found.is_empty()).then_some("it has virtual tables, which are not copied"))
     }
 
     /// Other processes that have the file open see the change of the schema with their next statement, and a file that is

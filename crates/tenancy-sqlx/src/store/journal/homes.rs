@@ -229,11 +229,11 @@ impl MigrationJournal {
         self.homes(left).await
     }
 
-    /// Whether the placement of another tenant, be it a deleted one, names the same database, schema or file on a server that
-    /// goes by these names.
+    /// Whether the placement of another tenant, or of any, be it a deleted one, names the same database, schema or file on a
+    /// server that goes by these names.
     pub(crate) async fn is_named_by_others(
         &self,
-        tenant: &TenantId,
+        tenant: Option<&TenantId>,
         servers: [&str; 2],
         name: &str,
     ) -> Result<bool, CatalogueError> {
@@ -249,7 +249,7 @@ impl MigrationJournal {
         });
         let others = others
             .bind(name)
-            .bind(tenant.as_str())
+            .bind(tenant.map_or("", TenantId::as_str))
             .bind(servers[0])
             .bind(servers[1]);
         let rows = self.fetch_all(others).await?;

@@ -1,6 +1,6 @@
 //! What can not be moved, or not there, stays and is served.
 
-use sqlx::{Postgres, Sqlite};
+use sqlx::{MySql, Postgres, Sqlite};
 use tenancy_core::TenantRecord;
 use tenancy_sqlx::{
     NewTenant,
@@ -165,6 +165,19 @@ async fn what_an_export_leaves_behind_keeps_a_tenant_from_moving() {
         Postgres::try_run(&mut owner, unmake).await.unwrap();
     }
     lifecycle.move_home(&record.id, to_two()).await.unwrap();
+
+    let scene = Scene::<MySql>::mariadb().await;
+    let lifecycle = scene.lifecycle().await;
+    let record = scene.tenant(&lifecycle).await;
+    for make in [
+        "CREATE TRIGGER of_their_own BEFORE INSERT ON notes FOR EACH ROW SET NEW.text = upper(NEW.text)",
+        "DROP TRIGGER of_their_own; CREATE SEQUENCE numbers",
+    ] {
+        let mut owner = scene.homes.connect(&record, Login::Owner, false).await.unwrap();
+        MySql::try_run(&mut owner, make).await.unwrap();
+        let error = fails(&scene, &lifecycle, &record, to_two()).await;
+        assert!(error.is_not_movable(), "{error:?}");
+    }
 
     let scene = Scene::<Sqlite>::sqlite().await;
     let lifecycle = scene.lifecycle().await;

@@ -11,6 +11,7 @@ use std::{
 use sqlx::Postgres;
 use tenancy_core::{Maintenance, Placement};
 use tenancy_sqlx::{
+    NewTenant, TenantPatch,
     database::Login,
     isolation::Isolation,
     lifecycle::{HomeState, KnownHome, LifecycleAction, Moment, MoveTo},
@@ -162,7 +163,38 @@ async fn a_move_that_is_named_leads_to_that_name<DB: Tested>(scene: Scene<DB>) {
     assert_eq!(scene.catalogue.ask("SELECT count(*) FROM tenancy_homes").await, 0);
 }
 
+async fn a_home_that_is_left_is_not_dropped_while_a_tenant_is_led_there<DB: Tested>(scene: Scene<DB>) {
+    let lifecycle = scene.lifecycle().await;
+    let (store, id) = (lifecycle.store(), "moves-derived".parse().unwrap());
+    // Its home is where its id leads.
+    store.create(NewTenant::new("moves-derived")).await.unwrap();
+    let record = lifecycle.make_home(&id).await.unwrap().record;
+    let derived = scene.homes.locate(&record).unwrap().1;
+    let moved = lifecycle.move_home(&id, to_two()).await.unwrap();
+    let mut named = moved.tenant.record.placement.as_deref().unwrap().clone();
+    named.server = "one".into();
+    let path = derived.database_name();
+    let own = derived.schema_name().map_or(path, |schema| schema.as_str());
+    // A file is named below its directory.
+    named.database = own.rsplit('/').next().unwrap().into();
+    for back in [None, Some(named)] {
+        let mut patch = TenantPatch::default();
+        patch.placement = Some(back);
+        let led = store.update(&id, patch).await.unwrap().record;
+        assert_eq!(scene.homes.locate(&led).unwrap().1, derived);
+        let error = lifecycle.recover().await.unwrap_err();
+        assert!(error.is_not_ours(), "{error:?}");
+        scene.texts_at(&record, "notes").await;
+    }
+    let mut patch = TenantPatch::default();
+    patch.placement = Some(moved.tenant.record.placement.map(|placement| *placement));
+    store.update(&id, patch).await.unwrap();
+    assert_eq!(lifecycle.recover().await.unwrap(), 1);
+    assert!(scene.is_gone(&record).await);
+}
+
 on_every_home!(
+    a_home_that_is_left_is_not_dropped_while_a_tenant_is_led_there,
     a_tenant_moves_with_all_that_it_has_and_back_again,
     whoever_wrote_before_the_fence_is_waited_for,
     a_tenant_that_was_in_maintenance_stays_so,
