@@ -64,7 +64,8 @@ impl MoveTo {
     }
 
     /// Drops the home that is left at once, rather than when it was
-    /// [left long enough ago](super::LifecycleBuilder::keep_left_homes). A home that was not made here is never dropped.
+    /// [left long enough ago](super::LifecycleBuilder::keep_left_homes). PostgreSQL waits for connections of other processes,
+    /// which they close when they have been idle for a minute. A home that was not made here is never dropped.
     pub fn drop_left(mut self) -> Self {
         self.drops_left = true;
         self
@@ -256,6 +257,10 @@ impl<DB: TenantEngine> Inner<DB> {
         tokio::time::sleep(to.let_end).await;
         self.before(LifecycleAction::Fence, record.slug(), Some(record))
             .await?;
+        // It may have taken so long that somebody took the home back, and nobody lifts the fence of one that is served.
+        if !self.is_under_way(leaving).await? {
+            return Err(LifecycleError::busy());
+        }
         DB::fence(&ways.old.plot())
             .await
             .map_err(LifecycleError::server)?;
@@ -316,6 +321,13 @@ impl<DB: TenantEngine> Inner<DB> {
         self.after(LifecycleAction::Import, arrived.slug(), Some(&arrived))
             .await;
         Ok(())
+    }
+
+    async fn is_under_way(&self, leaving: &Leaving) -> Result<bool, LifecycleError> {
+        let home = self.journal.home(&leaving.place).await?;
+        Ok(home.is_some_and(|home| {
+            home.stage == HomeStage::Leaving && Leaving::of(&home).as_ref() == Some(leaving)
+        }))
     }
 
     /// The tenant stays, unless it has arrived.

@@ -109,7 +109,39 @@ async fn two_do_not_move_one_tenant_at_once<DB: Tested>(scene: Scene<DB>) {
     DB::try_run(&mut connection, &inserts("served")[0]).await.unwrap();
 }
 
+/// As after a process stood still for so long that others took it for dead.
+async fn who_was_taken_for_dead_does_not_lead_a_tenant_away<DB: Tested>(scene: Scene<DB>) {
+    use LifecycleAction::{Fence, Import};
+    let (first, second) = (scene.lifecycle().await, scene.lifecycle().await);
+    let record = scene.tenant(&first).await;
+    for (at, moment) in [
+        (Fence, Moment::Before),
+        (Fence, Moment::After),
+        (Import, Moment::After),
+    ] {
+        let others = second.clone();
+        let slow = scene.builder().await.hook(move |step| {
+            let others = others.clone();
+            async move {
+                if (step.action, step.moment) == (at, moment) {
+                    // The old home is given back, and the new one is dropped; who is at it says so in between, and is alive then.
+                    let mut recovered = 0;
+                    while recovered < 2 {
+                        recovered += others.recover().await?;
+                    }
+                }
+                Ok(())
+            }
+        });
+        let slow = slow.build().await.unwrap();
+        fails(&scene, &slow, &record, to_two()).await;
+        let known = scene.catalogue.ask("SELECT count(*) FROM tenancy_homes").await;
+        assert_eq!(known, 1, "{moment:?} {at}");
+    }
+}
+
 on_every_home!(
+    who_was_taken_for_dead_does_not_lead_a_tenant_away,
     a_tenant_stays_where_it_is_when_it_can_not_be_moved,
     two_do_not_move_one_tenant_at_once,
 );

@@ -23,7 +23,10 @@ use super::{
 };
 
 async fn a_tenant_moves_with_all_that_it_has_and_back_again<DB: Tested>(scene: Scene<DB>) {
-    let (lifecycle, near) = (scene.lifecycle().await, scene.near().await);
+    let near = scene.near().await;
+    // Else a server waits for what is idle there before it drops a database.
+    let lifecycle = scene.builder().await.serving(&near.databases);
+    let lifecycle = lifecycle.build().await.unwrap();
     let at_one = scene.tenant(&lifecycle).await;
     let tenant = near.enter(&at_one.id).await;
     for text in ["a", "b", "c"] {
@@ -247,4 +250,17 @@ async fn a_home_that_was_made_elsewhere_is_left_and_stays_fenced() {
         .await
         .unwrap();
     assert_ne!(record.placement, Some(Box::new(Placement::default())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_application_may_not_see_is_moved_too() {
+    let scene = Scene::<Postgres>::postgres(Isolation::schema()).await;
+    let lifecycle = scene.lifecycle().await;
+    let record = scene.tenant(&lifecycle).await;
+    let mut owner = scene.homes.connect(&record, Login::Owner, false).await.unwrap();
+    for sql in [&*inserts("hidden")[0], "REVOKE ALL ON notes FROM app"] {
+        Postgres::try_run(&mut owner, sql).await.unwrap();
+    }
+    let moved = lifecycle.move_home(&record.id, to_two()).await.unwrap();
+    assert_eq!(scene.texts_at(&moved.tenant.record, "notes").await, ["hidden"]);
 }
