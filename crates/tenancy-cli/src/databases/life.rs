@@ -5,7 +5,7 @@ use tenancy_server::settings::Settings;
 use tenancy_sqlx::{
     CatalogueError, NewTenant, TenantDetails,
     database::TenantHomes,
-    lifecycle::{Lifecycle, LifecycleError, PendingRefill},
+    lifecycle::{Lifecycle, LifecycleBuilder, LifecycleError, PendingRefill},
     migrate::Migrations,
     store::SqlStore,
 };
@@ -89,14 +89,20 @@ pub(crate) async fn run_for_many(
     Box::pin(dispatch(context, settings, many)).await
 }
 
-struct Parts<'a> {
-    settings: &'a Settings,
-    store: &'a SqlStore,
-    migrations: Option<Migrations>,
+/// What a lifecycle is made of.
+pub(super) struct Parts<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) store: &'a SqlStore,
+    pub(super) migrations: Option<Migrations>,
 }
 
 impl Parts<'_> {
     async fn lifecycle<DB: CliEngine>(self, homes: &TenantHomes<DB>) -> Result<Lifecycle<DB>, CliError> {
+        let built = self.builder(homes).build().await;
+        built.map_err(|error| failed(&error))
+    }
+
+    pub(super) fn builder<DB: CliEngine>(self, homes: &TenantHomes<DB>) -> LifecycleBuilder<DB> {
         let mut builder = Lifecycle::builder(self.store, homes);
         if let Some(migrations) = self.migrations {
             builder = builder.migrations(migrations);
@@ -104,7 +110,7 @@ impl Parts<'_> {
         if let Some(seeds) = &self.settings.databases.seeds {
             builder = builder.seeds_from_directory(seeds);
         }
-        builder.build().await.map_err(|error| failed(&error))
+        builder
     }
 }
 
@@ -201,7 +207,7 @@ impl OverHomes for Many<'_> {
     }
 }
 
-fn failed(error: &LifecycleError) -> CliError {
+pub(super) fn failed(error: &LifecycleError) -> CliError {
     let refused = std::error::Error::source(error).and_then(|source| source.downcast_ref::<CatalogueError>());
     if let Some(refused) = refused {
         return CliError::from_catalogue_in(refused);
@@ -209,7 +215,7 @@ fn failed(error: &LifecycleError) -> CliError {
     let message = reason_of_any(error);
     if error.is_no_tenant() {
         CliError::not_found(message)
-    } else if error.is_busy() || error.is_not_emptied() {
+    } else if error.is_busy() || error.is_not_emptied() || error.is_not_movable() || error.is_occupied() {
         CliError::conflict(message)
     } else if error.is_not_ours() {
         CliError::conflict(message).advise(

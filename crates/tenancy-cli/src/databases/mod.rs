@@ -7,6 +7,7 @@ pub(crate) mod homes;
 pub(crate) mod life;
 pub(crate) mod migrate;
 pub(crate) mod migrations;
+pub(crate) mod moves;
 pub(crate) mod pending;
 pub(crate) mod places;
 pub(crate) mod progress;

@@ -13,9 +13,11 @@ use crate::{
     databases::{
         life::{self, Errand, Outcome},
         migrations::MigrationsArgs,
+        moves::{self, Move},
         transfer::{self, Transfer, Way},
     },
     output::{Output, counted},
+    view::TenantView,
 };
 
 /// Arguments of `tenants reset`.
@@ -63,6 +65,64 @@ impl ResetArgs {
             _ => details,
         };
         changed(&details, &format!("Tenant {id} has an empty home."), out)
+    }
+}
+
+/// Arguments of `tenants move`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MoveArgs {
+    /// The tenant's id
+    id: String,
+
+    /// The server that it goes to, as the settings name it: `main`, or one of `databases.servers`
+    #[arg(long, value_name = "NAME")]
+    server: String,
+
+    /// The new database, schema or file, which must not be there [default: the slug and a random number]
+    #[arg(long, value_name = "DATABASE")]
+    name: Option<String>,
+
+    /// Drop the old home at once, not when all processes have heard of the move
+    #[arg(long)]
+    drop_old: bool,
+
+    /// Where its data lies in between [default: the system's directory for temporary files]
+    #[arg(long, value_name = "DIRECTORY")]
+    through: Option<PathBuf>,
+
+    #[command(flatten)]
+    migrations: MigrationsArgs,
+}
+
+impl MoveArgs {
+    pub(crate) async fn run(self, context: &CliContext, out: &mut Output<'_>) -> Result<(), CliError> {
+        let id = find::parse_id(&self.id)?;
+        let settings = context.settings()?.settings;
+        let migrations = self.migrations.find(context, &settings).await?;
+        let store = context.catalogue_of(&settings).await?;
+        let errand = Move {
+            id: id.clone(),
+            server: self.server.clone(),
+            name: self.name,
+            drops_left: self.drop_old,
+            through: self.through,
+        };
+        let moved = moves::run(context, &settings, &store, migrations, errand).await;
+        store.close().await;
+        let moved = moved?;
+        if out.is_json() {
+            return out.json(&json!({
+                "tenant": TenantView::from(&moved.tenant),
+                "tables": moved.tables,
+                "rows": moved.rows,
+            }));
+        }
+        out.line(format_args!(
+            "Tenant {id} is on {} now, with {} of {}.",
+            self.server,
+            counted(usize::try_from(moved.rows).unwrap_or(usize::MAX), "row", "rows"),
+            counted(moved.tables, "table", "tables"),
+        ))
     }
 }
 

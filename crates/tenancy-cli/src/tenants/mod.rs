@@ -60,6 +60,11 @@ enum TenantsCommand {
     MakeHome(SeedArgs),
     /// Give a tenant an empty home, migrated and seeded, and drop what it has. Needs a managed catalogue
     Reset(home::ResetArgs),
+    /// Move a tenant to another server, database, schema or file with all its data. Needs a managed catalogue
+    ///
+    /// It is refused with 503 while its data is copied; nothing that was written is lost. The old home takes no writes from
+    /// then on, and is dropped by `tenants recover` after two hours. What fails is taken back.
+    Move(home::MoveArgs),
     /// Remove a tenant for good, with its home and all its data. Needs a managed catalogue
     Remove(home::RemoveArgs),
     /// Take back, or finish, what processes that were killed had begun to make or drop. Needs a managed catalogue
@@ -86,6 +91,7 @@ impl TenantsArgs {
             TenantsCommand::Purge(args) => args.purge(context, out).await,
             TenantsCommand::MakeHome(args) => args.run(Chore::MakeHome, context, out).await,
             TenantsCommand::Reset(args) => args.run(context, out).await,
+            TenantsCommand::Move(args) => args.run(context, out).await,
             TenantsCommand::Remove(args) => args.run(context, out).await,
             TenantsCommand::Recover => home::recover(context, out).await,
             TenantsCommand::Export(args) => args.run(context, out).await,

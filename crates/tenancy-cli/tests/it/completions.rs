@@ -29,6 +29,7 @@ fn every_shell_gets_every_command() {
             "as-owner",
             "doctor",
             "import-data",
+            "drop-old",
             "data-dir",
         ] {
             assert!(script.contains(word), "{word} for {shell}");

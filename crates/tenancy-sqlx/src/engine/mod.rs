@@ -1,5 +1,6 @@
 //! What differs between PostgreSQL, MySQL or MariaDB, and SQLite for a pool of connections.
 
+mod fences;
 mod homes;
 mod migrates;
 #[cfg(feature = "mysql")]
@@ -22,14 +23,15 @@ use crate::{
     transfer::Transfers,
 };
 
+pub(crate) use fences::Fences;
 pub(crate) use homes::{MakesHomes, Plot};
 pub(crate) use migrates::{Fault, Grammar, Migrates};
 
 /// A database that tenants can live in: `sqlx::Postgres`, `sqlx::MySql` and `sqlx::Sqlite`, each with the feature of
 /// its name. Sealed.
-pub trait TenantEngine: Engine + Migrates + MakesHomes + Transfers {}
+pub trait TenantEngine: Engine + Migrates + MakesHomes + Transfers + Fences {}
 
-impl<DB: Engine + Migrates + MakesHomes + Transfers> TenantEngine for DB {}
+impl<DB: Engine + Migrates + MakesHomes + Transfers + Fences> TenantEngine for DB {}
 
 /// The options that a connection is opened with.
 pub(crate) type Options<DB> = <<DB as Database>::Connection as Connection>::Options;

@@ -26,6 +26,10 @@ use crate::{
 /// How old a step must be to be taken for broken off. What is at work says so four times in this time.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// How long a home is kept that its tenant left. Processes serve a tenant for an hour without hearing of the catalogue, unless
+/// set otherwise.
+const KEEP_LEFT: Duration = Duration::from_secs(2 * 3600);
+
 /// Sets up a [`Lifecycle`].
 pub struct LifecycleBuilder<DB: TenantEngine> {
     store: SqlStore,
@@ -40,6 +44,8 @@ pub struct LifecycleBuilder<DB: TenantEngine> {
     grants: bool,
     served: Option<TenantDatabases<DB>>,
     patience: Duration,
+    keep_left: Duration,
+    moves_through: Option<PathBuf>,
 }
 
 impl<DB: TenantEngine> LifecycleBuilder<DB> {
@@ -57,6 +63,8 @@ impl<DB: TenantEngine> LifecycleBuilder<DB> {
             grants: true,
             served: None,
             patience: PATIENCE,
+            keep_left: KEEP_LEFT,
+            moves_through: None,
         }
     }
 
@@ -176,6 +184,23 @@ impl<DB: TenantEngine> LifecycleBuilder<DB> {
         self
     }
 
+    /// How long [`recover`](Lifecycle::recover) keeps a home that its tenant left by a [move](Lifecycle::move_home); two hours
+    /// unless set. Nobody can write to it. Shorter than processes serve tenants without hearing of the catalogue
+    /// (`max_stale`, an hour unless set), and one that hears of nothing may be refused before it knows why.
+    #[must_use]
+    pub fn keep_left_homes(mut self, age: Duration) -> Self {
+        self.keep_left = age;
+        self
+    }
+
+    /// The directory below which the data of a tenant lies while it [moves](Lifecycle::move_home), readable by nobody else. The
+    /// system's for temporary files unless set. It must have room for all of a tenant's data.
+    #[must_use]
+    pub fn move_through(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.moves_through = Some(directory.into());
+        self
+    }
+
     /// Reads the seeds, and opens a connection to the catalogue's database, in which it makes the journal's tables if they are
     /// missing. No server of tenants is connected to.
     ///
@@ -223,6 +248,8 @@ impl<DB: TenantEngine> LifecycleBuilder<DB> {
             let_in: Mutex::default(),
             served: self.served,
             patience: self.patience,
+            keep_left: self.keep_left,
+            moves_through: self.moves_through.unwrap_or_else(std::env::temp_dir),
         })))
     }
 }

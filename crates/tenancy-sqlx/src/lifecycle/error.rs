@@ -2,7 +2,7 @@ use std::{error::Error, fmt};
 
 use tenancy_core::BoxError;
 
-use crate::{CatalogueError, database::DatabaseError, migrate::MigrationError};
+use crate::{CatalogueError, database::DatabaseError, migrate::MigrationError, transfer::TransferError};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -18,9 +18,12 @@ enum Kind {
     Busy,
     Settings,
     Ended,
+    NotMovable,
+    Occupied,
+    Transfer,
 }
 
-/// Why a tenant, or its home, was not made, reset or removed.
+/// Why a tenant, or its home, was not made, reset, moved or removed.
 ///
 /// Opaque; ask with the `is_*` methods. The `Display` form names no tenant; the cause is kept as
 /// [`source`](Error::source).
@@ -87,6 +90,17 @@ impl LifecycleError {
         Self::new(Kind::Ended, "the runtime ended first; it is taken up again")
     }
 
+    pub(super) fn not_movable(why: impl Into<BoxError>) -> Self {
+        Self::new(Kind::NotMovable, "this tenant can not be moved so").caused_by(why)
+    }
+
+    pub(super) fn occupied() -> Self {
+        Self::new(
+            Kind::Occupied,
+            "there is something where the tenant is to move to, or was not long ago: name another place",
+        )
+    }
+
     /// Whether the catalogue refused the tenant or failed. The source is a [`CatalogueError`].
     pub fn is_catalogue(&self) -> bool {
         self.kind == Kind::Catalogue
@@ -139,6 +153,22 @@ impl LifecycleError {
         self.kind == Kind::Busy
     }
 
+    /// Whether the tenant can not be moved as it is, or not there: where tenants share tables, or where it has what an export
+    /// leaves behind. The source says why.
+    pub fn is_not_movable(&self) -> bool {
+        self.kind == Kind::NotMovable
+    }
+
+    /// Whether there is something already where the tenant was to be moved to.
+    pub fn is_occupied(&self) -> bool {
+        self.kind == Kind::Occupied
+    }
+
+    /// Whether the data could not be taken from one home to the other. The source is a [`TransferError`].
+    pub fn is_transfer(&self) -> bool {
+        self.kind == Kind::Transfer
+    }
+
     /// Whether the [builder](super::LifecycleBuilder) was told what can not be.
     pub fn is_settings(&self) -> bool {
         self.kind == Kind::Settings
@@ -154,6 +184,12 @@ impl From<CatalogueError> for LifecycleError {
 impl From<MigrationError> for LifecycleError {
     fn from(error: MigrationError) -> Self {
         Self::new(Kind::Migration, "the tenant's home could not be migrated").caused_by(error)
+    }
+}
+
+impl From<TransferError> for LifecycleError {
+    fn from(error: TransferError) -> Self {
+        Self::new(Kind::Transfer, "the tenant's data could not be moved").caused_by(error)
     }
 }
 

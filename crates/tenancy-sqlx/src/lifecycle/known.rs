@@ -15,6 +15,8 @@ pub enum HomeState {
     Made,
     /// It is ready for whoever comes first.
     Pending,
+    /// Its tenant moved, and nobody writes to it any more. It is dropped later.
+    Left,
 }
 
 /// A home that was made by a [`Lifecycle`](super::Lifecycle), as the journal has it.

@@ -48,10 +48,16 @@ impl<DB: TenantEngine> Inner<DB> {
 
     /// Makes a home that the journal says was begun, or goes on with it.
     pub(super) async fn build(&self, spot: &Spot<'_, DB>) -> Result<(), LifecycleError> {
-        let plot = spot.plot();
         if spot.is_own() {
-            DB::make_home(&plot).await.map_err(LifecycleError::server)?;
+            DB::make_home(&spot.plot())
+                .await
+                .map_err(LifecycleError::server)?;
         }
+        self.let_in(spot).await
+    }
+
+    pub(super) async fn let_in(&self, spot: &Spot<'_, DB>) -> Result<(), LifecycleError> {
+        let plot = spot.plot();
         if self.grants && (spot.is_own() || self.is_not_let_in_yet(&spot.place.server)) {
             DB::let_in(&plot).await.map_err(LifecycleError::server)?;
         }
@@ -151,7 +157,7 @@ impl<DB: TenantEngine> Inner<DB> {
     ) -> Result<(), LifecycleError> {
         let name = &spot.place.name;
         let taken = || LifecycleError::misplaced("another tenant lives there");
-        if self.is_named_by_others(record, spot).await? {
+        if self.is_named_by_others(Some(&record.id), spot).await? {
             return Err(taken());
         }
         let (strategy, _) = self.homes.place(record)?;

@@ -1,4 +1,4 @@
-//! Makes the homes of tenants, resets and removes them: the database, schema or file that each lives in, or its rows.
+//! Makes the homes of tenants, resets, moves and removes them: the database, schema or file that each lives in, or its rows.
 //!
 //! * [`Lifecycle::create`] makes the record, the home, its tables ([`migrations`](LifecycleBuilder::migrations), or a
 //!   [template](LifecycleBuilder::template)) and what your seeds put there; only then is the tenant served. It runs to its end
@@ -6,6 +6,7 @@
 //! * [`Lifecycle::make_home`] makes the home of a tenant that is registered already, where its record leads.
 //! * [`Lifecycle::remove`] deletes the tenant, so that no request comes any more, drops its home and purges its record.
 //! * [`Lifecycle::reset`] gives a tenant an empty home, migrated and seeded, and drops the old one.
+//! * [`Lifecycle::move_home`] takes a tenant to another server, database, schema or file with all that it has. See [below](#moves).
 //! * [`Lifecycle::keep_pending`] keeps [homes](PendingHomes) that a sign-up only has to claim.
 //! * Each is journaled before it begins. What a killed process left is taken back, or taken to its end, by
 //!   [`Lifecycle::recover`], any number of times.
@@ -19,7 +20,36 @@
 //! | rows | the rows that policies leave to the tenant; deleted as the application, table by table | deletes and seeds while the tenant is served: suspend it before |
 //! | guarded | what [`remove_rows`](LifecycleBuilder::remove_rows) deletes; refused without | as above |
 //!
-//! **Caveats.** On MySQL and MariaDB, the owner must hold what it grants, with `GRANT OPTION`. A seed may run twice for a
+//! # Moves
+//!
+//! 1. The new home is made and [migrated](LifecycleBuilder::migrations), while the tenant is served from the old one. There must be
+//!    migrations, or a template with the same tables, and the old home must be at their version.
+//! 2. The tenant is put into maintenance: requests get 503 with `Retry-After: 10`, in other processes within half a second.
+//! 3. The old home is **fenced**: triggers on each of its tables refuse all writes. They come into force between transactions:
+//!    those that wrote before are waited for, a minute at most, and those after are refused by the database, whoever begins
+//!    them: processes that hear nothing of the catalogue, roles with other grants, functions of the owner's.
+//! 4. The data is [exported](crate::transfer) as the owner, imported, and the rows of each table are counted again. What
+//!    sequences and `AUTO_INCREMENT` go on from goes with it.
+//! 5. One transaction of the catalogue leads the tenant to the new home, with a new epoch, and out of maintenance. Until then,
+//!    everything is taken back if it fails; after that, nothing.
+//! 6. The old home stays, fenced, for [two hours](LifecycleBuilder::keep_left_homes): who has not heard of the move reads what was
+//!    there, and writes nothing. [`Lifecycle::recover`] drops it then; one that was not made here is never dropped.
+//!
+//! | | a fence needs | it waits for | it does not hold for |
+//! |---|---|---|---|
+//! | PostgreSQL | an owner of all tables | transactions that wrote | sequences; superusers who set `session_replication_role` |
+//! | MySQL, MariaDB | the right `TRIGGER`, and with a binary log `log_bin_trust_function_creators` or `SUPER` | transactions that used a table | who may `TRUNCATE` or `DROP`, which the application's role may not |
+//! | SQLite | | the one who writes | who makes a table of its own in the file |
+//!
+//! The way back is another move. Not moved: tenants that share tables, and those with materialized views or large objects
+//! (PostgreSQL), triggers or sequences beside tables (MySQL, MariaDB) or virtual tables (SQLite). Grants go with the migrations that make them. Of a database that tenants have a
+//! schema in each, large objects can not be told apart: they stay. The data lies in a
+//! [directory](LifecycleBuilder::move_through) of this machine in between; of a process that was killed, `recover` on the same
+//! machine removes it.
+//!
+//! # Caveats
+//!
+//! On MySQL and MariaDB, the owner must hold what it grants, with `GRANT OPTION`. A seed may run twice for a
 //! home whose making was broken off: let it mind what is there.
 //!
 //! ```no_run
@@ -99,6 +129,7 @@ mod builder;
 mod error;
 mod known;
 mod make;
+mod moves;
 mod pending;
 mod place;
 mod remove;
@@ -110,6 +141,7 @@ use std::{
     collections::HashSet,
     fmt,
     future::Future,
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -132,6 +164,7 @@ use step::Hook;
 pub use builder::LifecycleBuilder;
 pub use error::LifecycleError;
 pub use known::{HomeState, KnownHome};
+pub use moves::{MoveReport, MoveTo};
 pub use pending::{PendingHomes, PendingRefill, PendingStatus};
 pub use step::{LifecycleAction, LifecycleStep, Moment};
 
@@ -153,6 +186,9 @@ struct Inner<DB: TenantEngine> {
     let_in: Mutex<HashSet<Box<str>>>,
     served: Option<TenantDatabases<DB>>,
     patience: Duration,
+    keep_left: Duration,
+    /// Where the data of a tenant lies while it moves.
+    moves_through: PathBuf,
 }
 
 impl<DB: TenantEngine> Lifecycle<DB> {
@@ -204,6 +240,24 @@ impl<DB: TenantEngine> Lifecycle<DB> {
         run_to_its_end(Box::pin(async move { inner.reset(&tenant).await })).await
     }
 
+    /// Moves a tenant to another server, database, schema or file with all that it has, while it is written to.
+    ///
+    /// It is refused with 503 and `Retry-After` while its data is copied. The home that it leaves is fenced first: **whoever
+    /// writes there from then on is refused by the database itself**, also a process that has not heard of the move. What was
+    /// committed before is in the new home, and nothing is in both. What fails half-way is taken back: the tenant is served
+    /// where it was. See the [module](self#moves).
+    ///
+    /// # Errors
+    /// [Not movable](LifecycleError::is_not_movable) where tenants share tables, or what it has is not copied;
+    /// [occupied](LifecycleError::is_occupied), when there is something at the new place;
+    /// [misplaced](LifecycleError::is_misplaced), when there is no such server; [busy](LifecycleError::is_busy) while somebody
+    /// migrates, resets or moves it; [transfer](LifecycleError::is_transfer), when its data can not be copied: its home is not at
+    /// the version of the migrations, for one. When there is no such tenant, or a server, a hook or the catalogue fails.
+    pub async fn move_home(&self, tenant: &TenantId, to: MoveTo) -> Result<MoveReport, LifecycleError> {
+        let (inner, tenant) = (Arc::clone(&self.0), tenant.clone());
+        run_to_its_end(Box::pin(async move { inner.move_home(&tenant, to).await })).await
+    }
+
     /// Removes a tenant for good, with its home; also one that is deleted already. What fails half-way is gone on with by
     /// [`recover`](Self::recover), or by the next call.
     ///
@@ -216,8 +270,9 @@ impl<DB: TenantEngine> Lifecycle<DB> {
         run_to_its_end(Box::pin(async move { inner.remove(&tenant).await })).await
     }
 
-    /// Takes back what was begun to be made, and goes on with what was begun to be dropped, by processes that ended before it
-    /// was done. Returns how many homes that were. For the start of a process, and now and then.
+    /// Takes back what was begun to be made, or left, and goes on with what was begun to be dropped, by processes that ended
+    /// before it was done. Drops homes that were [left long enough ago](LifecycleBuilder::keep_left_homes). Returns how many
+    /// homes that were. For the start of a process, and now and then.
     ///
     /// # Errors
     /// The first one, after all others were tried. What was done stays done.
@@ -263,7 +318,7 @@ impl<DB: TenantEngine> Inner<DB> {
     }
 
     fn patience_ms(&self) -> i64 {
-        i64::try_from(self.patience.as_millis()).unwrap_or(i64::MAX)
+        milliseconds(self.patience)
     }
 
     /// Says now and then that somebody is at it, while it lasts.
@@ -309,6 +364,10 @@ impl<DB: TenantEngine> Inner<DB> {
             }
         }
     }
+}
+
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn step_of(

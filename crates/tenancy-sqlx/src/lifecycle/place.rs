@@ -31,7 +31,7 @@ pub(super) struct Spot<'a, DB: TenantEngine> {
     pub(super) target: Target,
     pub(super) kind: HomeKind,
     pub(super) owner: &'a Options<DB>,
-    app: &'a Options<DB>,
+    pub(super) app: &'a Options<DB>,
     template: Option<&'a str>,
     is_migrated: bool,
 }
@@ -65,6 +65,15 @@ impl<DB: TenantEngine> Inner<DB> {
 
     /// Another place for a tenant, on the same server and kept apart in the same way.
     pub(super) fn new_spot(&self, record: &TenantRecord, slug: &str) -> Result<Spot<'_, DB>, LifecycleError> {
+        self.spot_named(record, name_for::<DB>(slug)?)
+    }
+
+    /// The same, of this name.
+    pub(super) fn spot_named(
+        &self,
+        record: &TenantRecord,
+        name: Box<str>,
+    ) -> Result<Spot<'_, DB>, LifecycleError> {
         let mut record = record.clone();
         if let Some(placement) = &mut record.placement {
             placement.database = Box::default();
@@ -74,7 +83,6 @@ impl<DB: TenantEngine> Inner<DB> {
         let kind = kind_of(&derived)?;
         let placement = record.placement.get_or_insert_default();
         placement.isolation = isolation;
-        let name = name_for::<DB>(slug)?;
         if kind == HomeKind::Own {
             placement.database = name.clone();
         }

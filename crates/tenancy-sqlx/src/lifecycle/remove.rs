@@ -42,7 +42,7 @@ impl<DB: TenantEngine> Inner<DB> {
         let home = home
             .filter(|home| home.tenant.as_ref() == Some(&record.id))
             .ok_or_else(|| LifecycleError::not_ours("it was not made here, or for another tenant"))?;
-        if spot.is_own() && self.is_named_by_others(record, spot).await? {
+        if spot.is_own() && self.is_named_by_others(Some(&record.id), spot).await? {
             return Err(LifecycleError::not_ours(
                 "the placement of another tenant leads there",
             ));
@@ -50,16 +50,17 @@ impl<DB: TenantEngine> Inner<DB> {
         Ok(home)
     }
 
+    /// Than this tenant, if it is somebody's.
     pub(super) async fn is_named_by_others(
         &self,
-        record: &TenantRecord,
+        tenant: Option<&TenantId>,
         spot: &Spot<'_, DB>,
     ) -> Result<bool, LifecycleError> {
         let server = &*spot.place.server;
         // Placements that name no server mean the first one.
         let unnamed = self.homes.servers().next() == Some(server);
         let others = self.journal.is_named_by_others(
-            &record.id,
+            tenant,
             [server, if unnamed { "" } else { server }],
             &spot.place.name,
         );
@@ -144,6 +145,19 @@ impl<DB: TenantEngine> Inner<DB> {
                 }
             }
         }
+        for home in self
+            .journal
+            .left_homes(super::milliseconds(self.keep_left))
+            .await?
+        {
+            match self.drop_left(&home.place).await {
+                Ok(was_dropped) => recovered += usize::from(was_dropped),
+                Err(error) => {
+                    tracing::error!(?error, "a home that was left could not be dropped");
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
         first_error.map_or(Ok(recovered), Err)
     }
 
@@ -155,6 +169,7 @@ impl<DB: TenantEngine> Inner<DB> {
                 self.finish_home(&self.spot_at(&home.place, Some(tenant))?, &record)
                     .await
             }
+            (HomeStage::Leaving | HomeStage::Returning, Some(_)) => self.return_to(home).await,
             _ => self.take_back(&home.place).await,
         }
     }

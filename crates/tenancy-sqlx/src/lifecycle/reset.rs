@@ -74,6 +74,16 @@ impl<DB: TenantEngine> Inner<DB> {
     /// A home with its tables and seeds, that its tenant is not led to yet.
     async fn furnish(&self, new: &Spot<'_, DB>, record: &TenantRecord) -> Result<(), LifecycleError> {
         self.build(new).await?;
+        self.bring(new, record).await?;
+        self.fill(new, record, Seeds::Both).await
+    }
+
+    /// Migrates a home that its tenant is not led to yet.
+    pub(super) async fn bring(
+        &self,
+        new: &Spot<'_, DB>,
+        record: &TenantRecord,
+    ) -> Result<(), LifecycleError> {
         if let Some(fleet) = &self.fleet {
             self.before(LifecycleAction::Migrate, record.slug(), Some(record))
                 .await?;
@@ -81,7 +91,7 @@ impl<DB: TenantEngine> Inner<DB> {
             self.after(LifecycleAction::Migrate, record.slug(), Some(record))
                 .await;
         }
-        self.fill(new, record, Seeds::Both).await
+        Ok(())
     }
 
     /// Any number of times: until the journal says that it is done.

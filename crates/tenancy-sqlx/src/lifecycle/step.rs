@@ -31,6 +31,10 @@ pub enum LifecycleAction {
     Export,
     /// It is made of files.
     Import,
+    /// It goes to another home with all that it has.
+    Move,
+    /// Nobody writes to the home that it leaves any more.
+    Fence,
 }
 
 /// A step of a tenant's life, as a [hook](super::LifecycleBuilder::hook) sees it.
@@ -58,6 +62,8 @@ impl fmt::Display for LifecycleAction {
             Self::Claim => "claim",
             Self::Export => "export",
             Self::Import => "import",
+            Self::Move => "move",
+            Self::Fence => "fence",
         })
     }
 }

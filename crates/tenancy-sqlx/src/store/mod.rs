@@ -200,7 +200,7 @@ impl SqlStore {
         })
     }
 
-    fn check_is_writable(&self) -> Result<(), CatalogueError> {
+    pub(crate) fn check_is_writable(&self) -> Result<(), CatalogueError> {
         self.writer().map(drop)
     }
 

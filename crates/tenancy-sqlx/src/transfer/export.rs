@@ -36,6 +36,7 @@ pub struct Export<'a, DB: TenantEngine> {
     homes: &'a TenantHomes<DB>,
     record: &'a TenantRecord,
     with_settings: bool,
+    reads_as_owner: bool,
     progress: Progress<'a>,
 }
 
@@ -58,6 +59,7 @@ impl<'a, DB: TenantEngine> Export<'a, DB> {
             homes,
             record,
             with_settings: false,
+            reads_as_owner: false,
             progress: Progress::unobserved(),
         }
     }
@@ -65,6 +67,12 @@ impl<'a, DB: TenantEngine> Export<'a, DB> {
     /// Writes the record's settings too, which may hold secrets. They are left out unless this is called.
     pub fn with_settings(mut self) -> Self {
         self.with_settings = true;
+        self
+    }
+
+    /// Reads what the application's role may not see, too: all of a home that its tenant has for itself.
+    pub(crate) fn by_the_owner(mut self) -> Self {
+        self.reads_as_owner = true;
         self
     }
 
@@ -83,7 +91,10 @@ impl<'a, DB: TenantEngine> Export<'a, DB> {
     /// When the home or the files can not be used; when tenants are kept apart by nothing that the database enforces; when the
     /// home was migrated meanwhile.
     pub async fn to(mut self, directory: impl AsRef<Path>) -> Result<ExportReport, TransferError> {
-        let place = Place::of(self.homes, self.record)?;
+        let mut place = Place::of(self.homes, self.record)?;
+        if self.reads_as_owner {
+            place.app.clone_from(&place.owner);
+        }
         let outgoing = Outgoing::begin(directory.as_ref()).await?;
         let mut owner = place.connect_owner().await?;
         let migrations = ledger::<DB>(&mut owner).await?;

@@ -154,6 +154,52 @@ fn data_goes_to_a_directory_and_into_another_home() {
 }
 
 #[test]
+fn a_tenant_goes_to_another_server_and_back() {
+    let mut place = with_seeds(&[]);
+    let url = format!("sqlite://{}", place.path("elsewhere").display());
+    place.set("TENANCY__DATABASES__SERVERS__EU__URL", url);
+    std::fs::create_dir(place.path("through")).unwrap();
+    place.done(&["tenants", "create", "acme", "--home"]);
+    place.done(&["run", "acme", "--sql", "INSERT INTO notes VALUES (2, 'mine')"]);
+    let to_eu = [
+        "tenants",
+        "move",
+        "acme",
+        "--server",
+        "eu",
+        "--through",
+        "through",
+    ];
+    assert_eq!(
+        place.done(&to_eu),
+        "Tenant acme is on eu now, with 2 rows of 1 table.\n"
+    );
+    assert_eq!(notes(&place, "acme"), "2");
+    assert_eq!(std::fs::read_dir(place.path("through")).unwrap().count(), 0);
+    place.done(&["run", "acme", "--sql", "INSERT INTO notes VALUES (3, 'there')"]);
+    let files = |folder: &str| std::fs::read_dir(place.path(folder)).unwrap().count();
+    assert_eq!((files("tenancy-data/tenants"), files("elsewhere")), (1, 1));
+    assert_eq!(place.run(&["doctor", "--strict"]).code, 0);
+
+    let back = ["tenants", "move", "acme", "--server", "main", "--drop-old"];
+    let named = [&back[..], &["--name", "acme_home.db"]].concat();
+    let moved = place.json(&named);
+    assert_eq!(
+        (&moved["tables"], &moved["rows"]),
+        (&json!(1), &json!(3)),
+        "{moved}"
+    );
+    assert!(moved["tenant"].to_string().contains("acme_home.db"), "{moved}");
+    assert_eq!((files("tenancy-data/tenants"), files("elsewhere")), (2, 0));
+    assert_eq!(notes(&place, "acme"), "3");
+
+    place.fails(&named, 4);
+    place.fails(&["tenants", "move", "acme", "--server", "nowhere"], 5);
+    place.fails(&["tenants", "move", "nobody", "--server", "eu"], 3);
+    assert_eq!(notes(&place, "acme"), "3");
+}
+
+#[test]
 fn homes_are_made_ahead_and_claimed() {
     let place = with_seeds(&["zero"]);
     assert_eq!(

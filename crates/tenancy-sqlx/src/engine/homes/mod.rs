@@ -41,8 +41,8 @@ pub trait MakesHomes: Database {
 
     fn home_is_there(plot: &Plot<'_, Self>) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
-    /// Makes an empty home, or a copy of the template, unless it is there.
-    fn make_home(plot: &Plot<'_, Self>) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+    /// Makes an empty home, or a copy of the template, unless it is there. Returns whether it was made.
+    fn make_home(plot: &Plot<'_, Self>) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
     /// Lets the application in, and to whatever is made there from now on. Any number of times.
     fn let_in(plot: &Plot<'_, Self>) -> impl Future<Output = Result<(), sqlx::Error>> + Send;

@@ -21,15 +21,15 @@ impl MakesHomes for MySql {
         Ok(found?.is_some())
     }
 
-    async fn make_home(plot: &Plot<'_, Self>) -> Result<(), sqlx::Error> {
+    async fn make_home(plot: &Plot<'_, Self>) -> Result<bool, sqlx::Error> {
         let name = identifier(plot.target.database_name())?.quoted(EngineKind::MySql);
         let mut connection = plot.owner.connect().await?;
         let text = format!("CREATE DATABASE {name} CHARACTER SET utf8mb4");
         let made = Self::run(&mut connection, text).await;
         connection.close().await?;
         match made {
-            Err(error) if number_of(&error) != Some(1007) => Err(error),
-            _ => Ok(()),
+            Err(error) if number_of(&error) == Some(1007) => Ok(false),
+            made => made.map(|()| true),
         }
     }
 

@@ -38,7 +38,7 @@ impl MakesHomes for Postgres {
         Ok(found?.is_some())
     }
 
-    async fn make_home(plot: &Plot<'_, Self>) -> Result<(), sqlx::Error> {
+    async fn make_home(plot: &Plot<'_, Self>) -> Result<bool, sqlx::Error> {
         let mut connection = outside(plot).await?;
         let made = match plot.target.schema_name() {
             Some(schema) => Self::run(&mut connection, format!("CREATE SCHEMA {}", quoted(schema))).await,
@@ -46,8 +46,8 @@ impl MakesHomes for Postgres {
         };
         connection.close().await?;
         match made {
-            Err(error) if !is(&error, &["42P04", "42P06"]) => Err(error),
-            _ => Ok(()),
+            Err(error) if is(&error, &["42P04", "42P06"]) => Ok(false),
+            made => made.map(|()| true),
         }
     }
 

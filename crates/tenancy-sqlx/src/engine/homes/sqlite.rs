@@ -19,7 +19,7 @@ impl MakesHomes for Sqlite {
         on_disk(plot, |path, _| path.try_exists()).await
     }
 
-    async fn make_home(plot: &Plot<'_, Self>) -> Result<(), sqlx::Error> {
+    async fn make_home(plot: &Plot<'_, Self>) -> Result<bool, sqlx::Error> {
         on_disk(plot, |path, template| make(&path, template.as_deref())).await
     }
 
@@ -51,7 +51,7 @@ async fn on_disk<T: Send + 'static>(
 }
 
 /// An empty file is an empty database. A copy gets its name when it is complete.
-fn make(path: &Path, template: Option<&Path>) -> io::Result<()> {
+fn make(path: &Path, template: Option<&Path>) -> io::Result<bool> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
@@ -68,8 +68,8 @@ fn make(path: &Path, template: Option<&Path>) -> io::Result<()> {
         }
     };
     match made {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        made => made.map(|()| true),
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Home {
     /// Whose it is. The same transaction makes the record and notes it here.
     pub(crate) tenant: Option<TenantId>,
     pub(crate) stage: HomeStage,
-    /// Of a pending one: the state of its schema.
+    /// Of a pending one: the state of its schema. Of one that is left: what [`Leaving`](super::Leaving) has.
     pub(crate) checksum: Box<str>,
     pub(crate) version: i64,
 }
@@ -45,10 +45,16 @@ pub(crate) enum HomeStage {
     Filling,
     /// Ready for whoever comes first.
     Pending,
+    /// Its tenant moves: nobody writes to it, or soon.
+    Leaving,
+    /// Its tenant stays after all.
+    Returning,
+    /// Its tenant has moved. Kept until all have heard of it.
+    Left,
 }
 
 impl HomeStage {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 10] = [
         Self::Making,
         Self::Adding,
         Self::Made,
@@ -56,6 +62,9 @@ impl HomeStage {
         Self::Dropping,
         Self::Filling,
         Self::Pending,
+        Self::Leaving,
+        Self::Returning,
+        Self::Left,
     ];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -67,6 +76,9 @@ impl HomeStage {
             Self::Dropping => "dropping",
             Self::Filling => "filling",
             Self::Pending => "pending",
+            Self::Leaving => "leaving",
+            Self::Returning => "returning",
+            Self::Left => "left",
         }
     }
 }
@@ -140,6 +152,14 @@ impl MigrationJournal {
         Ok(self.execute(take).await? > 0)
     }
 
+    /// Forgets a home that was begun, and that somebody else made.
+    pub(crate) async fn give_up_home(&self, place: &HomePlace) -> Result<(), CatalogueError> {
+        let mut forget = sql("DELETE FROM tenancy_homes");
+        push_place(&mut forget, place);
+        forget.push(" AND stage = 'making' AND tenant_id = ''");
+        self.execute(forget).await.map(drop)
+    }
+
     /// A pending home is ready, in this state of its schema.
     pub(crate) async fn ready_home(
         &self,
@@ -160,7 +180,7 @@ impl MigrationJournal {
     pub(crate) async fn beat_home(&self, place: &HomePlace) -> Result<(), CatalogueError> {
         let mut beat = sql("UPDATE tenancy_homes SET at_ms = ?").bind(self.now_ms());
         push_place(&mut beat, place);
-        beat.push(" AND stage <> 'made'");
+        beat.push(" AND stage NOT IN ('made', 'left')");
         self.execute(beat).await.map(drop)
     }
 
@@ -193,17 +213,27 @@ impl MigrationJournal {
     pub(crate) async fn broken_off_homes(&self, older_than_ms: i64) -> Result<Vec<Home>, CatalogueError> {
         let before = self.now_ms().saturating_sub(older_than_ms);
         let mut old = sql(COLUMNS);
-        old.push(" WHERE stage NOT IN ('made', 'pending') AND at_ms <= ")
+        old.push(" WHERE stage NOT IN ('made', 'pending', 'left') AND at_ms <= ")
             .push_bind(before)
             .push(" ORDER BY name");
         self.homes(old).await
     }
 
-    /// Whether the placement of another tenant, be it a deleted one, names the same database, schema or file on a server that
-    /// goes by these names.
+    /// Those that their tenants left so long ago.
+    pub(crate) async fn left_homes(&self, older_than_ms: i64) -> Result<Vec<Home>, CatalogueError> {
+        let before = self.now_ms().saturating_sub(older_than_ms);
+        let mut left = sql(COLUMNS);
+        left.push(" WHERE stage = 'left' AND at_ms <= ")
+            .push_bind(before)
+            .push(" ORDER BY name");
+        self.homes(left).await
+    }
+
+    /// Whether the placement of another tenant, or of any, be it a deleted one, names the same database, schema or file on a
+    /// server that goes by these names.
     pub(crate) async fn is_named_by_others(
         &self,
-        tenant: &TenantId,
+        tenant: Option<&TenantId>,
         servers: [&str; 2],
         name: &str,
     ) -> Result<bool, CatalogueError> {
@@ -219,7 +249,7 @@ impl MigrationJournal {
         });
         let others = others
             .bind(name)
-            .bind(tenant.as_str())
+            .bind(tenant.map_or("", TenantId::as_str))
             .bind(servers[0])
             .bind(servers[1]);
         let rows = self.fetch_all(others).await?;
@@ -233,7 +263,7 @@ impl MigrationJournal {
         homes.map_err(CatalogueError::from_sqlx)
     }
 
-    async fn execute(&self, statement: Statement) -> Result<u64, CatalogueError> {
+    pub(super) async fn execute(&self, statement: Statement) -> Result<u64, CatalogueError> {
         self.repeat(|| {
             let statement = statement.clone();
             Box::pin(async { self.pool.acquire().await?.execute(statement).await })
@@ -253,7 +283,7 @@ impl HomePlace {
     }
 }
 
-fn insert(
+pub(super) fn insert(
     place: &HomePlace,
     slug: &str,
     tenant: Option<&TenantId>,

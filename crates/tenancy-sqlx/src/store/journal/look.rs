@@ -84,6 +84,7 @@ fn known_home(row: &Row, now_ms: i64) -> Result<KnownHome, sqlx::Error> {
         state: match row.text("stage")? {
             "made" => HomeState::Made,
             "pending" => HomeState::Pending,
+            "left" => HomeState::Left,
             _ => HomeState::UnderWay,
         },
         age: Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)),

@@ -2,6 +2,7 @@
 
 mod homes;
 mod look;
+mod moves;
 mod runs;
 mod tables;
 mod tenants;
@@ -18,6 +19,7 @@ use crate::{
 };
 
 pub(crate) use homes::{Home, HomePlace, HomeStage};
+pub(crate) use moves::Leaving;
 pub(crate) use runs::{Begun, NewRun, RunState, StopRule};
 pub(crate) use tenants::Wanted;
 pub(crate) use work::{Claim, Claimed};

@@ -132,11 +132,7 @@ impl SqlStore {
                 change.only_if(enter).await?;
                 let before = change.details(&tenant).await?.record.placement;
                 let before = before.map(|placement| *placement).unwrap_or_default();
-                let patch = TenantPatch {
-                    placement: Some(Some(placed(before, &new))),
-                    ..TenantPatch::default()
-                };
-                change.update(&tenant, patch).await?;
+                change.lead_to(&tenant, placed(before, &new)).await?;
                 let details = change.details(&tenant).await?;
                 change.note(&details.record, goal.as_ref());
                 Ok(details)
@@ -195,8 +191,20 @@ impl SqlStore {
 }
 
 impl Change {
+    pub(super) async fn lead_to(
+        &mut self,
+        tenant: &TenantId,
+        placement: Placement,
+    ) -> Result<(), CatalogueError> {
+        let patch = TenantPatch {
+            placement: Some(Some(placement)),
+            ..TenantPatch::default()
+        };
+        self.update(tenant, patch).await
+    }
+
     /// Goes on only if the statement changes a row.
-    async fn only_if(&mut self, statement: Statement) -> Result<(), CatalogueError> {
+    pub(super) async fn only_if(&mut self, statement: Statement) -> Result<(), CatalogueError> {
         match self.execute_counted(statement).await? {
             0 => Err(CatalogueError::conflict(
                 "the tenant's home is in other hands",
@@ -206,7 +214,8 @@ impl Change {
         }
     }
 
-    fn note(&mut self, record: &TenantRecord, goal: Option<&Goal>) {
+    /// The state of the schema, if there are migrations.
+    pub(super) fn note(&mut self, record: &TenantRecord, goal: Option<&Goal>) {
         if let Some(goal) = goal {
             self.defer(note_of(self.dialect(), record, goal, self.now_ms));
         }
@@ -244,7 +253,7 @@ impl Change {
 }
 
 /// The server stays as it was named, or not named.
-fn placed(mut asked: Placement, place: &HomePlace) -> Placement {
+pub(super) fn placed(mut asked: Placement, place: &HomePlace) -> Placement {
     asked.database = place.name.clone();
     asked.isolation = place.isolation.clone();
     asked

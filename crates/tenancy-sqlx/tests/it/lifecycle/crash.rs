@@ -13,7 +13,7 @@ use tenancy_sqlx::{
     NewTenant,
     database::{Server, TenantHomes},
     isolation::Isolation,
-    lifecycle::{Lifecycle, Moment},
+    lifecycle::{Lifecycle, Moment, MoveTo},
     migrate::Migrations,
     store::{SqlStore, SqlStoreOptions},
 };
@@ -51,6 +51,7 @@ async fn a_victim() {
         .migrations(migrations)
         .seeds_from_directory(format!("{folder}/seeds"))
         .broken_off_after(Duration::ZERO)
+        .move_through(&folder)
         .hook(move |now| {
             let when = match now.moment {
                 Moment::Before => "before",
@@ -73,6 +74,10 @@ async fn a_victim() {
         "create" => drop(lifecycle.create(NewTenant::new("victim")).await),
         "make home" => drop(lifecycle.make_home(&victim).await),
         "reset" => drop(lifecycle.reset(&victim).await),
+        "move" => {
+            let to = MoveTo::server("main").let_end(Duration::ZERO);
+            drop(lifecycle.move_home(&victim, to).await);
+        }
         "remove" => drop(lifecycle.remove(&victim).await),
         "claim" => drop(lifecycle.pending(1).claim(NewTenant::new("victim")).await),
         _ => drop(lifecycle.pending(2).refill_once().await),
@@ -172,6 +177,58 @@ async fn a_reset_that_is_killed_at_any_step_leaves_one_home(place: Place) {
     }
 }
 
+async fn a_move_that_is_killed_at_any_step_leaves_one_home_with_all_rows(place: Place) {
+    let world = World::postgres(place, Kind::Schema).await;
+    let builder = world.builder().await.move_through(world.folder());
+    let lifecycle = builder.keep_left_homes(Duration::ZERO).build().await.unwrap();
+    let created = lifecycle.create(NewTenant::new("victim")).await.unwrap();
+    let (id, at_first) = (created.record.id, created.record.placement);
+    let (tenancy, databases) = world.serve().await;
+    let tenant = enter(&tenancy, &id).await;
+    let mut expected = vec!["seeded".to_owned()];
+    let steps = [
+        "before move",
+        "before migrate",
+        "after migrate",
+        "before fence",
+        "after fence",
+        "before export",
+        "after export",
+        "before import",
+        "after import",
+        "after move",
+    ];
+    for (number, step) in steps.into_iter().enumerate() {
+        let text = format!("before it is killed {step}");
+        let insert = format!("INSERT INTO notes VALUES ({}, '{text}')", number + 2);
+        run(&databases, &tenant, &insert).await;
+        expected.push(text);
+        kill_at(&world, "move", step).await;
+        lifecycle.recover().await.unwrap();
+        assert_eq!(world.count_homes("victim").await, 1, "{step}");
+        world.check_journal(1).await;
+        assert_eq!(world.stages("made").await, 1, "{step}");
+        let record = world.store.get(&id).await.unwrap().unwrap().record;
+        assert_eq!(
+            (record.status, &record.maintenance),
+            (TenantStatus::Active, &None),
+            "{step}"
+        );
+        assert_eq!(record.placement == at_first, step != "after move", "{step}");
+        while tenant.epoch() < record.epoch {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(notes(&databases, &tenant).await, expected, "{step}");
+        let left = std::fs::read_dir(world.folder()).unwrap();
+        let left = left.filter(|entry| {
+            let name = entry.as_ref().unwrap().file_name();
+            name.to_string_lossy().starts_with("tenancy-move")
+        });
+        assert_eq!(left.count(), 0, "{step}");
+    }
+    run(&databases, &tenant, "INSERT INTO notes VALUES (99, 'after all')").await;
+}
+
 async fn a_home_that_is_ready_or_is_claimed_is_never_lost_or_given_twice(place: Place) {
     let world = World::postgres(place, Kind::Schema).await;
     let lifecycle = world.lifecycle().await;
@@ -238,6 +295,7 @@ async fn what_is_killed_while_it_makes_or_drops_a_home_is_gone_on_with(place: Pl
 on_every_database!(
     a_creation_that_is_killed_at_any_step_leaves_nothing,
     a_reset_that_is_killed_at_any_step_leaves_one_home,
+    a_move_that_is_killed_at_any_step_leaves_one_home_with_all_rows,
     a_home_that_is_ready_or_is_claimed_is_never_lost_or_given_twice,
     what_is_killed_while_it_makes_or_drops_a_home_is_gone_on_with,
 );

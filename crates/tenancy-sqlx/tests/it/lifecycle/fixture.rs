@@ -35,8 +35,15 @@ enum Ground {
 
 /// Lets tests ask each database the same.
 pub(super) trait Tested: TenantEngine {
-    async fn texts(connection: &mut Self::Connection, sql: &str) -> Result<Vec<String>, sqlx::Error>;
-    async fn try_run(connection: &mut Self::Connection, sql: &str) -> Result<(), sqlx::Error>;
+    fn texts(
+        connection: &mut Self::Connection,
+        sql: &str,
+    ) -> impl Future<Output = Result<Vec<String>, sqlx::Error>> + Send;
+
+    fn try_run(
+        connection: &mut Self::Connection,
+        sql: &str,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 }
 
 macro_rules! tested {

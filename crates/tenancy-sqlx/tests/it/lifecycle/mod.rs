@@ -5,5 +5,6 @@ mod create;
 mod existing;
 mod fixture;
 mod hooks;
+mod moves;
 mod pending;
 mod strategies;
