@@ -88,7 +88,7 @@ impl Place {
         SqlStoreOptions::url(&self.url())
             .unwrap()
             .connections(0..=4)
-            .wait(Duration::from_secs(20))
+            .wait(Duration::from_secs(60))
     }
 
     pub(crate) async fn open(&self) -> SqlStore {
@@ -180,6 +180,8 @@ impl Other {
 }
 
 async fn raw(options: SqliteConnectOptions) -> SqliteConnection {
+    // On a busy machine the lock of a file may be another's for long.
+    let options = options.busy_timeout(Duration::from_secs(60));
     options.connect().await.unwrap()
 }
 

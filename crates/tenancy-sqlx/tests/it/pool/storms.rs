@@ -13,12 +13,12 @@ use futures_util::future::join_all;
 use sqlx::Postgres;
 use tenancy::{Tenancy, Tenant, resolve::Subdomain};
 use tenancy_core::{Clock, ManualClock, StoreError, TenantKey, TenantRecord, TenantStore};
-use tenancy_sqlx::pool::{PoolSettings, Target, TenantPools};
+use tenancy_sqlx::pool::{Target, TenantPools};
 use tenancy_test::servers::{self, Fault, FaultProxy};
 use tower::ServiceExt;
 
 use super::{
-    fixture::{Fixture, canary},
+    fixture::{Fixture, canary, patient},
     server::{PgServer, run},
 };
 
@@ -28,10 +28,6 @@ const WINDOW: Duration = Duration::from_secs(31);
 async fn proxy() -> FaultProxy {
     let server = servers::Postgres::shared().await;
     FaultProxy::start(server.address()).await.unwrap()
-}
-
-fn patient(budget: usize) -> PoolSettings {
-    PoolSettings::new(budget).wait_timeout(Duration::from_secs(60))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
