@@ -88,6 +88,7 @@ impl Place {
         SqlStoreOptions::url(&self.url())
             .unwrap()
             .connections(0..=4)
+            .connect_timeout(Duration::from_secs(60))
             .wait(Duration::from_secs(60))
     }
 
