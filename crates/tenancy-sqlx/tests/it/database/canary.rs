@@ -18,7 +18,7 @@ use super::{
     fixture::KINDS,
     homes::{Homes, Notes},
 };
-use crate::pool::fixture::{cancelling, poll_at_most};
+use crate::pool::fixture::{patient, poll_at_most};
 
 const TENANTS: usize = 6;
 const WORKERS: usize = 8;
@@ -219,7 +219,7 @@ impl<DB: TenantEngine<Connection: Notes>> Scene<DB> {
 
 /// Few connections for many tenants.
 fn crowded() -> PoolSettings {
-    cancelling(5).max_per_tenant(2).settle(Duration::from_millis(50))
+    patient(5).max_per_tenant(2).settle(Duration::from_millis(50))
 }
 
 fn whatever_happens<DB: TenantEngine<Connection: Notes>>(homes: impl Future<Output = Homes<DB>>) {

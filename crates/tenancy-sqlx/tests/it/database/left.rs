@@ -8,7 +8,7 @@ use super::{
     fixture::{KINDS, Kind},
     homes::{Homes, Notes},
 };
-use crate::pool::fixture::{cancelling, poll_at_most};
+use crate::pool::fixture::{patient, poll_at_most};
 
 /// What a session is, in many short lines.
 trait Session: Notes {
@@ -149,7 +149,7 @@ fn texts(rows: &[sqlx::postgres::PgRow]) -> Vec<String> {
 
 /// One connection for each tenant; where connections go from tenant to tenant, one in all.
 fn single(tenants: usize) -> PoolSettings {
-    cancelling(4)
+    patient(4)
         .max_per_tenant(1)
         .max_tenants(tenants)
         .settle(std::time::Duration::ZERO)

@@ -5,16 +5,14 @@ use tenancy_sqlx::database::{Server, TenantDatabases};
 use tenancy_test::servers::{PgBouncer, PoolMode, Role};
 
 use super::fixture::{KINDS, Kind, World, add, notes, notes_in};
-use crate::pool::fixture::{cancelling, poll_at_most};
+use crate::pool::fixture::{patient, poll_at_most};
 
 async fn behind(world: &World, pooler: &PgBouncer, kind: Kind) -> TenantDatabases<Postgres> {
     let url = pooler.url(Role::App, world.database.name());
     TenantDatabases::builder(&world.tenancy)
         .server(
             "main",
-            Server::at(url)
-                .settings(cancelling(8))
-                .behind_transaction_pooler(),
+            Server::at(url).settings(patient(8)).behind_transaction_pooler(),
         )
         .isolation(kind.isolation())
         .build()

@@ -4,7 +4,7 @@ use tenancy_sqlx::database::{Server, TenantDatabases};
 use tenancy_test::servers::{Fault, FaultProxy};
 
 use super::fixture::{KINDS, World, add, notes, notes_in};
-use crate::pool::fixture::patient;
+use crate::pool::fixture::steady;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_go_to_the_replica_can_not_write_and_fall_back() {
@@ -16,7 +16,7 @@ async fn reads_go_to_the_replica_can_not_write_and_fall_back() {
         let build = async |falls_back| {
             let server = Server::at(world.database.app_url())
                 .replica(proxy.url(&world.database.app_url()))
-                .settings(patient(4));
+                .settings(steady(4));
             TenantDatabases::builder(&world.tenancy)
                 .server("main", server)
                 .isolation(kind.isolation())

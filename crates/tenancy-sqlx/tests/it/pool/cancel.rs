@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Row};
 use tenancy_sqlx::pool::Lease;
 
 use super::{
-    fixture::{Fixture, canary, canary_in_schema, cancelling, drop_when, patient, poll_at_most},
+    fixture::{Fixture, canary, canary_in_schema, drop_when, patient, poll_at_most},
     server::PgServer,
 };
 
@@ -165,7 +165,7 @@ async fn until_it_sleeps(observer: &mut PgConnection, application: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_abandoned_slow_query_is_cancelled_on_the_server() {
     let server = PgServer::shared().await;
-    let settings = cancelling(4).max_per_tenant(1);
+    let settings = patient(4).max_per_tenant(1);
     let fixture = Fixture::databases(&server, "slow", 1, settings).await;
     let mut lease = fixture.lease(0).await;
     let slow = sqlx::query("SELECT pg_sleep(600)").execute(&mut *lease);
@@ -186,7 +186,7 @@ async fn an_abandoned_slow_query_is_cancelled_on_the_server() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_budget_without_room_for_cancelling_is_not_passed_by_an_abandoned_query() {
     let server = PgServer::shared().await;
-    let settings = cancelling(1).give_up_timeout(Duration::from_millis(300));
+    let settings = patient(1).give_up_timeout(Duration::from_millis(300));
     let fixture = Fixture::databases(&server, "tight", 1, settings).await;
     let mut lease = fixture.lease(0).await;
     let slow = sqlx::query("SELECT pg_sleep(1)").execute(&mut *lease);

@@ -6,7 +6,7 @@ use tenancy_core::ManualClock;
 use tenancy_sqlx::pool::{Target, TenantPools};
 
 use super::{
-    fixture::{Fixture, backend, canary, cancelling, patient},
+    fixture::{Fixture, backend, canary, patient},
     server::{PgServer, run, signal},
 };
 
@@ -127,7 +127,7 @@ async fn until_served(fixture: &Fixture, tenant: usize) -> tenancy_sqlx::pool::L
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_backend_costs_its_own_connection_and_nothing_else() {
     let server = PgServer::shared().await;
-    let settings = cancelling(8).give_up_timeout(Duration::from_secs(1));
+    let settings = patient(8).give_up_timeout(Duration::from_secs(1));
     let fixture = Fixture::databases(&server, "frozen", 2, settings).await;
     let mut lease = fixture.lease(0).await;
     let frozen = backend(&mut lease).await;

@@ -163,19 +163,19 @@ pub(super) async fn backend(lease: &mut Lease<Postgres>) -> u32 {
 
 /// Limits that no machine reaches, however busy it is: what a test says nothing of does not fail for the time it takes.
 ///
-/// A statement that runs on when it is dropped is not cancelled before it ends: see [`cancelling`].
+/// A connection that can not be reset is given up after some seconds all the same: where futures are dropped half way, some
+/// are not good for anything any more.
 pub(crate) fn patient(budget: usize) -> PoolSettings {
     let limit = Duration::from_secs(60);
     PoolSettings::new(budget)
         .connect_timeout(limit)
         .wait_timeout(limit)
-        .reset_timeout(limit)
-        .give_up_timeout(limit)
+        .give_up_timeout(Duration::from_secs(4))
 }
 
-/// The same, but for statements that run on: they are cancelled.
-pub(crate) fn cancelling(budget: usize) -> PoolSettings {
-    patient(budget).reset_timeout(Duration::from_millis(250))
+/// The same for tests that count connections and drop nothing half way: each reset is waited for.
+pub(crate) fn steady(budget: usize) -> PoolSettings {
+    patient(budget).reset_timeout(Duration::from_secs(60))
 }
 
 /// Polls a statement until something is so, and drops it there.

@@ -15,7 +15,7 @@ use tenancy::{MemoryStore, Tenancy, Tenant, resolve::Subdomain};
 use tenancy_sqlx::pool::{Lease, PoolFigures, PoolSettings, Target, TenantPools};
 use tenancy_test::servers::{MariaDb, Role};
 
-use super::fixture::{cancelling, drop_when, patient, poll_at_most};
+use super::fixture::{drop_when, patient, poll_at_most};
 
 struct Server(&'static MariaDb);
 
@@ -186,7 +186,7 @@ async fn nothing_that_a_session_keeps_reaches_the_next_borrower() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_abandoned_slow_query_is_cancelled_on_the_server() {
     let server = Server::shared().await;
-    let settings = cancelling(4).max_per_tenant(1);
+    let settings = patient(4).max_per_tenant(1);
     let databases = Databases::new(&server, "myslow", 1, settings).await;
     let mut lease = databases.lease(0).await;
     let slow = sqlx::query("SELECT SLEEP(600)").execute(&mut *lease);

@@ -10,7 +10,7 @@ use tenancy_sqlx::{
 };
 use tenancy_test::servers::{self, MariaDb, MariaDbOptions, PostgresOptions, Role};
 
-use super::fixture::patient;
+use super::fixture::{patient, steady};
 
 const TENANTS: usize = 3;
 /// Including those that the server keeps for its superuser.
@@ -305,7 +305,7 @@ async fn a_server_that_is_killed_and_started_again_serves_everybody<DB: Harmed>(
 }
 
 async fn a_login_that_is_refused_meanwhile_stops_new_connections_only<DB: Harmed>() {
-    let outage = Outage::<DB>::new(patient(8)).await;
+    let outage = Outage::<DB>::new(steady(8)).await;
     let mut held = outage.pools.acquire(&outage.tenants[0]).await.unwrap();
     outage.visit(1).await.unwrap();
     outage.until(|figures| figures.idle == 1).await;

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tenancy::{MemoryStore, Tenancy, Tenant, resolve::Subdomain};
 use tenancy_sqlx::pool::{Lease, PoolFigures, PoolSettings, Target, TenantPools};
 
-use super::fixture::{cancelling, patient, poll_at_most};
+use super::fixture::{patient, poll_at_most, steady};
 
 struct Files {
     directory: TempDir,
@@ -120,7 +120,7 @@ async fn a_transaction_dropped_at_any_await_is_rolled_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_can_not_be_taken_away_closes_the_connection() {
-    let files = Files::new(1, patient(1)).await;
+    let files = Files::new(1, steady(1)).await;
     let before = files.until(|figures| figures.idle == 1).await.opens;
     let leave = [
         ("ATTACH ':memory:' AS other", true),
@@ -144,7 +144,7 @@ async fn what_can_not_be_taken_away_closes_the_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_abandoned_endless_query_is_interrupted() {
-    let files = Files::new(1, cancelling(1)).await;
+    let files = Files::new(1, patient(1)).await;
     let before = files.until(|figures| figures.idle == 1).await;
     let mut lease = files.lease(0).await;
     // One row says that it runs; there is never another.

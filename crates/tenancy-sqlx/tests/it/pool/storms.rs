@@ -21,7 +21,7 @@ use tenancy_test::servers::{self, Fault, FaultProxy};
 use tower::ServiceExt;
 
 use super::{
-    fixture::{Fixture, canary, patient},
+    fixture::{Fixture, canary, patient, steady},
     server::{PgServer, run},
 };
 
@@ -137,7 +137,7 @@ async fn a_thousand_requests_that_wake_a_cold_tenant_cost_one_question_and_its_s
         .server(
             "main",
             server.options("woken").port(proxy.address().port()),
-            patient(20),
+            steady(20),
         )
         .build();
     let asked = Arc::new(AtomicUsize::new(0));
