@@ -89,7 +89,7 @@ impl Place {
             .unwrap()
             .connections(0..=4)
             .connect_timeout(Duration::from_secs(60))
-            .wait(Duration::from_secs(60))
+            .wait(Duration::from_secs(20))
     }
 
     pub(crate) async fn open(&self) -> SqlStore {
