@@ -44,7 +44,7 @@ fn keep_following(
 }
 
 async fn a_dropped_change_is_either_committed_and_visible_or_did_not_happen(place: Place) {
-    let store = SqlStore::open(place.options().announce(Duration::from_secs(30)))
+    let store = SqlStore::open(place.options().announce(Duration::from_secs(60)))
         .await
         .unwrap();
     let (shared, reader) = keep_following(&store, Follower::start(&store).await);

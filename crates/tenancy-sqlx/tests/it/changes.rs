@@ -285,7 +285,7 @@ async fn numbers_commit_in_order_while_another_process_writes(place: Place) {
 }
 
 async fn a_lock_held_for_too_long_is_unavailable_and_changes_nothing(place: Place) {
-    let store = SqlStore::open(place.options().wait(Duration::from_secs(1)))
+    let store = SqlStore::open(place.options().wait(Duration::from_secs(3)))
         .await
         .unwrap();
     let mut other = place.other().await;

@@ -23,7 +23,10 @@ use tenancy_sqlx::{
 };
 use tenancy_test::servers::{Postgres, Role};
 
-use crate::support::{Place, on_every_database};
+use crate::{
+    pool::fixture::patient,
+    support::{Place, on_every_database},
+};
 
 on_every_database!(
     processes_under_load_are_never_over_the_budget_and_the_last_one_has_it_alone,
@@ -47,9 +50,7 @@ async fn tenants(count: usize) -> (Tenancy, Vec<Tenant>) {
 }
 
 fn settings(budget: usize) -> PoolSettings {
-    PoolSettings::new(budget)
-        .settle(Duration::from_millis(1))
-        .wait_timeout(Duration::from_secs(60))
+    patient(budget).settle(Duration::from_millis(1))
 }
 
 /// Files of tenants, and processes that share a budget of handles.
@@ -390,7 +391,7 @@ async fn a_server_never_counts_more_than_the_budget_of_all_processes() {
         tasks.extend(process.load(4, &is_over));
         let newest = process.clone();
         processes.push(process);
-        for _ in 0..3_000 {
+        for _ in 0..12_000 {
             if newest.served.load(Ordering::Relaxed) > 10 {
                 break;
             }

@@ -88,6 +88,7 @@ impl Place {
         SqlStoreOptions::url(&self.url())
             .unwrap()
             .connections(0..=4)
+            .connect_timeout(Duration::from_secs(60))
             .wait(Duration::from_secs(20))
     }
 
@@ -180,6 +181,8 @@ impl Other {
 }
 
 async fn raw(options: SqliteConnectOptions) -> SqliteConnection {
+    // On a busy machine the lock of a file may be another's for long.
+    let options = options.busy_timeout(Duration::from_secs(60));
     options.connect().await.unwrap()
 }
 

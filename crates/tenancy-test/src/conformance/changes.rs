@@ -18,7 +18,7 @@ use super::{
 use crate::TenantDraft;
 
 /// How long to wait for a signal that may never come.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// More portions than any check has changes.
 const MOST_PORTIONS: usize = 100;

@@ -9,7 +9,7 @@
 //! **Caveats.** What the harness does not offer is not checked, and the report says so: read
 //! [`Report::not_offered`] once. A store that cannot be watched (no [`signal`](TenantStore::signal)) is checked for what
 //! it finds alone. The checks run on a tokio runtime with time enabled; none of them sleeps, and those that wait for a
-//! signal give up after ten seconds.
+//! signal give up after a minute.
 //!
 //! ```
 //! # async fn example() {

@@ -187,7 +187,7 @@ async fn what_was_begun_before_a_change_is_not_kept_after_it() {
     tokio::task::yield_now().await;
     change(&acme, 3);
     let maker = Maker::default();
-    let anew = tokio::time::timeout(Duration::from_secs(20), maker.text(&acme)).await;
+    let anew = tokio::time::timeout(Duration::from_secs(60), maker.text(&acme)).await;
     let anew = anew.expect("it does not wait for the old one");
     assert_eq!(*anew.unwrap(), "acme 3");
     go_on.notify_one();

@@ -19,7 +19,7 @@ async fn acme() -> (MemoryStore, Tenancy, Tenant) {
 
 /// Fails a test that would hang.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future)
+    tokio::time::timeout(Duration::from_secs(60), future)
         .await
         .expect("it is awaited in vain")
 }

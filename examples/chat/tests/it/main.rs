@@ -67,7 +67,7 @@ impl Client {
     }
 
     async fn next(&mut self) -> Message {
-        let message = tokio::time::timeout(Duration::from_secs(20), self.0.next());
+        let message = tokio::time::timeout(Duration::from_secs(60), self.0.next());
         message.await.expect("nothing comes").unwrap().unwrap()
     }
 

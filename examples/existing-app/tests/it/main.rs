@@ -103,7 +103,7 @@ async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
 async fn run_sql(file: &Path, sql: &'static str) {
     let mut connection = SqliteConnectOptions::new()
         .filename(file)
-        .busy_timeout(Duration::from_secs(10))
+        .busy_timeout(Duration::from_secs(60))
         .connect()
         .await
         .unwrap();

@@ -10,6 +10,7 @@ use tenancy_sqlx::{
 use tenancy_test::servers::{self, PgBouncer, PoolMode, Role, TestDatabase};
 
 use super::fixture::{SHARED_NOTES, run};
+use crate::pool::fixture::patient;
 
 async fn build(url: String, isolation: Isolation) -> Result<TenantDatabases<Postgres>, BuildError> {
     let tenancy = Tenancy::new(
@@ -17,7 +18,7 @@ async fn build(url: String, isolation: Isolation) -> Result<TenantDatabases<Post
         MemoryStore::of(["acme"]).unwrap(),
     );
     TenantDatabases::builder(&tenancy)
-        .server("main", Server::at(url).budget(2))
+        .server("main", Server::at(url).settings(patient(2)))
         .isolation(isolation)
         .build()
         .await

@@ -15,10 +15,10 @@ use sqlx::Connection;
 use tenancy_sqlx::{TenantEngine, database::DatabaseError, pool::PoolSettings};
 
 use super::{
-    fixture::{KINDS, patient},
+    fixture::KINDS,
     homes::{Homes, Notes},
 };
-use crate::pool::fixture::poll_at_most;
+use crate::pool::fixture::{patient, poll_at_most};
 
 const TENANTS: usize = 6;
 const WORKERS: usize = 8;

@@ -6,9 +6,10 @@ use tenancy_core::{Placement, TenantRecord};
 use tenancy_sqlx::{
     database::{DatabaseError, Server, TenantDatabases, TenantDb},
     isolation::{Isolation, SchemaPerTenant, SharedRows},
-    pool::PoolSettings,
 };
 use tenancy_test::servers::{self, TestDatabase};
+
+use crate::pool::fixture::patient;
 
 /// What keeps the tenants of a world apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,9 +207,4 @@ pub(super) async fn notes_in(db: &TenantDb<Postgres>) -> Result<Vec<String>, Dat
     let notes = notes(&mut transaction).await?;
     transaction.commit().await?;
     Ok(notes)
-}
-
-/// Waits for as long as a machine may take that does much else.
-pub(super) fn patient(budget: usize) -> PoolSettings {
-    PoolSettings::new(budget).wait_timeout(Duration::from_secs(60))
 }

@@ -7,6 +7,7 @@ use tenancy_sqlx::database::{DatabaseError, Server, TenantDatabases, TenantDb};
 use tower::ServiceExt;
 
 use super::fixture::{KINDS, Kind, World, notes};
+use crate::pool::fixture::patient;
 
 async fn list(db: TenantDb<Postgres>) -> Result<String, DatabaseError> {
     let mut transaction = db.begin().await?;
@@ -88,7 +89,7 @@ async fn a_database_that_fails_answers_in_the_applications_words_and_tells_nothi
         .unwrap();
     tenancy.ready().await;
     let databases = TenantDatabases::builder(&tenancy)
-        .server("main", Server::at(world.database.app_url()).budget(4))
+        .server("main", Server::at(world.database.app_url()).settings(patient(4)))
         .isolation(Kind::Databases.isolation())
         .build()
         .await

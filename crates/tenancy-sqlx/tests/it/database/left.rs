@@ -5,10 +5,10 @@ use tenancy_sqlx::{TenantEngine, pool::PoolSettings};
 use tenancy_test::servers::{self, MariaDb};
 
 use super::{
-    fixture::{KINDS, Kind, patient},
+    fixture::{KINDS, Kind},
     homes::{Homes, Notes},
 };
-use crate::pool::fixture::poll_at_most;
+use crate::pool::fixture::{patient, poll_at_most};
 
 /// What a session is, in many short lines.
 trait Session: Notes {
@@ -149,7 +149,10 @@ fn texts(rows: &[sqlx::postgres::PgRow]) -> Vec<String> {
 
 /// One connection for each tenant; where connections go from tenant to tenant, one in all.
 fn single(tenants: usize) -> PoolSettings {
-    patient(4).max_per_tenant(1).max_tenants(tenants)
+    patient(4)
+        .max_per_tenant(1)
+        .max_tenants(tenants)
+        .settle(std::time::Duration::ZERO)
 }
 
 async fn nothing_is_left<DB>(homes: &Homes<DB>, next: usize, leaves: &[&str])

@@ -14,7 +14,7 @@ use tenancy_sqlx::{
 use tenancy_test::servers::{MariaDb, MariaDbDatabase};
 
 use super::fixture::{canary_of, enter_all};
-use crate::pool::fixture::poll_at_most;
+use crate::pool::fixture::{patient, poll_at_most};
 
 struct World {
     database: MariaDbDatabase,
@@ -111,9 +111,7 @@ async fn notes_in(db: &TenantDb<MySql>) -> Result<Vec<String>, DatabaseError> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_statement_text_reads_each_tenants_own_rows() {
     // Fewer connections than tenants. A connection that went from one to another would run what it had prepared before.
-    let settings = PoolSettings::new(3)
-        .settle(Duration::ZERO)
-        .wait_timeout(Duration::from_secs(60));
+    let settings = patient(3).settle(Duration::ZERO);
     let world = World::databases("own_rows", 5, settings).await;
     let work = (0..60).map(|round| {
         let world = &world;
@@ -131,9 +129,7 @@ async fn one_statement_text_reads_each_tenants_own_rows() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_a_statement_went_to_is_not_the_next_borrowers() {
-    let settings = PoolSettings::new(4)
-        .max_per_tenant(1)
-        .wait_timeout(Duration::from_secs(60));
+    let settings = patient(4).max_per_tenant(1);
     let world = World::databases("went_away", 2, settings).await;
     assert_eq!(notes_in(&world.db(0)).await.unwrap(), [world.canary(0)]);
     let mut connection = world.db(0).acquire().await.unwrap();
@@ -154,9 +150,7 @@ async fn a_database_that_a_statement_went_to_is_not_the_next_borrowers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_dropped_at_any_await_leaves_nothing_to_the_next_borrower() {
-    let settings = PoolSettings::new(4)
-        .max_per_tenant(1)
-        .wait_timeout(Duration::from_secs(60));
+    let settings = patient(4).max_per_tenant(1);
     let world = World::databases("dropped_work", 1, settings).await;
     let mut ended = 0;
     for polls in 1..=18 {
@@ -185,7 +179,7 @@ async fn work_dropped_at_any_await_leaves_nothing_to_the_next_borrower() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn databases_are_named_word_for_word_and_none_of_the_servers_is_had() {
-    let world = World::databases("hostile", 2, PoolSettings::new(4)).await;
+    let world = World::databases("hostile", 2, patient(4)).await;
     let number = world.database.name().split('_').next().unwrap();
     for name in [
         format!("{number} o`brien"),
@@ -220,9 +214,7 @@ async fn databases_are_named_word_for_word_and_none_of_the_servers_is_had() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shared_tables_take_only_statements_with_the_tenant_in_them() {
-    let settings = PoolSettings::new(3)
-        .settle(Duration::ZERO)
-        .wait_timeout(Duration::from_secs(60));
+    let settings = patient(3).settle(Duration::ZERO);
     let world = World::new("guarded", 6, Isolation::guarded(), settings).await;
     let name = world.database.name();
     let table = format!(
@@ -280,7 +272,7 @@ async fn shared_tables_take_only_statements_with_the_tenant_in_them() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_do_not_write() {
-    let world = World::databases("reads", 1, PoolSettings::new(4)).await;
+    let world = World::databases("reads", 1, patient(4)).await;
     let mut read = world.db(0).read().await.unwrap();
     assert_eq!(notes(&mut read).await.unwrap(), [world.canary(0)]);
     let written = sqlx::query("INSERT INTO notes VALUES ('x')")

@@ -21,7 +21,8 @@ use tenancy_sqlx::{
 };
 use tower::ServiceExt;
 
-use super::fixture::{enter_all, patient};
+use super::fixture::enter_all;
+use crate::pool::fixture::patient;
 
 struct Files {
     store: MemoryStore,
@@ -112,7 +113,7 @@ async fn what_is_no_id_never_reaches_the_file_system() {
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("tenants");
     fs::create_dir(&directory).unwrap();
-    let files = Files::new(&directory, 1, PoolSettings::new(4)).await;
+    let files = Files::new(&directory, 1, patient(4)).await;
     write(&files.db(0), "own").await.unwrap();
     let before = below(root.path());
     let long = "x".repeat(300);
@@ -176,7 +177,7 @@ async fn no_link_in_the_directory_is_followed() {
         .await
         .unwrap();
     connection.close().await.unwrap();
-    let files = Files::new(&directory, 3, PoolSettings::new(4)).await;
+    let files = Files::new(&directory, 3, patient(4)).await;
     write(&files.db(1), "of another").await.unwrap();
     symlink(&victim, directory.join("tenant_t0.db")).unwrap();
     symlink(&victim, directory.join("inside").join("linked.db")).unwrap();
@@ -224,7 +225,7 @@ async fn the_directory_itself_may_be_a_link() {
     let root = tempfile::tempdir().unwrap();
     fs::create_dir(root.path().join("disk")).unwrap();
     symlink(root.path().join("disk"), root.path().join("tenants")).unwrap();
-    let files = Files::new(&root.path().join("tenants"), 1, PoolSettings::new(4)).await;
+    let files = Files::new(&root.path().join("tenants"), 1, patient(4)).await;
     write(&files.db(0), "own").await.unwrap();
     assert_eq!(read(&files.db(0)).await.unwrap(), ["own"]);
     assert!(root.path().join("disk/tenant_t0.db").exists());

@@ -7,6 +7,7 @@ use tenancy_sqlx::{
 };
 
 use super::fixture::{Kind, World, canary_of, make_schema, notes_in};
+use crate::pool::fixture::patient;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn schemas_are_named_word_for_word_whatever_letters_they_have() {
@@ -155,7 +156,7 @@ async fn a_tenant_goes_from_a_schema_to_a_database_by_its_placement() {
     )
     .await;
     let databases = TenantDatabases::builder(&world.tenancy)
-        .server("main", Server::at(world.database.app_url()).budget(4))
+        .server("main", Server::at(world.database.app_url()).settings(patient(4)))
         .isolation(Isolation::of(SchemaPerTenant::new()).or(DatabasePerTenant::new()))
         .build()
         .await

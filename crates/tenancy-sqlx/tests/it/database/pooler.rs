@@ -4,8 +4,8 @@ use sqlx::Postgres;
 use tenancy_sqlx::database::{Server, TenantDatabases};
 use tenancy_test::servers::{PgBouncer, PoolMode, Role};
 
-use super::fixture::{KINDS, Kind, World, add, notes, notes_in, patient};
-use crate::pool::fixture::poll_at_most;
+use super::fixture::{KINDS, Kind, World, add, notes, notes_in};
+use crate::pool::fixture::{patient, poll_at_most};
 
 async fn behind(world: &World, pooler: &PgBouncer, kind: Kind) -> TenantDatabases<Postgres> {
     let url = pooler.url(Role::App, world.database.name());

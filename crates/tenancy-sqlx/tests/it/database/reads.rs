@@ -1,12 +1,10 @@
 //! Reads that may go to a replica. What stands in for one is the server itself, through a proxy.
 
-use tenancy_sqlx::{
-    database::{Server, TenantDatabases},
-    pool::PoolSettings,
-};
+use tenancy_sqlx::database::{Server, TenantDatabases};
 use tenancy_test::servers::{Fault, FaultProxy};
 
 use super::fixture::{KINDS, World, add, notes, notes_in};
+use crate::pool::fixture::steady;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_go_to_the_replica_can_not_write_and_fall_back() {
@@ -18,7 +16,7 @@ async fn reads_go_to_the_replica_can_not_write_and_fall_back() {
         let build = async |falls_back| {
             let server = Server::at(world.database.app_url())
                 .replica(proxy.url(&world.database.app_url()))
-                .settings(PoolSettings::new(4).connect_timeout(std::time::Duration::from_millis(500)));
+                .settings(steady(4));
             TenantDatabases::builder(&world.tenancy)
                 .server("main", server)
                 .isolation(kind.isolation())
@@ -48,6 +46,9 @@ async fn reads_go_to_the_replica_can_not_write_and_fall_back() {
         assert_eq!(proxy.traffic().connections, 1, "what may write does not go there");
 
         proxy.set(Fault::Reset);
+        while proxy.traffic().open > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
         let mut read = db.read().await.unwrap();
         assert_eq!(
             notes(&mut read).await.unwrap(),

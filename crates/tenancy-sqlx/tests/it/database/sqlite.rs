@@ -13,7 +13,7 @@ use tenancy_sqlx::{
 };
 
 use super::fixture::{canary_of, enter_all};
-use crate::pool::fixture::poll_at_most;
+use crate::pool::fixture::{patient, poll_at_most};
 
 struct Files {
     directory: TempDir,
@@ -93,7 +93,7 @@ async fn notes(db: &TenantDb<Sqlite>) -> Result<Vec<String>, DatabaseError> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_has_its_file_and_no_path_leads_elsewhere() {
-    let files = Files::new(2, PoolSettings::new(4)).await;
+    let files = Files::new(2, patient(4)).await;
     let directory = files.directory.path();
     for tenant in [0, 1] {
         make(
@@ -131,7 +131,7 @@ async fn a_tenant_has_its_file_and_no_path_leads_elsewhere() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_dropped_at_any_await_leaves_nothing_in_the_file() {
-    let files = Files::new(1, PoolSettings::new(1)).await;
+    let files = Files::new(1, patient(1)).await;
     make(&files.directory.path().join("tenant_t0.db"), "own").await;
     for polls in 1..14 {
         for _ in 0..5 {
@@ -158,7 +158,7 @@ fn threads_and_files() -> (usize, usize) {
 async fn ten_thousand_files_share_few_handles_and_threads() {
     const FILES: usize = 10_000;
     const BUDGET: usize = 8;
-    let files = Files::new(FILES, PoolSettings::new(BUDGET).settle(std::time::Duration::ZERO)).await;
+    let files = Files::new(FILES, patient(BUDGET).settle(std::time::Duration::ZERO)).await;
     let first = files.directory.path().join("tenant_t0.db");
     make(&first, "a copy").await;
     for tenant in 1..FILES {

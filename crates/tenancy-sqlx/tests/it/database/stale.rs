@@ -13,7 +13,8 @@ use tenancy_sqlx::{
 };
 use tenancy_test::servers::{self, Fault, FaultProxy, Role, TestDatabase};
 
-use super::fixture::{add, notes, patient, run};
+use super::fixture::{add, notes, run};
+use crate::pool::fixture::patient;
 
 /// A process: its view of the catalogue, and its connections to the tenants' databases.
 struct Process {
@@ -27,7 +28,7 @@ impl Process {
         let options = SqlStoreOptions::url(catalogue)
             .unwrap()
             .connections(0..=4)
-            .wait(Duration::from_secs(20));
+            .wait(Duration::from_secs(60));
         let store = SqlStore::open(options).await.unwrap();
         let tenancy = Tenancy::new(Subdomain::of("example.com").unwrap(), store.clone());
         tenancy.ready().await;

@@ -1,10 +1,12 @@
 //! What holds whatever keeps tenants apart.
 
+use std::time::Duration;
+
 use sqlx::{Connection, Row};
-use tenancy_sqlx::{database::DatabaseError, pool::PoolSettings};
+use tenancy_sqlx::database::DatabaseError;
 
 use super::fixture::{KINDS, Kind, World, add, notes, notes_in, run};
-use crate::pool::fixture::poll_at_most;
+use crate::pool::fixture::{patient, poll_at_most};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tenant_sees_its_own_rows_and_no_others() {
@@ -69,7 +71,7 @@ async fn work_dropped_at_any_await_leaves_nothing_to_the_next_tenant() {
     const POLLS: usize = 20;
     for kind in KINDS {
         let world = World::with(kind, "dropped_work", 2, |url| {
-            let settings = PoolSettings::new(4).max_per_tenant(1).max_tenants(1);
+            let settings = patient(4).max_per_tenant(1).max_tenants(1).settle(Duration::ZERO);
             tenancy_sqlx::database::Server::at(url).settings(settings)
         })
         .await;
@@ -106,7 +108,7 @@ async fn work_dropped_at_any_await_leaves_nothing_to_the_next_tenant() {
 async fn a_connection_outside_of_a_transaction_is_one_tenants_until_it_is_dropped() {
     for kind in KINDS {
         let world = World::with(kind, "acquired", 2, |url| {
-            let settings = PoolSettings::new(4).max_per_tenant(1).max_tenants(1);
+            let settings = patient(4).max_per_tenant(1).max_tenants(1).settle(Duration::ZERO);
             tenancy_sqlx::database::Server::at(url).settings(settings)
         })
         .await;

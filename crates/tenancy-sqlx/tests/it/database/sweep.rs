@@ -6,10 +6,10 @@ use tenancy_sqlx::{TenantEngine, database::DatabaseError, pool::PoolSettings};
 use tenancy_test::servers::{Fault, FaultProxy};
 
 use super::{
-    fixture::{KINDS, Kind, patient},
+    fixture::{KINDS, Kind},
     homes::{Homes, Notes},
 };
-use crate::pool::fixture::poll_at_most;
+use crate::pool::fixture::{patient, poll_at_most};
 
 /// More than a unit of work takes, where each answer is waited for.
 const POLLS: usize = 22;
@@ -18,7 +18,10 @@ const ROUNDS: usize = 3;
 /// One connection, which goes from hand to hand; where none does, one for each tenant.
 fn single(are_shared: bool) -> PoolSettings {
     let tenants = if are_shared { 1 } else { 2 };
-    patient(4).max_per_tenant(1).max_tenants(tenants)
+    patient(4)
+        .max_per_tenant(1)
+        .max_tenants(tenants)
+        .settle(Duration::ZERO)
 }
 
 /// So that each answer is waited for: what was sent last is on its way when the future is dropped.

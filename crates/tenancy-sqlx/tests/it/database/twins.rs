@@ -8,7 +8,8 @@ use tenancy_core::Placement;
 use tenancy_sqlx::database::{DatabaseError, Server, TenantDatabases, TenantDb};
 use tenancy_test::servers::{MariaDb, MariaDbOptions, Role};
 
-use super::fixture::{enter_all, patient};
+use super::fixture::enter_all;
+use crate::pool::fixture::patient;
 
 async fn notes(db: &TenantDb<MySql>) -> Result<Vec<String>, DatabaseError> {
     let mut transaction = db.begin().await?;

@@ -5,6 +5,7 @@ use tenancy_sqlx::database::{Server, TenantDatabases, TenantDb};
 use tenancy_test::servers::FaultProxy;
 
 use super::fixture::{KINDS, Kind, World, notes};
+use crate::pool::fixture::steady;
 
 /// One transaction: how often it waited for an answer, and its first message. What comes after is the reset.
 async fn transaction(db: &TenantDb<Postgres>, proxy: &FaultProxy) -> (usize, String) {
@@ -29,7 +30,10 @@ async fn a_tenants_schema_or_rows_cost_no_round_trip_in_a_transaction() {
             .await
             .unwrap();
         let databases = TenantDatabases::<Postgres>::builder(&world.tenancy)
-            .server("main", Server::at(proxy.url(&world.database.app_url())).budget(1))
+            .server(
+                "main",
+                Server::at(proxy.url(&world.database.app_url())).settings(steady(1)),
+            )
             .isolation(kind.isolation())
             .build()
             .await
@@ -67,7 +71,10 @@ async fn a_connection_that_was_cut_while_it_was_idle_is_not_the_callers_business
             .await
             .unwrap();
         let databases = TenantDatabases::<Postgres>::builder(&world.tenancy)
-            .server("main", Server::at(proxy.url(&world.database.app_url())).budget(4))
+            .server(
+                "main",
+                Server::at(proxy.url(&world.database.app_url())).settings(steady(4)),
+            )
             .isolation(kind.isolation())
             .build()
             .await

@@ -163,7 +163,7 @@ impl Process {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        let in_time = tokio::time::timeout(Duration::from_secs(20), seen).await;
+        let in_time = tokio::time::timeout(Duration::from_secs(60), seen).await;
         assert!(in_time.is_ok(), "{host} never became {expected:?}");
     }
 

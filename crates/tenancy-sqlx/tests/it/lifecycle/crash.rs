@@ -38,7 +38,7 @@ async fn a_victim() {
     let [catalogue, app, owner, folder, errand, step] = [CATALOGUE, APP, OWNER, FOLDER, ERRAND, STEP]
         .map(|name| env::var(name).expect("the test that starts it says so"));
     let options = SqlStoreOptions::url(&catalogue).unwrap();
-    let store = SqlStore::open(options.connections(0..=2).wait(Duration::from_secs(20)))
+    let store = SqlStore::open(options.connections(0..=2).wait(Duration::from_secs(60)))
         .await
         .unwrap();
     let homes = TenantHomes::<Postgres>::builder()

@@ -9,12 +9,11 @@ use tenancy_sqlx::{
     isolation::Isolation,
     lifecycle::{Lifecycle, LifecycleBuilder},
     migrate::Migrations,
-    pool::PoolSettings,
     store::SqlStore,
 };
 use tenancy_test::servers::{self, MariaDb, MariaDbDatabase, TestDatabase};
 
-use crate::support::Place;
+use crate::{pool::fixture::patient, support::Place};
 
 /// What a tenant's data is kept in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +104,7 @@ impl<DB: Tested> World<DB> {
             Kind::Guarded => Isolation::guarded(),
             Kind::File => Isolation::file(),
         };
-        let settings = PoolSettings::new(8).wait_timeout(Duration::from_secs(60));
+        let settings = patient(8);
         let homes = TenantHomes::builder().server("main", server.settings(settings));
         let world = Self {
             store: place.open().await,

@@ -21,7 +21,10 @@ async fn a_runner() {
     let [catalogue, tenants, folder] =
         [CATALOGUE, TENANTS, FOLDER].map(|name| env::var(name).expect("the test that starts it says so"));
     let store = fixture::open(&catalogue).await;
-    let settings = settings().workers(2).stop_at(0.0);
+    let settings = settings()
+        .lease(Duration::from_millis(800))
+        .workers(2)
+        .stop_at(0.0);
     let fleet = fixture::fleet(&store, Path::new(&folder), &tenants, settings, || {}).await;
     let report = fleet.migrate().await.unwrap();
     assert!(report.is_complete(), "{report:?}");

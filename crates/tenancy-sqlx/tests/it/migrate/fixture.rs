@@ -129,12 +129,12 @@ pub(super) fn logged(version: i64, sql: &str) -> String {
     format!("{sql};\nINSERT INTO public.run_log VALUES (current_schema(), {version});\n")
 }
 
-/// Short enough for tests.
+/// Short enough for tests, but for the lease: on a machine that is busy, signs of life are late.
 pub(super) fn settings() -> FleetSettings {
     FleetSettings::new()
-        .lease(Duration::from_millis(800))
+        .lease(Duration::from_secs(60))
         .lock_timeout(Duration::from_millis(200))
-        .patience(Duration::from_secs(20))
+        .patience(Duration::from_secs(60))
 }
 
 /// What a process of its own builds too.
@@ -161,7 +161,7 @@ pub(super) async fn fleet(
 
 pub(super) async fn open(url: &str) -> SqlStore {
     let options = SqlStoreOptions::url(url).unwrap();
-    SqlStore::open(options.connections(0..=2).wait(Duration::from_secs(20)))
+    SqlStore::open(options.connections(0..=2).wait(Duration::from_secs(60)))
         .await
         .unwrap()
 }

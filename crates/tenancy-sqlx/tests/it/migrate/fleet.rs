@@ -103,7 +103,7 @@ async fn other_migrations_wait_until_a_run_has_ended(catalogue: Place) {
 }
 
 async fn wait_until(mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..600 {
+    for _ in 0..2_400 {
         if is_so().await {
             return;
         }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Connection, Postgres, Row};
-use tenancy_sqlx::pool::{Lease, PoolSettings};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Row};
+use tenancy_sqlx::pool::Lease;
 
 use super::{
-    fixture::{Fixture, canary, canary_in_schema, poll_at_most},
+    fixture::{Fixture, canary, canary_in_schema, drop_when, patient, poll_at_most},
     server::PgServer,
 };
 
@@ -48,7 +48,7 @@ async fn work(fixture: &Fixture, tenant: usize) -> Result<(), sqlx::Error> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_unit_of_work_dropped_at_any_await_leaves_nothing_to_the_next_tenant() {
-    let settings = PoolSettings::new(4).max_per_tenant(1).max_tenants(1);
+    let settings = patient(4).max_per_tenant(1).max_tenants(1).settle(Duration::ZERO);
     let fixture = Fixture::schemas(&PgServer::shared().await, "cancel_work", 2, settings).await;
     let (mut dropped, mut ended) = (0, 0);
     for polls in 1..=POLLS {
@@ -74,7 +74,7 @@ async fn a_unit_of_work_dropped_at_any_await_leaves_nothing_to_the_next_tenant()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_begin_that_is_dropped_is_rolled_back_before_the_next_borrower() {
-    let settings = PoolSettings::new(4).max_per_tenant(1);
+    let settings = patient(4).max_per_tenant(1);
     let fixture = Fixture::databases(&PgServer::shared().await, "cancel_begin", 1, settings).await;
     for round in 0..150 {
         let mut lease = fixture.lease(0).await;
@@ -95,11 +95,7 @@ async fn a_begin_that_is_dropped_is_rolled_back_before_the_next_borrower() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_cancels_of_many_tenants_never_show_a_foreign_row() {
     let server = PgServer::shared().await;
-    let settings = || {
-        PoolSettings::new(6)
-            .settle(Duration::from_millis(1))
-            .wait_timeout(Duration::from_secs(60))
-    };
+    let settings = || patient(6).settle(Duration::from_millis(1));
     let own = Fixture::databases(&server, "canary_own", 12, settings()).await;
     let shared = Fixture::schemas(&server, "canary_shared", 12, settings()).await;
     let (own, shared) = (&own, &shared);
@@ -149,30 +145,36 @@ fn fastrand_like(seed: u64) -> impl FnMut(usize) -> usize {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_abandoned_slow_query_is_cancelled_on_the_server() {
-    let server = PgServer::shared().await;
-    let settings = PoolSettings::new(4).max_per_tenant(1);
-    let fixture = Fixture::databases(&server, "slow", 1, settings).await;
-    let mut lease = fixture.lease(0).await;
-    let slow = sqlx::query("SELECT pg_sleep(600)").execute(&mut *lease);
-    assert!(
-        tokio::time::timeout(Duration::from_millis(100), slow)
-            .await
-            .is_err()
-    );
-    drop(lease);
-    let mut next = fixture.lease(0).await;
-    assert_eq!(canary(&mut next).await.unwrap(), "t0");
-    let mut observer = server.connect("postgres").await;
+/// How many connections that call themselves so sleep.
+async fn sleeping(observer: &mut PgConnection, application: &str) -> i64 {
     let row = sqlx::query(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND query LIKE '%pg_sleep%' AND state = 'active'",
     )
-    .bind(fixture.name)
-    .fetch_one(&mut observer)
-    .await
-    .unwrap();
-    assert_eq!(row.get::<i64, _>(0), 0, "it still runs");
+    .bind(application)
+    .fetch_one(observer)
+    .await;
+    row.unwrap().get(0)
+}
+
+async fn until_it_sleeps(observer: &mut PgConnection, application: &str) {
+    while sleeping(observer, application).await == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abandoned_slow_query_is_cancelled_on_the_server() {
+    let server = PgServer::shared().await;
+    let settings = patient(4).max_per_tenant(1);
+    let fixture = Fixture::databases(&server, "slow", 1, settings).await;
+    let mut lease = fixture.lease(0).await;
+    let slow = sqlx::query("SELECT pg_sleep(600)").execute(&mut *lease);
+    let mut observer = server.connect("postgres").await;
+    drop_when(until_it_sleeps(&mut observer, fixture.name), slow).await;
+    drop(lease);
+    let mut next = fixture.lease(0).await;
+    assert_eq!(canary(&mut next).await.unwrap(), "t0");
+    assert_eq!(sleeping(&mut observer, fixture.name).await, 0, "it still runs");
     let figures = fixture.figures();
     assert_eq!(
         (figures.cancels, figures.closed_hard, figures.opens),
@@ -184,19 +186,13 @@ async fn an_abandoned_slow_query_is_cancelled_on_the_server() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_budget_without_room_for_cancelling_is_not_passed_by_an_abandoned_query() {
     let server = PgServer::shared().await;
-    let settings = PoolSettings::new(1)
-        .give_up_timeout(Duration::from_millis(300))
-        .wait_timeout(Duration::from_secs(30));
+    let settings = patient(1).give_up_timeout(Duration::from_millis(300));
     let fixture = Fixture::databases(&server, "tight", 1, settings).await;
     let mut lease = fixture.lease(0).await;
     let slow = sqlx::query("SELECT pg_sleep(1)").execute(&mut *lease);
-    assert!(
-        tokio::time::timeout(Duration::from_millis(50), slow)
-            .await
-            .is_err()
-    );
-    drop(lease);
     let mut observer = server.connect("postgres").await;
+    drop_when(until_it_sleeps(&mut observer, fixture.name), slow).await;
+    drop(lease);
     let mut next = std::pin::pin!(fixture.lease(0));
     let mut next = loop {
         assert!(server.count(&mut observer, "tight").await <= 1);
@@ -211,7 +207,7 @@ async fn a_budget_without_room_for_cancelling_is_not_passed_by_an_abandoned_quer
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_leaves_the_queue_takes_nothing_along() {
-    let settings = PoolSettings::new(4).max_per_tenant(1);
+    let settings = patient(4).max_per_tenant(1);
     let fixture = Fixture::databases(&PgServer::shared().await, "queue_leave", 1, settings).await;
     for polls in 1..6 {
         let held = fixture.lease(0).await;

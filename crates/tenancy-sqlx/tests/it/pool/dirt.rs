@@ -1,10 +1,10 @@
 //! What a session may keep, and nobody after it may see.
 
 use sqlx::{AssertSqlSafe, Postgres, Row};
-use tenancy_sqlx::pool::{Lease, PoolSettings};
+use tenancy_sqlx::pool::Lease;
 
 use super::{
-    fixture::{Fixture, backend},
+    fixture::{Fixture, backend, steady},
     server::PgServer,
 };
 
@@ -88,7 +88,7 @@ const STATES: &[(&str, &str, &str, bool)] = &[
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_a_session_keeps_reaches_the_next_borrower() {
     let server = PgServer::shared().await;
-    let settings = PoolSettings::new(4).max_per_tenant(1);
+    let settings = steady(4).max_per_tenant(1);
     let fixture = Fixture::databases(&server, "dirt", 1, settings).await;
     let mut admin = server.connect("postgres").await;
     super::server::run(&mut admin, "CREATE ROLE app_role".into()).await;
@@ -120,7 +120,7 @@ async fn nothing_that_a_session_keeps_reaches_the_next_borrower() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_aborted_transaction_is_ended() {
-    let settings = PoolSettings::new(4).max_per_tenant(1);
+    let settings = steady(4).max_per_tenant(1);
     let fixture = Fixture::databases(&PgServer::shared().await, "aborted", 1, settings).await;
     for leave in ["BEGIN; SELECT 1/0", "BEGIN; SELECT 'x'::int; SELECT 2"] {
         let mut lease = fixture.lease(0).await;
@@ -134,7 +134,7 @@ async fn an_aborted_transaction_is_ended() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prepared_statements_of_sqlx_survive() {
-    let settings = PoolSettings::new(4).max_per_tenant(1);
+    let settings = steady(4).max_per_tenant(1);
     let fixture = Fixture::databases(&PgServer::shared().await, "prepared", 1, settings).await;
     for _ in 0..3 {
         let mut lease = fixture.lease(0).await;
@@ -155,7 +155,7 @@ async fn prepared_statements_of_sqlx_survive() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_that_was_not_used_goes_back_without_a_reset() {
-    let settings = PoolSettings::new(4);
+    let settings = steady(4);
     let fixture = Fixture::databases(&PgServer::shared().await, "unused", 1, settings).await;
     for _ in 0..10 {
         drop(fixture.lease(0).await);
@@ -170,7 +170,7 @@ async fn a_lease_that_was_not_used_goes_back_without_a_reset() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_were_swapped_between_tenants_are_closed() {
-    let settings = PoolSettings::new(8);
+    let settings = steady(8);
     let fixture = Fixture::databases(&PgServer::shared().await, "swapped", 2, settings).await;
     let mut first = fixture.lease(0).await;
     let mut second = fixture.lease(1).await;

@@ -13,6 +13,8 @@ use sqlx::{Row, Sqlite, sqlite::SqliteConnectOptions};
 use tenancy::{MemoryStore, Tenancy, Tenant, resolve::Subdomain};
 use tenancy_sqlx::pool::{PoolSettings, Target, TenantPools};
 
+use super::fixture::patient;
+
 async fn enter_all(tenants: usize) -> (Tenancy, Vec<Tenant>) {
     let ids: Vec<String> = (0..tenants).map(|tenant| format!("t{tenant}")).collect();
     let store = MemoryStore::of(ids.iter().map(String::as_str)).unwrap();
@@ -56,9 +58,7 @@ async fn of_ten_thousand_files_so_many_are_open_as_the_budget_says_and_so_many_t
     let options = SqliteConnectOptions::new()
         .journal_mode(sqlx::sqlite::SqliteJournalMode::Wal)
         .thread_name(|number| format!("keptfew-{number}"));
-    let settings = PoolSettings::new(BUDGET)
-        .settle(Duration::ZERO)
-        .wait_timeout(Duration::from_secs(60));
+    let settings = patient(BUDGET).settle(Duration::ZERO);
     let pools = pools(directory.path(), options, settings);
     let ended = Arc::new(AtomicBool::new(false));
     let sampler = std::thread::spawn({
@@ -93,7 +93,7 @@ async fn of_ten_thousand_files_so_many_are_open_as_the_budget_says_and_so_many_t
     // One that was told to end may be about to.
     assert!((1..=2 * BUDGET).contains(&most_threads), "{most_threads} threads");
     pools.close().await;
-    for _ in 0..2_000 {
+    for _ in 0..6_000 {
         if held(directory.path(), "keptfew-") == (0, 0) {
             let written = std::fs::read_dir(directory.path()).unwrap().count();
             return assert_eq!(written, VISITED, "each log was taken in when its file was closed");
@@ -108,7 +108,7 @@ async fn a_file_that_may_not_grow_fails_clearly_and_loses_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let (_tenancy, tenants) = enter_all(2).await;
     let options = SqliteConnectOptions::new().pragma("max_page_count", "40");
-    let pools = pools(directory.path(), options, PoolSettings::new(2));
+    let pools = pools(directory.path(), options, patient(2));
     for tenant in &tenants {
         let mut lease = pools.acquire(tenant).await.unwrap();
         sqlx::raw_sql("CREATE TABLE notes (text TEXT)")

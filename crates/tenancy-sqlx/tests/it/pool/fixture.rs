@@ -111,9 +111,9 @@ impl Fixture {
         self.pools.figures("main").unwrap()
     }
 
-    /// Waits until the figures are so. Fails after 20 s.
+    /// Waits until the figures are so. Fails after a minute.
     pub(super) async fn until(&self, is_so: impl Fn(&PoolFigures) -> bool) -> PoolFigures {
-        for _ in 0..2_000 {
+        for _ in 0..6_000 {
             let figures = self.figures();
             if is_so(&figures) {
                 return figures;
@@ -159,6 +159,31 @@ pub(super) async fn backend(lease: &mut Lease<Postgres>) -> u32 {
         .await
         .unwrap();
     u32::try_from(row.get::<i32, _>(0)).unwrap()
+}
+
+/// Limits that no machine reaches, however busy it is: what a test says nothing of does not fail for the time it takes.
+///
+/// A connection that can not be reset is given up after some seconds all the same: where futures are dropped half way, some
+/// are not good for anything any more.
+pub(crate) fn patient(budget: usize) -> PoolSettings {
+    let limit = Duration::from_secs(60);
+    PoolSettings::new(budget)
+        .connect_timeout(limit)
+        .wait_timeout(limit)
+        .give_up_timeout(Duration::from_secs(4))
+}
+
+/// The same for tests that count connections and drop nothing half way: each reset is waited for.
+pub(crate) fn steady(budget: usize) -> PoolSettings {
+    patient(budget).reset_timeout(Duration::from_secs(60))
+}
+
+/// Polls a statement until something is so, and drops it there.
+pub(crate) async fn drop_when(is_so: impl Future<Output = ()>, statement: impl Future) {
+    tokio::select! {
+        () = is_so => {}
+        _ = statement => panic!("it ended before"),
+    }
 }
 
 /// Polls a future so many times and no more; `Err` with how often if it was not enough.

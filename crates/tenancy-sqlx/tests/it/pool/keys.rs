@@ -11,11 +11,11 @@ use std::{
 use sqlx::{Postgres, Row, postgres::PgConnectOptions};
 use tenancy::{MemoryStore, Tenancy, Tenant, resolve::Subdomain};
 use tenancy_core::TenantRecord;
-use tenancy_sqlx::pool::{PoolSettings, Sharing, Target, TenantPools};
+use tenancy_sqlx::pool::{Sharing, Target, TenantPools};
 use tenancy_test::servers::{self, Role};
 
 use super::{
-    fixture::poll_at_most,
+    fixture::{patient, poll_at_most},
     server::{PgServer, run},
 };
 
@@ -132,9 +132,7 @@ async fn ten_thousand_tenants_never_pass_the_budget_though_some_connects_fail() 
     let options = prepare(&server).await;
     let (_tenancy, tenants) = enter_all().await;
     let tenants = Arc::new(tenants);
-    let settings = PoolSettings::new(BUDGET)
-        .settle(Duration::from_millis(2))
-        .wait_timeout(Duration::from_secs(60));
+    let settings = patient(BUDGET).settle(Duration::from_millis(2));
     let pools = TenantPools::<Postgres>::builder(place)
         .server("main", options, settings)
         .build();

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use sqlx::Connection;
 use tenancy_core::{Placement, TenantStatus};
-use tenancy_sqlx::pool::PoolSettings;
 
 use super::{
-    fixture::{Fixture, canary},
+    fixture::{Fixture, canary, patient},
     server::PgServer,
 };
 
@@ -27,7 +26,7 @@ async fn move_to(fixture: &Fixture, tenant: usize, database: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_from_before_a_move_stays_valid_and_is_not_used_again() {
-    let fixture = Fixture::databases(&PgServer::shared().await, "moved", 2, PoolSettings::new(8)).await;
+    let fixture = Fixture::databases(&PgServer::shared().await, "moved", 2, patient(8)).await;
     let mut old = fixture.lease(0).await;
     assert_eq!(canary(&mut old).await.unwrap(), "t0");
     move_to(&fixture, 0, "moved_t1").await;
@@ -43,7 +42,7 @@ async fn a_lease_from_before_a_move_stays_valid_and_is_not_used_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_tenant_has_no_connections_and_gets_none() {
-    let fixture = Fixture::databases(&PgServer::shared().await, "deleted", 1, PoolSettings::new(8)).await;
+    let fixture = Fixture::databases(&PgServer::shared().await, "deleted", 1, patient(8)).await;
     let mut lease = fixture.lease(0).await;
     let tenant = &fixture.tenants[0];
     fixture
@@ -64,7 +63,7 @@ async fn a_deleted_tenant_has_no_connections_and_gets_none() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forgotten_tenant_can_be_dropped_from_the_server() {
     let server = PgServer::shared().await;
-    let fixture = Fixture::databases(&server, "dropped", 1, PoolSettings::new(8)).await;
+    let fixture = Fixture::databases(&server, "dropped", 1, patient(8)).await;
     canary(&mut fixture.lease(0).await).await.unwrap();
     fixture.until_quiet().await;
     fixture.pools.forget(&fixture.tenants[0]);

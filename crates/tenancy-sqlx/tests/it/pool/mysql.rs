@@ -15,7 +15,7 @@ use tenancy::{MemoryStore, Tenancy, Tenant, resolve::Subdomain};
 use tenancy_sqlx::pool::{Lease, PoolFigures, PoolSettings, Target, TenantPools};
 use tenancy_test::servers::{MariaDb, Role};
 
-use super::fixture::poll_at_most;
+use super::fixture::{drop_when, patient, poll_at_most};
 
 struct Server(&'static MariaDb);
 
@@ -94,7 +94,7 @@ impl Databases {
     }
 
     async fn until(&self, is_so: impl Fn(&PoolFigures) -> bool) -> PoolFigures {
-        for _ in 0..2_000 {
+        for _ in 0..6_000 {
             let figures = self.figures();
             if is_so(&figures) {
                 return figures;
@@ -122,7 +122,7 @@ async fn session(lease: &mut Lease<MySql>) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_unit_of_work_dropped_at_any_await_is_rolled_back() {
-    let settings = PoolSettings::new(4).max_per_tenant(1);
+    let settings = patient(4).max_per_tenant(1);
     let databases = Databases::new(&Server::shared().await, "mycancel", 1, settings).await;
     let mut dropped = 0;
     for polls in 1..=16 {
@@ -165,7 +165,7 @@ const STATES: &[(&str, bool)] = &[
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_a_session_keeps_reaches_the_next_borrower() {
-    let settings = PoolSettings::new(4).max_per_tenant(1);
+    let settings = patient(4).max_per_tenant(1);
     let databases = Databases::new(&Server::shared().await, "mydirt", 1, settings).await;
     for &(leave, goes_on) in STATES {
         let mut lease = databases.lease(0).await;
@@ -186,22 +186,25 @@ async fn nothing_that_a_session_keeps_reaches_the_next_borrower() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_abandoned_slow_query_is_cancelled_on_the_server() {
     let server = Server::shared().await;
-    let settings = PoolSettings::new(4).max_per_tenant(1);
+    let settings = patient(4).max_per_tenant(1);
     let databases = Databases::new(&server, "myslow", 1, settings).await;
     let mut lease = databases.lease(0).await;
     let slow = sqlx::query("SELECT SLEEP(600)").execute(&mut *lease);
-    assert!(
-        tokio::time::timeout(Duration::from_millis(100), slow)
-            .await
-            .is_err()
-    );
+    let mut admin = server.connect().await;
+    let mut sleeping = async || {
+        let running = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'myslow' AND INFO LIKE '%SLEEP%'";
+        let row = sqlx::raw_sql(running).fetch_one(&mut admin).await.unwrap();
+        row.get::<i64, _>(0)
+    };
+    let until_it_sleeps = async {
+        while sleeping().await == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    drop_when(until_it_sleeps, slow).await;
     drop(lease);
     assert_eq!(canaries(&mut databases.lease(0).await).await, ["t0"]);
-    let mut admin = server.connect().await;
-    let running =
-        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'myslow' AND INFO LIKE '%SLEEP%'";
-    let row = sqlx::raw_sql(running).fetch_one(&mut admin).await.unwrap();
-    assert_eq!(row.get::<i64, _>(0), 0, "it still runs");
+    assert_eq!(sleeping().await, 0, "it still runs");
     assert_eq!(databases.figures().cancels, 1);
 }
 
@@ -209,9 +212,7 @@ async fn an_abandoned_slow_query_is_cancelled_on_the_server() {
 async fn the_server_never_counts_more_connections_than_the_budget() {
     const BUDGET: usize = 8;
     let server = Server::shared().await;
-    let settings = PoolSettings::new(BUDGET)
-        .settle(Duration::from_millis(1))
-        .wait_timeout(Duration::from_secs(60));
+    let settings = patient(BUDGET).settle(Duration::from_millis(1));
     let databases = Arc::new(Databases::new(&server, "mysampled", 20, settings).await);
     let ended = Arc::new(AtomicBool::new(false));
     let sampler = {
@@ -254,7 +255,7 @@ async fn the_server_never_counts_more_connections_than_the_budget() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_database_is_its_tenants_matter() {
     let server = Server::shared().await;
-    let databases = Databases::new(&server, "mymissing", 2, PoolSettings::new(8)).await;
+    let databases = Databases::new(&server, "mymissing", 2, patient(8)).await;
     let mut admin = server.connect().await;
     run(&mut admin, "DROP DATABASE mymissing_t0".into()).await;
     let error = databases.pools.acquire(&databases.tenants[0]).await.unwrap_err();

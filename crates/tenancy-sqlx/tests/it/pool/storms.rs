@@ -11,14 +11,17 @@ use std::{
 use axum::{Router, body::Body, http::Request, routing::get};
 use futures_util::future::join_all;
 use sqlx::Postgres;
-use tenancy::{Tenancy, Tenant, resolve::Subdomain};
+use tenancy::{
+    Tenancy, Tenant,
+    resolve::{ResolveSettings, Subdomain},
+};
 use tenancy_core::{Clock, ManualClock, StoreError, TenantKey, TenantRecord, TenantStore};
-use tenancy_sqlx::pool::{PoolSettings, Target, TenantPools};
+use tenancy_sqlx::pool::{Target, TenantPools};
 use tenancy_test::servers::{self, Fault, FaultProxy};
 use tower::ServiceExt;
 
 use super::{
-    fixture::{Fixture, canary},
+    fixture::{Fixture, canary, patient, steady},
     server::{PgServer, run},
 };
 
@@ -28,10 +31,6 @@ const WINDOW: Duration = Duration::from_secs(31);
 async fn proxy() -> FaultProxy {
     let server = servers::Postgres::shared().await;
     FaultProxy::start(server.address()).await.unwrap()
-}
-
-fn patient(budget: usize) -> PoolSettings {
-    PoolSettings::new(budget).wait_timeout(Duration::from_secs(60))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -138,11 +137,17 @@ async fn a_thousand_requests_that_wake_a_cold_tenant_cost_one_question_and_its_s
         .server(
             "main",
             server.options("woken").port(proxy.address().port()),
-            patient(20),
+            steady(20),
         )
         .build();
     let asked = Arc::new(AtomicUsize::new(0));
-    let tenancy = Tenancy::new(Subdomain::of("example.com").unwrap(), Asked(Arc::clone(&asked)));
+    let mut patience = ResolveSettings::default();
+    patience.resolve_timeout = Duration::from_secs(60);
+    patience.load_timeout = Duration::from_secs(60);
+    let tenancy = Tenancy::builder(Subdomain::of("example.com").unwrap(), Asked(Arc::clone(&asked)))
+        .resolve_settings(patience)
+        .build()
+        .unwrap();
     let handler = {
         let pools = pools.clone();
         move |tenant: Tenant| async move {

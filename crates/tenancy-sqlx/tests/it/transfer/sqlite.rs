@@ -56,6 +56,18 @@ impl Files {
             .unwrap()
     }
 
+    /// Waits until no file is open: what was dropped half way may still run in a thread of SQLite's.
+    async fn until_let_go(&self) {
+        let is_open = || {
+            let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+            open.filter_map(|entry| std::fs::read_link(entry.path()).ok())
+                .any(|path| path.starts_with(self.directory.path()))
+        };
+        while is_open() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
     pub(super) async fn make(&self, name: &str, sql: &str) -> TenantRecord {
         let tenant = record(name);
         self.run(&tenant, sql).await;
@@ -263,6 +275,7 @@ async fn dropped_anywhere_nothing_is_left() {
             std::fs::remove_dir_all(&out).unwrap();
         }
         assert!(names_in(exports.path()).is_empty(), "{polls}");
+        files.until_let_go().await;
         polls += 1 + polls / 6;
     }
     assert!(polls > 10, "it waits at many points: {polls}");

@@ -12,7 +12,7 @@ use std::{
 use crate::servers::{ServerError, console::Client};
 
 /// Longer than any statement of the kit takes, and short enough for a test of a frozen server.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// `LONG_PASSWORD`, `PROTOCOL_41`, `SECURE_CONNECTION`, `PLUGIN_AUTH`.
 const CAPABILITIES: u32 = 0x1 | 0x200 | 0x8000 | 0x8_0000;
 const UTF8MB4: u8 = 45;

@@ -12,7 +12,7 @@ use std::{
 use crate::servers::{ServerError, console::Client};
 
 /// Longer than any statement of the kit takes, and short enough for a test of a frozen server.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// What the kit asks for is short; a greater length is no answer of PostgreSQL's.
 const LONGEST_MESSAGE: usize = 16 << 20;
 

@@ -12,7 +12,7 @@ use std::{
 use crate::servers::{ServerError, console::Client};
 
 /// Longer than any command of the kit takes, and short enough for a test of a frozen server.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Wire {
     stream: BufReader<UnixStream>,

@@ -100,13 +100,13 @@ async fn two_servers_started_at_once_are_apart_and_go_with_their_folders() {
     for pid in processes {
         eventually("its processes end", || !is_running(pid)).await;
     }
-    assert!(says_something(a.address(), HELLO));
+    eventually("it answers", || says_something(a.address(), HELLO)).await;
 }
 
 #[tokio::test]
 async fn a_frozen_server_accepts_and_says_nothing_until_it_is_thawed() {
     let server = start().await;
-    assert!(says_something(server.address(), HELLO));
+    eventually("it answers", || says_something(server.address(), HELLO)).await;
     server.freeze().await;
     assert!(!says_something(server.address(), HELLO));
     server.thaw().await;

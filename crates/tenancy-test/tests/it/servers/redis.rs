@@ -26,7 +26,7 @@ async fn it_wants_its_password_freezes_thaws_is_killed_and_restarted() {
         ["maxmemory", "10485760"]
     );
     // Refused, which is an answer.
-    assert!(says_something(server.address(), b"GET note\r\n"));
+    eventually("it answers", || says_something(server.address(), b"GET note\r\n")).await;
     server.freeze().await;
     assert!(!says_something(server.address(), b"GET note\r\n"));
     server.thaw().await;

@@ -14,7 +14,7 @@ use tokio::{
 use super::{Expect, Site, shown};
 
 /// So that a test that waits for nothing fails instead of standing still.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An answer as it came.
 #[derive(Debug, Default)]
