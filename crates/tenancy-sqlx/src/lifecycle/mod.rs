@@ -139,6 +139,7 @@ mod step;
 
 use std::{
     collections::HashSet,
+    convert::Infallible,
     fmt,
     future::Future,
     path::PathBuf,
@@ -322,17 +323,24 @@ impl<DB: TenantEngine> Inner<DB> {
     }
 
     /// Says now and then that somebody is at it, while it lasts.
+    ///
+    /// Both go on beside each other: the work may have the very connection that saying so waits for.
     async fn at_work_on<T>(&self, place: &HomePlace, work: impl Future<Output = T> + Send) -> T {
-        let mut work = std::pin::pin!(work);
+        tokio::select! {
+            done = work => done,
+            never = self.keep_saying_so(place) => match never {},
+        }
+    }
+
+    async fn keep_saying_so(&self, place: &HomePlace) -> Infallible {
         let pause = (self.patience / 4).max(Duration::from_millis(100));
         loop {
-            tokio::select! {
-                done = &mut work => return done,
-                () = tokio::time::sleep(pause) => {
-                    if let Err(error) = self.journal.beat_home(place).await {
-                        tracing::warn!(?error, "the journal of homes does not answer; if it stays so, others take over");
-                    }
-                }
+            tokio::time::sleep(pause).await;
+            if let Err(error) = self.journal.beat_home(place).await {
+                tracing::warn!(
+                    ?error,
+                    "the journal of homes does not answer; if it stays so, others take over"
+                );
             }
         }
     }
