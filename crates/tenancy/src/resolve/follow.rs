@@ -121,6 +121,8 @@ impl Follower {
                 }
                 ChangeBatch::Reload { mark } => {
                     reloads += 1;
+                    // After a restored backup the numbers begin anew below: no writer is to take what was seen before for its own.
+                    self.subscription.applied(0);
                     self.reload(lookup).await?;
                     lookup.verified(asked_at);
                     // What changed while the list was read is asked for next.
