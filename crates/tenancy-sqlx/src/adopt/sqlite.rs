@@ -355,8 +355,8 @@ CREATE UNIQUE INDEX tenancy_index_tenant_id ON {} ({});
 
     fn tenant_triggers(&self) -> String {
         let (old, new) = (id_text(&of("OLD", self.id)), id_text(&of("NEW", self.id)));
-        // A new row may have replaced one of the same id, for which SQLite runs no trigger: so what that was is looked
-        // at first.
+        // A new or moved row may have replaced one of the same id, for which SQLite runs no trigger: so what that was is
+        // looked at first.
         format!(
             "
 CREATE TRIGGER tenancy_on_tenant_insert AFTER INSERT ON {table} BEGIN
@@ -364,7 +364,7 @@ CREATE TRIGGER tenancy_on_tenant_insert AFTER INSERT ON {table} BEGIN
 CREATE TRIGGER tenancy_on_tenant_update AFTER UPDATE ON {table}
 WHEN {changed}
 BEGIN
-{others_of_old}{touch_old_if_moved}{touch_new}{others_of_new}END;
+{others_of_old}{others_of_new}{touch_old_if_moved}{touch_new}{others_of_new}END;
 CREATE TRIGGER tenancy_on_tenant_delete AFTER DELETE ON {table} BEGIN
 {others_of_old}{touch_old}END;
 ",
@@ -425,14 +425,19 @@ fn touch(id: &str, kind: &str, condition: &str) -> String {
 }
 
 /// Touches the tenants that have a name in common with this one, as it last was: a name of two tenants leads to neither,
-/// and once it is free again, to the one that still has it.
+/// and once it is free again, to the one that still has it. Where the other is gone, because `REPLACE` removed it for its
+/// slug, so are its domains: those who shared them are touched in its stead.
 fn others(id: &str) -> String {
     format!(
         "    INSERT INTO tenancy_touch (tenant_id, kind)
         SELECT o.id, 'shared' FROM tenancy_incarnations i JOIN tenancy_incarnations o
             ON o.slug = i.slug AND o.id <> i.id WHERE i.id = {id}
         UNION SELECT o.tenant_id, 'shared' FROM tenancy_incarnations i, json_each(i.domains) d
-            JOIN tenancy_domains o ON o.domain = d.value AND o.tenant_id <> i.id WHERE i.id = {id};\n"
+            JOIN tenancy_domains o ON o.domain = d.value AND o.tenant_id <> i.id WHERE i.id = {id}
+        UNION SELECT o.tenant_id, 'shared' FROM tenancy_incarnations i JOIN tenancy_incarnations gone
+            ON gone.slug = i.slug AND gone.id <> i.id, json_each(gone.domains) d
+            JOIN tenancy_domains o ON o.domain = d.value AND o.tenant_id <> gone.id
+            WHERE i.id = {id} AND NOT EXISTS (SELECT 1 FROM tenancy_source s WHERE s.id = gone.id);\n"
     )
 }
 

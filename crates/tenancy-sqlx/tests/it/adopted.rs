@@ -500,6 +500,30 @@ async fn the_adoption_may_run_twice_and_is_taken_out_whole() {
 }
 
 #[tokio::test]
+async fn a_name_that_a_replaced_row_shared_is_free_again() {
+    let place = Place::new();
+    let mut app = adopted(&place, TABLES, &customers()).await;
+    // Else the lines of `hosts` go with their customer, and tell of it.
+    run(&mut app, "PRAGMA foreign_keys = OFF").await;
+    let store = open(&place).await;
+    let mut follower = Follower::start(&store).await;
+    for sql in [
+        "INSERT INTO hosts (host, customer_id) VALUES ('shop.acme.example', 2)",
+        "REPLACE INTO customers (id, subdomain, state) VALUES (3, 'globex', 'live')",
+        "UPDATE hosts SET host = 'shop.acme.example', customer_id = 3 WHERE host = 'globex.example'",
+        "UPDATE OR REPLACE customers SET subdomain = 'globex' WHERE id = 1",
+        "INSERT INTO customers (id, subdomain, state) VALUES (4, 'initech', 'live')",
+        "INSERT INTO hosts (host, customer_id) VALUES ('shop.acme.example', 4)",
+        "UPDATE OR REPLACE customers SET id = 4 WHERE id = 1",
+        "INSERT INTO customers (id, subdomain, state) VALUES (5, 'umbrella', 'live')",
+        "INSERT INTO hosts (host, customer_id) VALUES ('umbrella.example', 4), ('umbrella.example', 5)",
+        "UPDATE OR REPLACE customers SET id = 4, subdomain = 'acme' WHERE id = 5",
+    ] {
+        change(&mut app, &store, &mut follower, sql).await;
+    }
+}
+
+#[tokio::test]
 async fn the_log_is_kept_short_and_who_stands_before_it_lists_anew() {
     let place = Place::new();
     let mut app = adopted(&place, TABLES, &customers()).await;
@@ -574,7 +598,7 @@ mod random {
             "NULL",
         ]);
         let state = prop::sample::select(vec!["'live'", "'late'", "'gone'", "NULL"]);
-        (0..10_u8, id, other, slug, host, state).prop_map(|(kind, id, other, slug, host, state)| match kind {
+        (0..12_u8, id, other, slug, host, state).prop_map(|(kind, id, other, slug, host, state)| match kind {
             0 => format!(
                 "INSERT OR IGNORE INTO customers (id, subdomain, state) VALUES ({id}, {slug}, {state})"
             ),
@@ -582,6 +606,8 @@ mod random {
             2 => format!("UPDATE OR IGNORE customers SET subdomain = {slug} WHERE id = {id}"),
             3 => format!("UPDATE customers SET state = {state}, tier = 'x' WHERE id = {id}"),
             4 => format!("UPDATE OR IGNORE customers SET id = {other} WHERE id = {id}"),
+            10 => format!("UPDATE OR REPLACE customers SET id = {other}, subdomain = {slug} WHERE id = {id}"),
+            11 => format!("UPDATE OR REPLACE customers SET subdomain = {slug} WHERE id = {id}"),
             5 => format!("DELETE FROM customers WHERE id = {id}"),
             6 => {
                 format!("INSERT OR IGNORE INTO hosts (id, host, customer_id) VALUES ({other}, {host}, {id})")
