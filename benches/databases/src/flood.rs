@@ -25,9 +25,8 @@ const TENANTS: usize = 100;
 const FLOOD: usize = 300;
 const ROUNDS: usize = 4;
 const SEGMENT: Duration = Duration::from_secs(6);
-/// Budgets, and milliseconds that a light tenant waits between two requests, by half as much more or less. Where there
-/// is no room for all, most requests open a connection: asking less often leaves the processors room for that.
-const CASES: [(usize, u64, &str); 2] = [(150, 900, "room for all"), (40, 2_500, "room for some")];
+/// The middle of how long a light tenant waits between two requests.
+const THINKING: u64 = 900;
 
 /// Does what a query would, without the processor: that one is shared by all, whatever a pool does.
 const WORK: &str = "SELECT pg_sleep(0.02)";
@@ -35,7 +34,6 @@ const WORK: &str = "SELECT pg_sleep(0.02)";
 struct Flooded {
     pools: TenantPools<Postgres>,
     tenants: Tenants,
-    thinking: u64,
 }
 
 impl Flooded {
@@ -72,11 +70,10 @@ pub(crate) async fn measure(report: &mut Report, extent: Extent) -> Result<(), F
     }
     eprintln!("databases flood: making {TENANTS} databases");
     let bed = PgBed::with_databases(TENANTS).await?;
-    for (budget, thinking, what) in CASES {
+    for (budget, what) in [(150, "room for all"), (40, "room for some")] {
         let flooded = Arc::new(Flooded {
             pools: bed.pools(PoolSettings::new(budget))?,
             tenants: Tenants::new(TENANTS).await?,
-            thinking,
         });
         let [mut alone, mut beside, mut again] = [Light::default(), Light::default(), Light::default()];
         let served = AtomicUsize::new(0);
@@ -163,7 +160,7 @@ async fn now_and_then(flooded: &Flooded, tenant: usize, duration: Duration) -> L
     let mut random = fastrand::Rng::with_seed(tenant as u64);
     let mut light = Light::default();
     loop {
-        let pause = random.u64(flooded.thinking / 2..=flooded.thinking * 3 / 2);
+        let pause = random.u64(THINKING / 2..=THINKING * 3 / 2);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         let before = clock.monotonic();
         if before >= duration {

@@ -364,7 +364,7 @@ CREATE TRIGGER tenancy_on_tenant_insert AFTER INSERT ON {table} BEGIN
 CREATE TRIGGER tenancy_on_tenant_update AFTER UPDATE ON {table}
 WHEN {changed}
 BEGIN
-{others_of_old}{others_of_new}{touch_old_if_moved}{touch_new}{others_of_new}END;
+{others_of_both}{touch_old_if_moved}{touch_new}{others_of_new}END;
 CREATE TRIGGER tenancy_on_tenant_delete AFTER DELETE ON {table} BEGIN
 {others_of_old}{touch_old}END;
 ",
@@ -378,8 +378,9 @@ CREATE TRIGGER tenancy_on_tenant_delete AFTER DELETE ON {table} BEGIN
             ),
             touch_old_if_moved = touch(&old, "'delete'", &format!("{old} IS NOT {new}")),
             touch_old = touch(&old, "'delete'", "1"),
-            others_of_old = others(&old),
-            others_of_new = others(&new),
+            others_of_old = others(&[&old]),
+            others_of_new = others(&[&new]),
+            others_of_both = others(&[&old, &new]),
         )
     }
 
@@ -402,7 +403,7 @@ CREATE TRIGGER tenancy_on_domain_insert AFTER INSERT ON {table} BEGIN
 CREATE TRIGGER tenancy_on_domain_update AFTER UPDATE ON {table}
 WHEN {changed}
 BEGIN
-{others_of_old}{others_of_new}{touch_old_if_moved}{touch_new}{others_of_old}{others_of_new}END;
+{others_of_both}{touch_old_if_moved}{touch_new}{others_of_both}END;
 CREATE TRIGGER tenancy_on_domain_delete AFTER DELETE ON {table} BEGIN
 {others_of_old}{touch_old}{others_of_old}END;
 ",
@@ -411,8 +412,9 @@ CREATE TRIGGER tenancy_on_domain_delete AFTER DELETE ON {table} BEGIN
             touch_new = touch(&new, "'update'", "1"),
             touch_old = touch(&old, "'update'", "1"),
             touch_old_if_moved = touch(&old, "'update'", &moved),
-            others_of_old = others(&old),
-            others_of_new = others(&new),
+            others_of_old = others(&[&old]),
+            others_of_new = others(&[&new]),
+            others_of_both = others(&[&old, &new]),
         )
     }
 }
@@ -424,20 +426,29 @@ fn touch(id: &str, kind: &str, condition: &str) -> String {
     )
 }
 
-/// Touches the tenants that have a name in common with this one, as it last was: a name of two tenants leads to neither,
+/// Touches the tenants that have a name in common with these, as they last were: a name of two tenants leads to neither,
 /// and once it is free again, to the one that still has it. Where the other is gone, because `REPLACE` removed it for its
-/// slug, so are its domains: those who shared them are touched in its stead.
-fn others(id: &str) -> String {
+/// slug, so are its domains: those who shared them are touched in its stead. All are looked for before one is touched,
+/// since what a tenant last was is forgotten then.
+fn others(ids: &[&str]) -> String {
+    let of_each: Vec<String> = ids.iter().map(|id| others_of(id)).collect();
     format!(
         "    INSERT INTO tenancy_touch (tenant_id, kind)
-        SELECT o.id, 'shared' FROM tenancy_incarnations i JOIN tenancy_incarnations o
+        {};\n",
+        of_each.join("\n        UNION ")
+    )
+}
+
+fn others_of(id: &str) -> String {
+    format!(
+        "SELECT o.id, 'shared' FROM tenancy_incarnations i JOIN tenancy_incarnations o
             ON o.slug = i.slug AND o.id <> i.id WHERE i.id = {id}
         UNION SELECT o.tenant_id, 'shared' FROM tenancy_incarnations i, json_each(i.domains) d
             JOIN tenancy_domains o ON o.domain = d.value AND o.tenant_id <> i.id WHERE i.id = {id}
         UNION SELECT o.tenant_id, 'shared' FROM tenancy_incarnations i JOIN tenancy_incarnations gone
             ON gone.slug = i.slug AND gone.id <> i.id, json_each(gone.domains) d
             JOIN tenancy_domains o ON o.domain = d.value AND o.tenant_id <> gone.id
-            WHERE i.id = {id} AND NOT EXISTS (SELECT 1 FROM tenancy_source s WHERE s.id = gone.id);\n"
+            WHERE i.id = {id} AND NOT EXISTS (SELECT 1 FROM tenancy_source s WHERE s.id = gone.id)"
     )
 }
 

@@ -518,6 +518,11 @@ async fn a_name_that_a_replaced_row_shared_is_free_again() {
         "INSERT INTO customers (id, subdomain, state) VALUES (5, 'umbrella', 'live')",
         "INSERT INTO hosts (host, customer_id) VALUES ('umbrella.example', 4), ('umbrella.example', 5)",
         "UPDATE OR REPLACE customers SET id = 4, subdomain = 'acme' WHERE id = 5",
+        // The one that takes the place shares a domain with the one that had it, and that one its slug with a third.
+        "DELETE FROM customers; DELETE FROM hosts;
+         INSERT INTO customers (id, subdomain, state) VALUES (1, 'acme', 'live'), (2, 'globex', 'live'), (3, 'Globex', 'live');
+         INSERT INTO hosts (host, customer_id) VALUES ('shop.example', 1), ('shop.example', 2)",
+        "UPDATE OR REPLACE customers SET id = 2 WHERE id = 1",
     ] {
         change(&mut app, &store, &mut follower, sql).await;
     }
