@@ -211,7 +211,8 @@ pub struct DatabasesSettings {
     pub budget: usize,
     /// How many tenants may have open connections at a time. Default: 100.
     pub max_tenants: usize,
-    /// How many connections one tenant may have. Default: a quarter of the budget, from 1 to 20.
+    /// How many connections one tenant may have; a third of it while connections are short. Default: a quarter of the
+    /// budget, from 1 to 20.
     pub max_per_tenant: Option<usize>,
     /// How many requests of one tenant may wait for a connection. Default: 1,000.
     pub max_waiting: usize,

@@ -90,6 +90,11 @@ impl Limits {
         chosen.clamp(1, self.for_tenants().max(1))
     }
 
+    /// While connections are short, so that one tenant's are not what the others lack.
+    fn per_tenant_while_short(&self) -> usize {
+        (self.per_tenant() / 3).max(1)
+    }
+
     fn connects(&self) -> usize {
         self.max_connects
             .unwrap_or_else(|| (self.budget / 4).clamp(4, 24))
@@ -134,6 +139,8 @@ pub(crate) struct Core<C> {
     /// Sums of what the entries could use, and of what they need.
     wishes: usize,
     demand: usize,
+    /// Until when connections count as short: some were closed for others lately.
+    short_until: Duration,
     pace: Pace,
     next_serial: u64,
     sweep_from: usize,
@@ -161,6 +168,7 @@ impl<C> Core<C> {
             waiting: 0,
             wishes: 0,
             demand: 0,
+            short_until: Duration::ZERO,
             pace: Pace {
                 to_open: pace::FIRST_GUESS,
                 in_use: pace::FIRST_GUESS,
@@ -192,7 +200,7 @@ impl<C> Core<C> {
             return Asked::Ready(grant);
         }
         let refusal = self.refusal_to_open(index, now);
-        if (refusal.is_some() || !self.may_open_at_once(index))
+        if (refusal.is_some() || !self.may_open_at_once(index, now))
             && let Some(grant) = self.take_shared(index, now)
         {
             // The one before may have given up its seat.
@@ -414,17 +422,19 @@ impl<C> Core<C> {
     fn refresh_demand(&mut self, index: usize, now: Duration) {
         let entry = &self.entries[index];
         let (mut wish, mut demand) = (0, 0);
+        let room_below = |most: usize| most.saturating_sub(entry.open());
         if let Some(&oldest) = entry.queue.front()
             && entry.breaker.admits(now).is_ok()
         {
-            let headroom = self.limits.per_tenant().saturating_sub(entry.open());
-            wish = entry.queue.len().saturating_sub(entry.opening).min(headroom);
+            let unanswered = entry.queue.len().saturating_sub(entry.opening);
+            wish = unanswered.min(room_below(self.most_for_one(now)));
             let pace = Pace {
                 in_use: entry.in_use.unwrap_or(self.pace.in_use),
                 ..self.pace
             };
             let waited = now.saturating_sub(self.waiters[oldest].since);
-            demand = pace.connections_needed(entry, waited).min(wish);
+            let needed = pace.connections_needed(entry, waited).min(wish);
+            demand = needed.min(room_below(self.limits.per_tenant_while_short()));
         }
         let entry = &mut self.entries[index];
         self.wishes = self.wishes - entry.wish + wish;

@@ -7,6 +7,10 @@
 use std::time::Duration;
 
 use super::{Core, Effects, Held, Ticket, Work, entry::Entry};
+use crate::pool::target::Sharing;
+
+/// For so long after one was closed for another tenant, connections count as short.
+const SHORT: Duration = Duration::from_secs(1);
 
 impl<C> Core<C> {
     fn spare(&self) -> usize {
@@ -14,12 +18,21 @@ impl<C> Core<C> {
     }
 
     /// Whether an asker need not wait for anything but its own connect.
-    pub(super) fn may_open_at_once(&self, index: usize) -> bool {
+    pub(super) fn may_open_at_once(&self, index: usize, now: Duration) -> bool {
         self.spare() > 0
             && self.opening < self.limits.connects()
-            && self.entries[index].open() < self.limits.per_tenant()
+            && self.entries[index].open() < self.most_for_one(now)
             && self.has_or_may_take_seat(index)
             && self.demand == 0
+    }
+
+    /// How many connections one tenant may have at the moment.
+    pub(super) fn most_for_one(&self, now: Duration) -> usize {
+        if now < self.short_until {
+            self.limits.per_tenant_while_short()
+        } else {
+            self.limits.per_tenant()
+        }
     }
 
     fn has_or_may_take_seat(&self, index: usize) -> bool {
@@ -69,9 +82,15 @@ impl<C> Core<C> {
             let Some(held) = self.next_to_evict(now) else {
                 return;
             };
-            self.counts.evictions += 1;
-            self.close(held, effects);
+            self.evict(held, now, effects);
         }
+    }
+
+    /// Closes a connection for another tenant.
+    fn evict(&mut self, held: Held<C>, now: Duration, effects: &mut Effects<C>) {
+        self.counts.evictions += 1;
+        self.short_until = now + SHORT;
+        self.close(held, effects);
     }
 
     fn open_in_turn(&mut self, now: Duration, effects: &mut Effects<C>) {
@@ -147,6 +166,10 @@ impl<C> Core<C> {
     pub(super) fn place(&mut self, mut held: Held<C>, now: Duration, effects: &mut Effects<C>) {
         let owner = held.entry;
         let own_waits = !self.entries[owner].queue.is_empty();
+        if self.has_what_others_lack(owner, now) {
+            self.evict(held, now, effects);
+            return self.refresh(owner, now);
+        }
         if own_waits && self.entries[owner].credit > 0 {
             self.entries[owner].credit -= 1;
             return self.hand_over(held, now, effects);
@@ -166,8 +189,7 @@ impl<C> Core<C> {
                 if own_waits {
                     self.move_to_end(owner);
                 }
-                self.counts.evictions += 1;
-                self.close(held, effects);
+                self.evict(held, now, effects);
                 return self.refresh(owner, now);
             }
             _ => {}
@@ -179,6 +201,18 @@ impl<C> Core<C> {
         } else {
             self.rest(held, now);
         }
+    }
+
+    /// Whether the tenant, with the one it has just given back, has more than it may while connections are short, and
+    /// somebody else waits for a permit. An idle one of a third tenant may be closed for that as well: what is given up
+    /// here spares the next. Connections that others can share go round anyway.
+    fn has_what_others_lack(&self, owner: usize, now: Duration) -> bool {
+        let entry = &self.entries[owner];
+        entry.open() >= self.limits.per_tenant_while_short()
+            && entry.target.sharing() == Sharing::Never
+            && self.spare() == 0
+            && self.next_in_need().is_some_and(|next| next != owner)
+            && self.breaker.admits(now).is_ok()
     }
 
     /// The first in turn who waits and may use this very connection; its turn is taken.

@@ -143,6 +143,86 @@ fn a_flood_of_one_tenant_costs_each_other_tenant_one_round() {
     );
 }
 
+/// As many as possible for one tenant, who all wait or are served, and as many more tenants as the rest is for.
+fn flooded(budget: usize) -> World {
+    let mut world = World::new(limits(budget), 1 + 2 * budget);
+    for _ in 0..budget {
+        world.ask(0);
+        while !world.tickets.is_empty() {
+            world.connected(0);
+        }
+    }
+    world.poll_all();
+    let most = world.lent.len();
+    for tenant in 1..=budget - most {
+        warm(&mut world, tenant);
+    }
+    world.tick(ms(100));
+    world
+}
+
+/// Asks for a tenant that has no connection, and lets the first tenant give one back meanwhile.
+fn ask_and_give_back(world: &mut World, tenant: usize) {
+    world.ask(tenant);
+    let of_first = world.lent.iter().position(|lent| lent.tenant == 0).unwrap();
+    world.give_back(of_first);
+    while !world.closings.is_empty() {
+        world.closed(0);
+    }
+    while !world.tickets.is_empty() {
+        world.connected(0);
+    }
+    world.poll_all();
+    let other = world.lent.iter().position(|lent| lent.tenant == tenant).unwrap();
+    world.give_back(other);
+}
+
+fn open_of_first(world: &World) -> usize {
+    world.lent.iter().filter(|lent| lent.tenant == 0).count() + world.tickets.len()
+}
+
+#[test]
+fn while_connections_are_short_one_tenant_gives_up_all_but_a_third_of_its_most() {
+    let mut world = flooded(36);
+    assert_eq!(open_of_first(&world), 9);
+    let mut open = Vec::new();
+    for tenant in 30..45 {
+        ask_and_give_back(&mut world, tenant);
+        open.push(open_of_first(&world));
+    }
+    // One for each idle one that was closed, so that the next who asks finds room.
+    assert_eq!(open, [8, 8, 7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 3, 3, 3]);
+}
+
+#[test]
+fn when_connections_are_short_no_longer_one_tenant_may_have_its_most_again() {
+    let mut world = flooded(36);
+    for tenant in 30..45 {
+        ask_and_give_back(&mut world, tenant);
+    }
+    // Nobody else keeps a connection: still they count as short for a second.
+    world.set_budget(72);
+    world.tick(ms(900));
+    assert_eq!(open_of_first(&world), 6, "a third of the larger budget's most");
+    world.tick(ms(100));
+    while !world.tickets.is_empty() {
+        world.connected(0);
+    }
+    world.poll_all();
+    assert_eq!(open_of_first(&world), 18);
+}
+
+#[test]
+fn where_nobody_lacks_any_one_tenant_keeps_what_it_has() {
+    let mut world = flooded(36);
+    for _ in 0..20 {
+        world.give_back(0);
+        world.poll_all();
+        world.tick(ms(100));
+    }
+    assert_eq!((open_of_first(&world), world.core.counts().evictions), (9, 0));
+}
+
 #[test]
 fn shared_connections_go_to_another_tenant_without_being_opened_anew() {
     let mut world = World::sharing(limits(1), 3);
