@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     TenantDetails,
-    engine::TenantEngine,
+    engine::{Patience, TenantEngine},
     pool::target::Session,
     store::journal::{Home, HomePlace, HomeStage, Leaving},
     transfer::{Export, Import, TransferProgress},
@@ -261,9 +261,9 @@ impl<DB: TenantEngine> Inner<DB> {
         if !self.is_under_way(leaving).await? {
             return Err(LifecycleError::busy());
         }
-        DB::fence(&ways.old.plot())
+        DB::fence(&ways.old.plot(), Patience::usual())
             .await
-            .map_err(LifecycleError::server)?;
+            .map_err(LifecycleError::fence)?;
         self.after(LifecycleAction::Fence, record.slug(), Some(record))
             .await;
         let (tables, rows) = self.copy(ways, leaving, to).await?;
@@ -367,8 +367,8 @@ impl<DB: TenantEngine> Inner<DB> {
 
     async fn lift_fence(&self, place: &HomePlace) -> Result<(), LifecycleError> {
         let spot = self.spot_at(place, None)?;
-        let lifted = DB::lift_fence(&spot.plot()).await;
-        lifted.map_err(LifecycleError::server)
+        let lifted = DB::lift_fence(&spot.plot(), Patience::usual()).await;
+        lifted.map_err(LifecycleError::fence)
     }
 
     /// Whether it was dropped, and not by somebody else.
