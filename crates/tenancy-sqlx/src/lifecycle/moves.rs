@@ -14,7 +14,7 @@ use crate::{
     engine::{Patience, TenantEngine},
     pool::target::Session,
     store::journal::{Home, HomePlace, HomeStage, Leaving},
-    transfer::{Export, Import, TransferProgress},
+    transfer::{Export, Import, TransferProgress, remove_export},
 };
 
 /// Other processes hear of a change within half of this.
@@ -439,16 +439,12 @@ impl<DB: TenantEngine> Inner<DB> {
     /// On the machine that it was on.
     async fn clear_directory(&self, leaving: &Leaving) {
         let directory = self.directory_of(leaving);
-        let mut partial = directory.clone().into_os_string();
-        partial.push(".partial");
-        for directory in [directory, partial.into()] {
-            match tokio::fs::remove_dir_all(&directory).await {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    let directory = directory.display();
-                    tracing::error!(%error, %directory, "the data of a tenant that moved was not removed from here");
-                }
-                _ => {}
+        match remove_export(&directory).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let directory = directory.display();
+                tracing::error!(%error, %directory, "the data of a tenant that moved was not removed from here");
             }
+            _ => {}
         }
     }
 }
