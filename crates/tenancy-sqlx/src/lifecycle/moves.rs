@@ -17,7 +17,7 @@ use crate::{
     transfer::{Export, Import, TransferProgress, remove_export},
 };
 
-/// Other processes hear of a change within half of this.
+/// Twice as long as it takes until other processes ask what changed, unless they were told otherwise.
 const LET_END: Duration = Duration::from_secs(1);
 
 /// Where a tenant is to [move](super::Lifecycle::move_home), and how.
@@ -71,8 +71,11 @@ impl MoveTo {
         self
     }
 
-    /// How long requests that are under way get to end, between the maintenance and the fence. A second unless set: other
-    /// processes hear of the maintenance in half of it.
+    /// How long requests that are under way get to end, between the maintenance and the fence. A second unless set.
+    ///
+    /// Another process asks the catalogue every half second, unless its
+    /// [`poll_interval`](tenancy::resolve::ResolveSettings::poll_interval) is another, and hears of the maintenance then: give
+    /// more time than that. Whoever has not heard of it when the fence comes gets errors of the database, and writes nothing.
     pub fn let_end(mut self, time: Duration) -> Self {
         self.let_end = time;
         self
