@@ -1,7 +1,8 @@
 //! Catalogues of 10,000 tenants, and what makes more of them.
 
 use sqlx::{
-    AssertSqlSafe, Connection, PgConnection, Postgres as Pg, SqlSafeStr as _, Sqlite, SqliteConnection,
+    AssertSqlSafe, Connection, Executor, PgConnection, Postgres as Pg, SqlSafeStr as _, Sqlite,
+    SqliteConnection,
     migrate::{Migration, MigrationType, Migrator},
 };
 use tempfile::TempDir;
@@ -58,13 +59,8 @@ impl Crowd<Pg, PgBed> {
             .isolation(Isolation::schema())
             .build()?;
         let lifecycle = begin(&store, &homes).await?;
-        let mut connection = PgConnection::connect(&catalogue).await?;
         let numbers = format!("generate_series(1, {}) AS n", TENANTS - 1);
-        let others = OTHERS.replace("NUMBERS", &numbers);
-        sqlx::raw_sql(AssertSqlSafe(others))
-            .execute(&mut connection)
-            .await?;
-        connection.close().await?;
+        make_others(PgConnection::connect(&catalogue).await?, &numbers).await?;
         Ok(Self {
             place: "a catalogue and schemas on PostgreSQL",
             store,
@@ -88,16 +84,12 @@ impl Crowd<Sqlite, TempDir> {
             )
             .build()?;
         let lifecycle = begin(&store, &homes).await?;
-        let mut connection = SqliteConnection::connect(&format!("sqlite://{}", catalogue.display())).await?;
         let numbers = format!(
             "(WITH RECURSIVE up(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < {}) SELECT n FROM up)",
             TENANTS - 1
         );
-        let others = OTHERS.replace("NUMBERS", &numbers);
-        sqlx::raw_sql(AssertSqlSafe(others))
-            .execute(&mut connection)
-            .await?;
-        connection.close().await?;
+        let connection = SqliteConnection::connect(&format!("sqlite://{}", catalogue.display())).await?;
+        make_others(connection, &numbers).await?;
         Ok(Self {
             place: "a catalogue and tenants in files of SQLite",
             store,
@@ -115,6 +107,16 @@ async fn begin<DB: TenantEngine>(
     let lifecycle = lifecycle(store, homes).await?;
     lifecycle.create(NewTenant::new("first")).await?;
     Ok(lifecycle)
+}
+
+/// All tenants but the one that was made. `numbers` is a table of their numbers, in the catalogue's SQL.
+async fn make_others<C: Connection>(mut catalogue: C, numbers: &str) -> Result<(), Failure>
+where
+    for<'c> &'c mut C: Executor<'c>,
+{
+    let others = OTHERS.replace("NUMBERS", numbers);
+    catalogue.execute(sqlx::raw_sql(AssertSqlSafe(others))).await?;
+    Ok(catalogue.close().await?)
 }
 
 pub(crate) async fn lifecycle<DB: TenantEngine>(

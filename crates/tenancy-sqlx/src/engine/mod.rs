@@ -23,7 +23,7 @@ use crate::{
     transfer::Transfers,
 };
 
-pub(crate) use fences::Fences;
+pub(crate) use fences::{FenceError, Fences, Patience};
 pub(crate) use homes::{MakesHomes, Plot};
 pub(crate) use migrates::{Fault, Grammar, Migrates};
 

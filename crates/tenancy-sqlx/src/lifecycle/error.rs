@@ -2,7 +2,10 @@ use std::{error::Error, fmt};
 
 use tenancy_core::BoxError;
 
-use crate::{CatalogueError, database::DatabaseError, migrate::MigrationError, transfer::TransferError};
+use crate::{
+    CatalogueError, database::DatabaseError, engine::FenceError, migrate::MigrationError,
+    transfer::TransferError,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -50,6 +53,17 @@ impl LifecycleError {
 
     pub(super) fn server(error: sqlx::Error) -> Self {
         Self::new(Kind::Server, "the server did not do what the tenant's home needs").caused_by(error)
+    }
+
+    pub(super) fn fence(error: FenceError) -> Self {
+        match error {
+            FenceError::Server(error) => Self::server(error),
+            FenceError::InUse(error) => Self::new(
+                Kind::Server,
+                "a transaction or a lock kept the tenant's home in use for a minute: end it, then try again",
+            )
+            .caused_by(error),
+        }
     }
 
     pub(super) fn seed(error: impl Into<BoxError>) -> Self {

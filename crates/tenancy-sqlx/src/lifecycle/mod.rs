@@ -24,10 +24,13 @@
 //!
 //! 1. The new home is made and [migrated](LifecycleBuilder::migrations), while the tenant is served from the old one. There must be
 //!    migrations, or a template with the same tables, and the old home must be at their version.
-//! 2. The tenant is put into maintenance: requests get 503 with `Retry-After: 10`, in other processes within half a second.
+//! 2. The tenant is put into maintenance: requests get 503 with `Retry-After: 10`, in other processes as soon as they ask
+//!    the catalogue, which they do every half second unless their
+//!    [`poll_interval`](tenancy::resolve::ResolveSettings::poll_interval) is another.
 //! 3. The old home is **fenced**: triggers on each of its tables refuse all writes. They come into force between transactions:
-//!    those that wrote before are waited for, a minute at most, and those after are refused by the database, whoever begins
-//!    them: processes that hear nothing of the catalogue, roles with other grants, functions of the owner's.
+//!    those that wrote before are waited for, and those after are refused by the database, whoever begins them: processes that
+//!    hear nothing of the catalogue, roles with other grants, functions of the owner's. It is tried for a minute, all tables
+//!    together; whoever then waits for a lock in vain once more, for a second at most, gives up, and the tenant stays.
 //! 4. The data is [exported](crate::transfer) as the owner, imported, and the rows of each table are counted again. What
 //!    sequences and `AUTO_INCREMENT` go on from goes with it.
 //! 5. One transaction of the catalogue leads the tenant to the new home, with a new epoch, and out of maintenance. Until then,

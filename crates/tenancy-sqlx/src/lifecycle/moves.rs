@@ -11,13 +11,13 @@ use super::{
 };
 use crate::{
     TenantDetails,
-    engine::TenantEngine,
+    engine::{Patience, TenantEngine},
     pool::target::Session,
     store::journal::{Home, HomePlace, HomeStage, Leaving},
-    transfer::{Export, Import, TransferProgress},
+    transfer::{Export, Import, TransferProgress, remove_export},
 };
 
-/// Other processes hear of a change within half of this.
+/// Twice as long as it takes until other processes ask what changed, unless they were told otherwise.
 const LET_END: Duration = Duration::from_secs(1);
 
 /// Where a tenant is to [move](super::Lifecycle::move_home), and how.
@@ -71,8 +71,11 @@ impl MoveTo {
         self
     }
 
-    /// How long requests that are under way get to end, between the maintenance and the fence. A second unless set: other
-    /// processes hear of the maintenance in half of it.
+    /// How long requests that are under way get to end, between the maintenance and the fence. A second unless set.
+    ///
+    /// Another process asks the catalogue every half second, unless its
+    /// [`poll_interval`](tenancy::resolve::ResolveSettings::poll_interval) is another, and hears of the maintenance then: give
+    /// more time than that. Whoever has not heard of it when the fence comes gets errors of the database, and writes nothing.
     pub fn let_end(mut self, time: Duration) -> Self {
         self.let_end = time;
         self
@@ -261,9 +264,9 @@ impl<DB: TenantEngine> Inner<DB> {
         if !self.is_under_way(leaving).await? {
             return Err(LifecycleError::busy());
         }
-        DB::fence(&ways.old.plot())
+        DB::fence(&ways.old.plot(), Patience::usual())
             .await
-            .map_err(LifecycleError::server)?;
+            .map_err(LifecycleError::fence)?;
         self.after(LifecycleAction::Fence, record.slug(), Some(record))
             .await;
         let (tables, rows) = self.copy(ways, leaving, to).await?;
@@ -367,8 +370,8 @@ impl<DB: TenantEngine> Inner<DB> {
 
     async fn lift_fence(&self, place: &HomePlace) -> Result<(), LifecycleError> {
         let spot = self.spot_at(place, None)?;
-        let lifted = DB::lift_fence(&spot.plot()).await;
-        lifted.map_err(LifecycleError::server)
+        let lifted = DB::lift_fence(&spot.plot(), Patience::usual()).await;
+        lifted.map_err(LifecycleError::fence)
     }
 
     /// Whether it was dropped, and not by somebody else.
@@ -439,16 +442,12 @@ impl<DB: TenantEngine> Inner<DB> {
     /// On the machine that it was on.
     async fn clear_directory(&self, leaving: &Leaving) {
         let directory = self.directory_of(leaving);
-        let mut partial = directory.clone().into_os_string();
-        partial.push(".partial");
-        for directory in [directory, partial.into()] {
-            match tokio::fs::remove_dir_all(&directory).await {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    let directory = directory.display();
-                    tracing::error!(%error, %directory, "the data of a tenant that moved was not removed from here");
-                }
-                _ => {}
+        match remove_export(&directory).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let directory = directory.display();
+                tracing::error!(%error, %directory, "the data of a tenant that moved was not removed from here");
             }
+            _ => {}
         }
     }
 }

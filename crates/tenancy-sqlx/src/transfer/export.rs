@@ -84,8 +84,9 @@ impl<'a, DB: TenantEngine> Export<'a, DB> {
 
     /// Writes the export to a directory, which must be empty or not there; its parent must be. It is made for its owner alone.
     ///
-    /// Until all is written, it is beside it under the name `….partial`. Dropping the future removes that; after a crash it
-    /// is left.
+    /// Until all is written, it is beside it under a name of its own that ends with `.partial`. Dropping the future removes that;
+    /// after a crash it is left, and removed by the next export to the same directory (on Unix, where the file system has
+    /// locks). Of two exports to one directory at the same time, at least one fails.
     ///
     /// # Errors
     /// When the home or the files can not be used; when tenants are kept apart by nothing that the database enforces; when the

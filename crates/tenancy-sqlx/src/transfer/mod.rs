@@ -89,7 +89,7 @@ mod progress;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-pub(crate) use self::engine::Transfers;
+pub(crate) use self::{engine::Transfers, outgoing::remove_export};
 pub use self::{
     error::TransferError,
     export::{Export, ExportReport},

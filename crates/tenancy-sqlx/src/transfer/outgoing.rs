@@ -1,6 +1,7 @@
 //! The directory that an export is written to.
 
 use std::{
+    fs::TryLockError,
     io,
     path::{Path, PathBuf},
 };
@@ -19,6 +20,8 @@ use super::{
 const BUFFER: usize = 256 * 1024;
 /// Tries to remove what is left of an export.
 const REMOVALS: usize = 3;
+/// What the names of directories end with that hold no whole export.
+const PARTIAL: &str = ".partial";
 
 /// An export under its temporary name. Dropped before it is finished, it is gone.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub struct Outgoing {
     partial: PathBuf,
     whole: PathBuf,
     is_finished: bool,
+    /// Tells others that it is not a broken off one. Free as soon as the process is gone.
+    lock: Option<std::fs::File>,
 }
 
 impl Outgoing {
@@ -35,22 +40,24 @@ impl Outgoing {
             .and_then(|name| name.to_str())
             .ok_or_else(|| TransferError::directory("an export needs a directory with a name".to_owned()))?;
         check_free(directory).await?;
-        let partial = directory.with_file_name(format!("{name}.partial"));
-        make_private(&partial).map_err(|error| {
-            if error.kind() == io::ErrorKind::AlreadyExists {
-                TransferError::directory(format!(
-                    "{} is there: another export is under way, or one was broken off; then remove it",
-                    partial.display()
-                ))
-            } else {
-                TransferError::file("make", &partial, error)
-            }
-        })?;
-        Ok(Self {
+        remove_broken_off(directory).await?;
+        // Of its own: what an export that was dropped still writes, as a thread of SQLite does, is not to get into this one.
+        let partial = directory.with_file_name(format!("{name}.{:016x}{PARTIAL}", fastrand::u64(..)));
+        make_private(&partial).map_err(|error| TransferError::file("make", &partial, error))?;
+        let mut outgoing = Self {
             partial,
             whole: directory.into(),
             is_finished: false,
-        })
+            lock: None,
+        };
+        outgoing.lock = match lock(&outgoing.partial) {
+            Ok(lock) => Some(lock),
+            // Somebody takes it for a broken off one, which it was for a moment.
+            Err(TryLockError::WouldBlock) => return Err(under_way(&outgoing.partial)),
+            // There are no locks here.
+            Err(TryLockError::Error(_)) => None,
+        };
+        Ok(outgoing)
     }
 
     /// Where a file of this name is until the export is finished.
@@ -118,11 +125,7 @@ impl Outgoing {
         let renamed = std::fs::rename(&self.partial, &self.whole);
         renamed.map_err(|error| TransferError::file("rename the whole export to", &self.whole, error))?;
         self.is_finished = true;
-        let parent = self
-            .whole
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        sync_directory(parent.unwrap_or(Path::new("."))).await
+        sync_directory(parent_of(&self.whole)).await
     }
 }
 
@@ -143,6 +146,96 @@ impl Drop for Outgoing {
             }
         }
     }
+}
+
+/// Removes an export, be it whole, under way or broken off.
+pub(crate) async fn remove_export(directory: &Path) -> io::Result<()> {
+    let mut removed = remove(directory).await;
+    for partial in partials_of(directory).await? {
+        removed = remove(&partial).await.and(removed);
+    }
+    removed
+}
+
+/// Where there are locks: what nobody writes any more. Else it stays.
+async fn remove_broken_off(directory: &Path) -> Result<(), TransferError> {
+    let partials = partials_of(directory).await;
+    let partials =
+        partials.map_err(|error| TransferError::file("look for exports beside", directory, error))?;
+    for partial in partials {
+        match lock(&partial) {
+            Ok(_lock) => {
+                if let Err(error) = remove(&partial).await {
+                    let directory = partial.display();
+                    tracing::warn!(%error, %directory, "what is left of a broken off export was not removed");
+                }
+            }
+            Err(TryLockError::WouldBlock) => return Err(under_way(&partial)),
+            Err(TryLockError::Error(_)) => {}
+        }
+    }
+    Ok(())
+}
+
+fn under_way(partial: &Path) -> TransferError {
+    TransferError::directory(format!(
+        "another export to the same directory is under way, in {}",
+        partial.display()
+    ))
+}
+
+async fn remove(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(directory).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Directories beside that one, of exports to it that are not whole.
+async fn partials_of(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let whole = directory.file_name().and_then(|name| name.to_str());
+    let mut partials = Vec::new();
+    let mut beside = fs::read_dir(parent_of(directory)).await?;
+    while let Some(entry) = beside.next_entry().await? {
+        let name = entry.file_name();
+        let is_partial =
+            matches!((whole, name.to_str()), (Some(whole), Some(name)) if is_partial_of(whole, name));
+        if is_partial && entry.file_type().await?.is_dir() {
+            partials.push(entry.path());
+        }
+    }
+    Ok(partials)
+}
+
+/// Whether the name is one that [`Outgoing::begin`] makes.
+fn is_partial_of(whole: &str, name: &str) -> bool {
+    let rest = name.strip_prefix(whole).and_then(|rest| rest.strip_prefix('.'));
+    let number = rest.and_then(|rest| rest.strip_suffix(PARTIAL));
+    number.is_some_and(|number| {
+        number.len() == 16
+            && number
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+fn parent_of(directory: &Path) -> &Path {
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
+}
+
+/// Lasts as long as the file is open.
+#[cfg(unix)]
+fn lock(directory: &Path) -> Result<std::fs::File, TryLockError> {
+    let opened = std::fs::File::open(directory).map_err(TryLockError::Error)?;
+    opened.try_lock()?;
+    Ok(opened)
+}
+
+/// A directory can not be opened there.
+#[cfg(not(unix))]
+fn lock(_: &Path) -> Result<std::fs::File, TryLockError> {
+    Err(TryLockError::Error(io::ErrorKind::Unsupported.into()))
 }
 
 async fn check_free(directory: &Path) -> Result<(), TransferError> {
@@ -224,4 +317,70 @@ impl OutgoingFile {
 
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_an_export_makes_are_taken_for_broken_off_ones() {
+        for (name, is_partial) in [
+            ("out.0123456789abcdef.partial", true),
+            ("out", false),
+            ("out.partial", false),
+            ("out.0123456789abcde.partial", false),
+            ("out.0123456789abcdeF.partial", false),
+            ("out.0123456789abcdef.partial.bak", false),
+            ("out.v2.0123456789abcdef.partial", false),
+            ("shout.0123456789abcdef.partial", false),
+        ] {
+            assert_eq!(is_partial_of("out", name), is_partial, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_export_that_was_dropped_still_writes_does_not_get_into_the_next_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path().join("out");
+        let dropped = Outgoing::begin(&out).await.unwrap();
+        let still_written = dropped.path("database.sqlite");
+        drop(dropped);
+        let next = Outgoing::begin(&out).await.unwrap();
+        std::fs::write(&still_written, b"x").unwrap_err();
+        assert_eq!(std::fs::read_dir(&next.partial).unwrap().count(), 0);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_is_under_way_is_kept_and_what_was_broken_off_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path().join("out");
+        let (broken_off, others) = (
+            directory.path().join("out.0123456789abcdef.partial"),
+            directory.path().join("other.0123456789abcdef.partial"),
+        );
+        for left in [&broken_off, &others] {
+            std::fs::create_dir(left).unwrap();
+            std::fs::write(left.join("tenant.json"), b"{}").unwrap();
+        }
+        let first = Outgoing::begin(&out).await.unwrap();
+        assert!(!broken_off.exists());
+        let error = Outgoing::begin(&out).await.unwrap_err();
+        assert!(
+            error.is_files() && error.to_string().contains("under way"),
+            "{error}"
+        );
+        assert!(first.partial.exists());
+        drop(first);
+        drop(Outgoing::begin(&out).await.unwrap());
+        std::fs::create_dir(&out).unwrap();
+        std::fs::create_dir(&broken_off).unwrap();
+        remove_export(&out).await.unwrap();
+        let left: Vec<_> = std::fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        assert_eq!(left, [others], "another export's");
+    }
 }

@@ -10,10 +10,13 @@ mod mysql;
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use sqlx::Database;
+use tokio::time::Instant;
 
 use super::Plot;
 
@@ -23,9 +26,57 @@ const FENCE: &str = "tenancy_fence";
 /// What somebody hears who writes nevertheless.
 const REFUSAL: &str = "the tenant moves to another place, or did: nothing is written here any more";
 
-/// How often it is tried to get in between those who write, and how long between.
-const TRIES: u32 = 100;
+/// How long it is tried to get in between those who write.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long between two tries. A try itself waits no longer than a second for a lock.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Until when one fence is tried to be put or taken away, all of its tables together.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    until: Instant,
+}
+
+impl Patience {
+    /// From now on.
+    pub(crate) fn usual() -> Self {
+        Self::of(PATIENCE)
+    }
+
+    fn of(time: Duration) -> Self {
+        Self {
+            until: Instant::now() + time,
+        }
+    }
+
+    /// After a try that met somebody who writes: pauses and returns true, or returns false at once, for the time is over.
+    async fn again(self) -> bool {
+        if !self.lasts_at(Instant::now() + PAUSE) {
+            return false;
+        }
+        tokio::time::sleep(PAUSE).await;
+        true
+    }
+
+    fn lasts_at(self, moment: Instant) -> bool {
+        moment < self.until
+    }
+}
+
+/// Why a fence was not put, or not taken away.
+#[derive(Debug)]
+pub enum FenceError {
+    /// Somebody had the home locked for as long as it was tried.
+    InUse(sqlx::Error),
+    Server(sqlx::Error),
+}
+
+impl From<sqlx::Error> for FenceError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Server(error)
+    }
+}
 
 /// Not reachable from outside: it seals [`TenantEngine`](crate::TenantEngine).
 pub trait Fences: Database {
@@ -35,10 +86,16 @@ pub trait Fences: Database {
     ) -> impl Future<Output = Result<Option<&'static str>, sqlx::Error>> + Send;
 
     /// Refuses all writes from now on. When it returns, those that were under way have ended. Any number of times.
-    fn fence(plot: &Plot<'_, Self>) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+    fn fence(
+        plot: &Plot<'_, Self>,
+        patience: Patience,
+    ) -> impl Future<Output = Result<(), FenceError>> + Send;
 
     /// Takes the fence away. Any number of times.
-    fn lift_fence(plot: &Plot<'_, Self>) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+    fn lift_fence(
+        plot: &Plot<'_, Self>,
+        patience: Patience,
+    ) -> impl Future<Output = Result<(), FenceError>> + Send;
 }
 
 #[cfg(any(feature = "mysql", feature = "sqlite"))]

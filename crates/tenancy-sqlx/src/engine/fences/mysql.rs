@@ -2,7 +2,7 @@ use sqlx::{ConnectOptions, Connection, MySql, MySqlConnection};
 
 use super::{
     super::{Engine, Migrates, Plot, mysql::number_of},
-    FENCE, Fences, PAUSE, REFUSAL, TRIES, WRITES, name_of,
+    FENCE, FenceError, Fences, Patience, REFUSAL, WRITES, name_of,
 };
 use crate::isolation::{EngineKind, Identifier};
 
@@ -39,10 +39,10 @@ impl Fences for MySql {
     }
 
     /// One table after the other: a transaction that meets the fence can not commit what it wrote to others.
-    async fn fence(plot: &Plot<'_, Self>) -> Result<(), sqlx::Error> {
+    async fn fence(plot: &Plot<'_, Self>, patience: Patience) -> Result<(), FenceError> {
         let mut inside = inside(plot).await?;
         // Of an earlier fence, for what were other tables perhaps.
-        drop_all(&mut inside).await?;
+        drop_all(&mut inside, patience).await?;
         let tables = Self::ask_made(&mut inside, TABLES.to_owned()).await?;
         for (number, table) in tables.iter().enumerate() {
             for write in WRITES {
@@ -52,16 +52,16 @@ impl Fences for MySql {
                     name_of(number, write),
                     quoted(table)?
                 );
-                between_others(&mut inside, create).await?;
+                between_others(&mut inside, create, patience).await?;
             }
         }
-        inside.close().await
+        Ok(inside.close().await?)
     }
 
-    async fn lift_fence(plot: &Plot<'_, Self>) -> Result<(), sqlx::Error> {
+    async fn lift_fence(plot: &Plot<'_, Self>, patience: Patience) -> Result<(), FenceError> {
         let mut inside = inside(plot).await?;
-        drop_all(&mut inside).await?;
-        inside.close().await
+        drop_all(&mut inside, patience).await?;
+        Ok(inside.close().await?)
     }
 }
 
@@ -73,29 +73,35 @@ async fn inside(plot: &Plot<'_, MySql>) -> Result<MySqlConnection, sqlx::Error> 
     Ok(inside)
 }
 
-async fn drop_all(inside: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+async fn drop_all(inside: &mut MySqlConnection, patience: Patience) -> Result<(), FenceError> {
     let there = format!(
         "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = DATABASE() \
          AND TRIGGER_NAME LIKE '{}\\_%' ORDER BY 1",
         FENCE.replace('_', "\\_")
     );
     for name in MySql::ask_made(inside, there).await? {
-        between_others(inside, format!("DROP TRIGGER IF EXISTS {}", quoted(&name)?)).await?;
+        let drop = format!("DROP TRIGGER IF EXISTS {}", quoted(&name)?);
+        between_others(inside, drop, patience).await?;
     }
     Ok(())
 }
 
 /// Waits for transactions that use the table, of those who read, too.
-async fn between_others(inside: &mut MySqlConnection, text: String) -> Result<(), sqlx::Error> {
-    let mut tries = 0;
+async fn between_others(
+    inside: &mut MySqlConnection,
+    text: String,
+    patience: Patience,
+) -> Result<(), FenceError> {
     loop {
         match MySql::run(inside, text.clone()).await {
             // Lock wait timeout, deadlock.
-            Err(error) if matches!(number_of(&error), Some(1205 | 1213)) && tries < TRIES => {}
-            done => return done,
+            Err(error) if matches!(number_of(&error), Some(1205 | 1213)) => {
+                if !patience.again().await {
+                    return Err(FenceError::InUse(error));
+                }
+            }
+            done => return Ok(done?),
         }
-        tries += 1;
-        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -4,7 +4,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection, Postgres, Row};
 
 use super::{
     super::{Engine, Plot, code_of},
-    FENCE, Fences, PAUSE, REFUSAL, TRIES,
+    FENCE, FenceError, Fences, Patience, REFUSAL,
 };
 use crate::isolation::{EngineKind, Identifier};
 
@@ -48,7 +48,7 @@ impl Fences for Postgres {
         Ok(found)
     }
 
-    async fn fence(plot: &Plot<'_, Self>) -> Result<(), sqlx::Error> {
+    async fn fence(plot: &Plot<'_, Self>, patience: Patience) -> Result<(), FenceError> {
         let mut inside = inside(plot).await?;
         let tables = names(&mut inside, TABLES, plot, Some(false)).await?;
         let mut text = String::new();
@@ -70,12 +70,12 @@ impl Fences for Postgres {
                 function(schema)
             );
         }
-        let fenced = between_others(&mut inside, &text).await;
+        let fenced = between_others(&mut inside, &text, patience).await;
         inside.close().await?;
         fenced
     }
 
-    async fn lift_fence(plot: &Plot<'_, Self>) -> Result<(), sqlx::Error> {
+    async fn lift_fence(plot: &Plot<'_, Self>, patience: Patience) -> Result<(), FenceError> {
         let mut inside = inside(plot).await?;
         let mut text = String::new();
         for (schema, table) in names(&mut inside, TABLES, plot, Some(true)).await? {
@@ -85,7 +85,7 @@ impl Fences for Postgres {
         for (schema, _) in names(&mut inside, FUNCTIONS, plot, None).await? {
             text += &format!("DROP FUNCTION {}(); ", function(&schema));
         }
-        let lifted = between_others(&mut inside, &text).await;
+        let lifted = between_others(&mut inside, &text, patience).await;
         inside.close().await?;
         lifted
     }
@@ -118,26 +118,24 @@ async fn names(
 }
 
 /// All of it in one transaction. Each try gives way to those who wait for what it has.
-async fn between_others(inside: &mut PgConnection, text: &str) -> Result<(), sqlx::Error> {
+async fn between_others(inside: &mut PgConnection, text: &str, patience: Patience) -> Result<(), FenceError> {
     if text.is_empty() {
         return Ok(());
     }
     let text = format!("BEGIN; {WAIT}; {text}");
-    let mut tries = 0;
     loop {
-        match Postgres::run(inside, text.clone()).await {
+        let Err(error) = Postgres::run(inside, text.clone()).await else {
             // A message of its own: nothing is committed for somebody who is not there any more.
-            Ok(()) => return Postgres::run(inside, "COMMIT".to_owned()).await,
-            Err(error) => {
-                Postgres::run(inside, "ROLLBACK".to_owned()).await?;
-                let passes = code_of(&error).is_some_and(|code| matches!(&*code, "55P03" | "40P01"));
-                if !passes || tries == TRIES {
-                    return Err(error);
-                }
-            }
+            return Ok(Postgres::run(inside, "COMMIT".to_owned()).await?);
+        };
+        Postgres::run(inside, "ROLLBACK".to_owned()).await?;
+        // A lock was not to be had, deadlock.
+        if !code_of(&error).is_some_and(|code| matches!(&*code, "55P03" | "40P01")) {
+            return Err(error.into());
         }
-        tries += 1;
-        tokio::time::sleep(PAUSE).await;
+        if !patience.again().await {
+            return Err(FenceError::InUse(error));
+        }
     }
 }
 

@@ -1,10 +1,15 @@
+use std::time::Duration;
+
 use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection};
 
 use super::{
     super::{Engine, Migrates, Plot, code_of},
-    FENCE, Fences, PAUSE, REFUSAL, TRIES, WRITES, name_of,
+    FENCE, FenceError, Fences, Patience, REFUSAL, WRITES, name_of,
 };
 use crate::isolation::{EngineKind, Identifier};
+
+/// Of one try: whoever asks for long gets no more.
+const WAIT: Duration = Duration::from_secs(1);
 
 const TABLES: &str = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' \
                       AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
@@ -21,9 +26,9 @@ impl Fences for Sqlite {
 
     /// Other processes that have the file open see the change of the schema with their next statement, and a file that is
     /// removed under them keeps its fence.
-    async fn fence(plot: &Plot<'_, Self>) -> Result<(), sqlx::Error> {
+    async fn fence(plot: &Plot<'_, Self>, patience: Patience) -> Result<(), FenceError> {
         let mut inside = inside(plot).await?;
-        begin(&mut inside).await?;
+        between_others(&mut inside, "BEGIN IMMEDIATE", patience).await?;
         // Of an earlier fence, for what were other tables perhaps.
         let mut text = drops(&mut inside).await?;
         for (number, table) in Self::ask_made(&mut inside, TABLES.to_owned())
@@ -39,37 +44,47 @@ impl Fences for Sqlite {
                 );
             }
         }
-        Self::run(&mut inside, text + "COMMIT").await?;
-        inside.close().await
+        commit(inside, text, patience).await
     }
 
-    async fn lift_fence(plot: &Plot<'_, Self>) -> Result<(), sqlx::Error> {
+    async fn lift_fence(plot: &Plot<'_, Self>, patience: Patience) -> Result<(), FenceError> {
         let mut inside = inside(plot).await?;
-        begin(&mut inside).await?;
+        between_others(&mut inside, "BEGIN IMMEDIATE", patience).await?;
         let text = drops(&mut inside).await?;
-        Self::run(&mut inside, text + "COMMIT").await?;
-        inside.close().await
+        commit(inside, text, patience).await
     }
 }
 
 async fn inside(plot: &Plot<'_, Sqlite>) -> Result<SqliteConnection, sqlx::Error> {
     Sqlite::at(plot.owner, plot.target.database_name())
         .create_if_missing(false)
+        .busy_timeout(WAIT)
         .connect()
         .await
 }
 
-/// Waits for the one who writes.
-async fn begin(inside: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    let mut tries = 0;
+/// Waits for the one who writes, and where there is no log beside the file, at the end for those who read.
+async fn between_others(
+    inside: &mut SqliteConnection,
+    text: &str,
+    patience: Patience,
+) -> Result<(), FenceError> {
     loop {
-        match Sqlite::run(inside, "BEGIN IMMEDIATE".to_owned()).await {
-            Err(error) if is_busy(&error) && tries < TRIES => {}
-            begun => return begun,
+        match Sqlite::run(inside, text.to_owned()).await {
+            Err(error) if is_busy(&error) => {
+                if !patience.again().await {
+                    return Err(FenceError::InUse(error));
+                }
+            }
+            done => return Ok(done?),
         }
-        tries += 1;
-        tokio::time::sleep(PAUSE).await;
     }
+}
+
+async fn commit(mut inside: SqliteConnection, text: String, patience: Patience) -> Result<(), FenceError> {
+    Sqlite::run(&mut inside, text).await?;
+    between_others(&mut inside, "COMMIT", patience).await?;
+    Ok(inside.close().await?)
 }
 
 /// What takes the fence away that is there.

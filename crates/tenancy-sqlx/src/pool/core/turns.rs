@@ -51,7 +51,8 @@ impl<C> Core<C> {
     }
 
     /// Those who wait for a connection of their own tenant that is in use stand in the line, too: at most as many as have
-    /// connections.
+    /// connections. So do those whose breaker is open: they keep their turn, and wish for nothing until a
+    /// [`tick`](Core::tick) finds that one may be tried.
     fn first_in_turn(&self, is_meant: impl Fn(&Entry<C>) -> bool) -> Option<usize> {
         let mut in_turn = self.turns.values().copied();
         in_turn.find(|&index| is_meant(&self.entries[index]))
@@ -228,10 +229,8 @@ impl<C> Core<C> {
             let may_have_another = index == held.entry
                 || (entry.open() < self.limits.per_tenant()
                     && (frees_seat || self.has_or_may_take_seat(index)));
-            !entry.queue.is_empty()
-                && may_have_another
-                && entry.target.shares_with(&owner.target)
-                && self.may_serve(held, entry.serial)
+            debug_assert!(!entry.queue.is_empty(), "who does not wait has no turn");
+            may_have_another && entry.target.shares_with(&owner.target) && self.may_serve(held, entry.serial)
         })?;
         self.move_to_end(index);
         Some(index)

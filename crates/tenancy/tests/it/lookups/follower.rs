@@ -1,6 +1,6 @@
 //! The task that follows the store: it ends with its stack, starts again, and trusts nothing that it did not see.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use tenancy::{
     MemoryStore,
@@ -14,7 +14,7 @@ use tenancy::{
 
 use super::{
     Hand, MILLISECOND, Service, seconds, settle,
-    stores::{Mood, Moody, Silent, suspend},
+    stores::{Mood, Moody, Silent, SlowList, suspend},
     waits,
 };
 use crate::support::faulty::FaultyStore;
@@ -207,6 +207,25 @@ async fn a_log_that_goes_in_circles_is_an_error_and_no_endless_loop() {
             "{mood:?}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_announces_a_change_waits_for_the_list_that_a_restored_catalogue_makes_necessary() {
+    let catalogue = Silent::new(tenants());
+    let store = SlowList::new(catalogue.clone());
+    store.let_go(1);
+    let service = service(store.clone());
+    service.tenancy.ready().await;
+    // Its numbers begin anew, below what was seen of the other one.
+    catalogue.restore(MemoryStore::of(["initech"]).unwrap());
+    let signal = catalogue.signal().unwrap();
+    signal.wake(1);
+    store.until_read(2).await;
+    let mut announced = pin!(signal.announce(1, seconds(5)));
+    assert!(waits(announced.as_mut()).await, "the list is not there yet");
+    store.let_go(2);
+    assert!(announced.await, "it is seen well within the limit");
+    assert_eq!(service.line("initech.example.com").await, "200 initech snapshot");
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,16 +21,18 @@ use crate::support::{Backend, Place};
 /// Runs each of these tests on every database that tenants can move on.
 macro_rules! on_every_home {
     ($($test:ident),* $(,)?) => {
-        mod postgres_databases { $(super::on_every_home!(one $test, postgres(Isolation::database()));)* }
-        mod postgres_schemas { $(super::on_every_home!(one $test, postgres(Isolation::schema()));)* }
+        mod postgres_databases {
+            $(super::on_every_home!(one $test, postgres(tenancy_sqlx::isolation::Isolation::database()));)*
+        }
+        mod postgres_schemas {
+            $(super::on_every_home!(one $test, postgres(tenancy_sqlx::isolation::Isolation::schema()));)*
+        }
         mod mariadb { $(super::on_every_home!(one $test, mariadb());)* }
         mod sqlite { $(super::on_every_home!(one $test, sqlite());)* }
     };
     (one $test:ident, $scene:ident($($isolation:expr)?)) => {
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $test() {
-            #[allow(unused_imports)]
-            use tenancy_sqlx::isolation::Isolation;
             super::$test(super::Scene::$scene($($isolation)?).await).await;
         }
     };
