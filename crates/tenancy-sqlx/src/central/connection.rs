@@ -61,17 +61,17 @@ impl Connection {
 
     /// Runs a statement, and returns how many rows it changed; on MySQL and MariaDB, how many it found.
     pub(crate) async fn execute(&mut self, statement: Statement) -> Result<u64, sqlx::Error> {
-        let text = statement.text_for(self.dialect());
+        let (text, is_kept) = (statement.text_for(self.dialect()), statement.is_kept());
         ask!(self, connection => {
-            let query = sqlx::query_with(text, arguments_of(connection, statement)?);
+            let query = sqlx::query_with(text, arguments_of(connection, statement)?).persistent(is_kept);
             query.execute(&mut **connection).await.map(|done| done.rows_affected())
         })
     }
 
     pub(crate) async fn fetch_all(&mut self, statement: Statement) -> Result<Vec<Row>, sqlx::Error> {
-        let text = statement.text_for(self.dialect());
+        let (text, is_kept) = (statement.text_for(self.dialect()), statement.is_kept());
         ask!(self, connection => {
-            let query = sqlx::query_with(text, arguments_of(connection, statement)?);
+            let query = sqlx::query_with(text, arguments_of(connection, statement)?).persistent(is_kept);
             query.map(Row::from).fetch_all(&mut **connection).await
         })
     }

@@ -27,7 +27,58 @@ pub(crate) enum Value {
     Blob(Vec<u8>),
 }
 
+/// What is one statement for one item and for many: `item` is repeated between the other texts, after a comma.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ForEach {
+    pub(crate) before: &'static str,
+    pub(crate) item: &'static str,
+    pub(crate) after: &'static str,
+}
+
+/// Few enough that all databases take their values at once.
+const ITEMS_AT_ONCE: usize = 100;
+/// Small enough for what servers take as one packet. One item may have more.
+const BYTES_AT_ONCE: usize = 512 * 1024;
+/// A statement with more is hardly ever sent again as it is.
+const KEPT_VALUES: usize = 128;
+
+impl ForEach {
+    /// As few statements as databases take, in the order of the items, each the values of one.
+    pub(crate) fn statements(self, items: Vec<Vec<Value>>) -> Vec<Statement> {
+        let mut statements = Vec::new();
+        let mut items = items.into_iter().peekable();
+        while let Some(first) = items.next() {
+            let mut bytes = bytes_of(&first);
+            let mut statement = sql(self.before);
+            statement.push(self.item).values.extend(first);
+            for _ in 1..ITEMS_AT_ONCE {
+                let fits = |item: &Vec<Value>| bytes + bytes_of(item) <= BYTES_AT_ONCE;
+                let Some(item) = items.next_if(fits) else { break };
+                bytes += bytes_of(&item);
+                statement.push(", ").push(self.item).values.extend(item);
+            }
+            statement.push(self.after);
+            statements.push(statement);
+        }
+        statements
+    }
+}
+
+fn bytes_of(item: &[Value]) -> usize {
+    let bytes = item.iter().map(|value| match value {
+        Value::Null | Value::Int(_) => 8,
+        Value::Text(text) => text.len(),
+        Value::Blob(bytes) => bytes.len(),
+    });
+    bytes.sum()
+}
+
 impl Statement {
+    /// Whether it is worth it to keep it prepared.
+    pub(super) fn is_kept(&self) -> bool {
+        self.values.len() <= KEPT_VALUES
+    }
+
     pub(crate) fn push(&mut self, text: &'static str) -> &mut Self {
         self.text.to_mut().push_str(text);
         self
@@ -174,6 +225,37 @@ mod tests {
         ] {
             assert_eq!(numbered(given), wanted);
         }
+    }
+
+    #[test]
+    fn many_items_become_few_statements_and_none_is_too_large() {
+        let each = ForEach {
+            before: "DELETE FROM a WHERE b IN (",
+            item: "?",
+            after: ")",
+        };
+        let counts = |items: Vec<Vec<Value>>| -> Vec<usize> {
+            let statements = each.statements(items);
+            statements
+                .iter()
+                .map(|statement| statement.values.len())
+                .collect()
+        };
+        let small = |count: usize| vec![vec![Value::from("small")]; count];
+        let large = |count: usize| vec![vec![Value::from("x".repeat(BYTES_AT_ONCE / 2))]; count];
+        assert_eq!(counts(small(0)), [0_usize; 0]);
+        assert_eq!(counts(small(1)), [1]);
+        assert_eq!(
+            counts(small(2 * ITEMS_AT_ONCE + 1)),
+            [ITEMS_AT_ONCE, ITEMS_AT_ONCE, 1]
+        );
+        assert_eq!(counts(large(5)), [2, 2, 1]);
+        assert_eq!(
+            counts(vec![vec![Value::from("x".repeat(2 * BYTES_AT_ONCE))]; 2]),
+            [1, 1]
+        );
+        let of_three = each.statements(small(3));
+        assert_eq!(of_three[0].text, "DELETE FROM a WHERE b IN (?, ?, ?)");
     }
 
     #[cfg(feature = "postgres")]
