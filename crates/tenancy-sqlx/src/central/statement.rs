@@ -36,26 +36,23 @@ pub(crate) struct ForEach {
 }
 
 /// Few enough that all databases take their values at once.
-const ITEMS_AT_ONCE: usize = 100;
+const ITEMS_AT_ONCE: usize = 64;
 /// Small enough for what servers take as one packet. One item may have more.
 const BYTES_AT_ONCE: usize = 512 * 1024;
-/// A statement with more is hardly ever sent again as it is.
+/// A statement with more is large, and hardly ever sent again as it is.
 const KEPT_VALUES: usize = 128;
 
 impl ForEach {
-    /// As few statements as databases take, in the order of the items, each the values of one.
+    /// Few statements, in the order of the items, each the values of one. Their sizes are powers of two, so that there are few
+    /// texts to keep prepared.
     pub(crate) fn statements(self, items: Vec<Vec<Value>>) -> Vec<Statement> {
         let mut statements = Vec::new();
-        let mut items = items.into_iter().peekable();
-        while let Some(first) = items.next() {
-            let mut bytes = bytes_of(&first);
+        let mut items = items.into_iter();
+        while let Some(count) = fitting(items.as_slice()) {
             let mut statement = sql(self.before);
-            statement.push(self.item).values.extend(first);
-            for _ in 1..ITEMS_AT_ONCE {
-                let fits = |item: &Vec<Value>| bytes + bytes_of(item) <= BYTES_AT_ONCE;
-                let Some(item) = items.next_if(fits) else { break };
-                bytes += bytes_of(&item);
-                statement.push(", ").push(self.item).values.extend(item);
+            for (index, item) in items.by_ref().take(count).enumerate() {
+                let comma = if index == 0 { "" } else { ", " };
+                statement.push(comma).push(self.item).values.extend(item);
             }
             statement.push(self.after);
             statements.push(statement);
@@ -64,8 +61,18 @@ impl ForEach {
     }
 }
 
-fn bytes_of(item: &[Value]) -> usize {
-    let bytes = item.iter().map(|value| match value {
+/// How many of the first items one statement takes.
+fn fitting(items: &[Vec<Value>]) -> Option<usize> {
+    let sizes = std::iter::successors(Some(ITEMS_AT_ONCE), |count| Some(count / 2));
+    let mut sizes = sizes.take_while(|count| *count > 0);
+    sizes.find(|count| {
+        let first = items.get(..*count);
+        first.is_some_and(|items| *count == 1 || bytes_of(items) <= BYTES_AT_ONCE)
+    })
+}
+
+fn bytes_of(items: &[Vec<Value>]) -> usize {
+    let bytes = items.iter().flatten().map(|value| match value {
         Value::Null | Value::Int(_) => 8,
         Value::Text(text) => text.len(),
         Value::Blob(bytes) => bytes.len(),
@@ -74,9 +81,15 @@ fn bytes_of(item: &[Value]) -> usize {
 }
 
 impl Statement {
-    /// Whether it is worth it to keep it prepared.
-    pub(super) fn is_kept(&self) -> bool {
-        self.values.len() <= KEPT_VALUES
+    /// Whether to keep it prepared.
+    pub(super) fn is_kept_by(&self, dialect: Dialect) -> bool {
+        match dialect {
+            // One that is closed is not answered, and what is sent next waits for the network's own answer, 40 ms.
+            #[cfg(feature = "mysql")]
+            Dialect::MySql => true,
+            #[cfg(any(feature = "sqlite", feature = "postgres"))]
+            _ => self.values.len() <= KEPT_VALUES,
+        }
     }
 
     pub(crate) fn push(&mut self, text: &'static str) -> &mut Self {
@@ -255,7 +268,8 @@ mod tests {
             [1, 1]
         );
         let of_three = each.statements(small(3));
-        assert_eq!(of_three[0].text, "DELETE FROM a WHERE b IN (?, ?, ?)");
+        assert_eq!(of_three.len(), 2);
+        assert_eq!(of_three[0].text, "DELETE FROM a WHERE b IN (?, ?)");
     }
 
     #[cfg(feature = "postgres")]
