@@ -62,16 +62,18 @@ impl Connection {
     /// Runs a statement, and returns how many rows it changed; on MySQL and MariaDB, how many it found.
     pub(crate) async fn execute(&mut self, statement: Statement) -> Result<u64, sqlx::Error> {
         let text = statement.text_for(self.dialect());
+        let is_kept = statement.is_kept_by(self.dialect());
         ask!(self, connection => {
-            let query = sqlx::query_with(text, arguments_of(connection, statement)?);
+            let query = sqlx::query_with(text, arguments_of(connection, statement)?).persistent(is_kept);
             query.execute(&mut **connection).await.map(|done| done.rows_affected())
         })
     }
 
     pub(crate) async fn fetch_all(&mut self, statement: Statement) -> Result<Vec<Row>, sqlx::Error> {
         let text = statement.text_for(self.dialect());
+        let is_kept = statement.is_kept_by(self.dialect());
         ask!(self, connection => {
-            let query = sqlx::query_with(text, arguments_of(connection, statement)?);
+            let query = sqlx::query_with(text, arguments_of(connection, statement)?).persistent(is_kept);
             query.map(Row::from).fetch_all(&mut **connection).await
         })
     }

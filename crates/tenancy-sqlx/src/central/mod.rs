@@ -16,7 +16,7 @@ pub(crate) use pool::Pool;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) use pool::PoolLimits;
 pub(crate) use row::Row;
-pub(crate) use statement::{Statement, sql};
+pub(crate) use statement::{ForEach, Statement, Value, sql};
 
 /// Whose SQL is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

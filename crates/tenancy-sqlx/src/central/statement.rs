@@ -27,7 +27,71 @@ pub(crate) enum Value {
     Blob(Vec<u8>),
 }
 
+/// What is one statement for one item and for many: `item` is repeated between the other texts, after a comma.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ForEach {
+    pub(crate) before: &'static str,
+    pub(crate) item: &'static str,
+    pub(crate) after: &'static str,
+}
+
+/// Few enough that all databases take their values at once.
+const ITEMS_AT_ONCE: usize = 64;
+/// Small enough for what servers take as one packet. One item may have more.
+const BYTES_AT_ONCE: usize = 512 * 1024;
+/// A statement with more is large, and hardly ever sent again as it is.
+const KEPT_VALUES: usize = 128;
+
+impl ForEach {
+    /// Few statements, in the order of the items, each the values of one. Their sizes are powers of two, so that there are few
+    /// texts to keep prepared.
+    pub(crate) fn statements(self, items: Vec<Vec<Value>>) -> Vec<Statement> {
+        let mut statements = Vec::new();
+        let mut items = items.into_iter();
+        while let Some(count) = fitting(items.as_slice()) {
+            let mut statement = sql(self.before);
+            for (index, item) in items.by_ref().take(count).enumerate() {
+                let comma = if index == 0 { "" } else { ", " };
+                statement.push(comma).push(self.item).values.extend(item);
+            }
+            statement.push(self.after);
+            statements.push(statement);
+        }
+        statements
+    }
+}
+
+/// How many of the first items one statement takes.
+fn fitting(items: &[Vec<Value>]) -> Option<usize> {
+    let sizes = std::iter::successors(Some(ITEMS_AT_ONCE), |count| Some(count / 2));
+    let mut sizes = sizes.take_while(|count| *count > 0);
+    sizes.find(|count| {
+        let first = items.get(..*count);
+        first.is_some_and(|items| *count == 1 || bytes_of(items) <= BYTES_AT_ONCE)
+    })
+}
+
+fn bytes_of(items: &[Vec<Value>]) -> usize {
+    let bytes = items.iter().flatten().map(|value| match value {
+        Value::Null | Value::Int(_) => 8,
+        Value::Text(text) => text.len(),
+        Value::Blob(bytes) => bytes.len(),
+    });
+    bytes.sum()
+}
+
 impl Statement {
+    /// Whether to keep it prepared.
+    pub(super) fn is_kept_by(&self, dialect: Dialect) -> bool {
+        match dialect {
+            // One that is closed is not answered, and what is sent next waits for the network's own answer, 40 ms.
+            #[cfg(feature = "mysql")]
+            Dialect::MySql => true,
+            #[cfg(any(feature = "sqlite", feature = "postgres"))]
+            _ => self.values.len() <= KEPT_VALUES,
+        }
+    }
+
     pub(crate) fn push(&mut self, text: &'static str) -> &mut Self {
         self.text.to_mut().push_str(text);
         self
@@ -174,6 +238,38 @@ mod tests {
         ] {
             assert_eq!(numbered(given), wanted);
         }
+    }
+
+    #[test]
+    fn many_items_become_few_statements_and_none_is_too_large() {
+        let each = ForEach {
+            before: "DELETE FROM a WHERE b IN (",
+            item: "?",
+            after: ")",
+        };
+        let counts = |items: Vec<Vec<Value>>| -> Vec<usize> {
+            let statements = each.statements(items);
+            statements
+                .iter()
+                .map(|statement| statement.values.len())
+                .collect()
+        };
+        let small = |count: usize| vec![vec![Value::from("small")]; count];
+        let large = |count: usize| vec![vec![Value::from("x".repeat(BYTES_AT_ONCE / 2))]; count];
+        assert_eq!(counts(small(0)), [0_usize; 0]);
+        assert_eq!(counts(small(1)), [1]);
+        assert_eq!(
+            counts(small(2 * ITEMS_AT_ONCE + 1)),
+            [ITEMS_AT_ONCE, ITEMS_AT_ONCE, 1]
+        );
+        assert_eq!(counts(large(5)), [2, 2, 1]);
+        assert_eq!(
+            counts(vec![vec![Value::from("x".repeat(2 * BYTES_AT_ONCE))]; 2]),
+            [1, 1]
+        );
+        let of_three = each.statements(small(3));
+        assert_eq!(of_three.len(), 2);
+        assert_eq!(of_three[0].text, "DELETE FROM a WHERE b IN (?, ?)");
     }
 
     #[cfg(feature = "postgres")]

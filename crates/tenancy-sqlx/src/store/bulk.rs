@@ -1,7 +1,11 @@
 use tenancy_core::{InvalidName, TenantId};
 use tracing::Instrument as _;
 
-use super::{SqlStore, change::Change, edit::CheckedTenant};
+use super::{
+    SqlStore,
+    change::Change,
+    create::{CheckedTenant, NamesInUse},
+};
 use crate::{CatalogueError, NewTenant};
 
 /// Large enough that commits cost little, small enough that other writers get their turn.
@@ -150,8 +154,9 @@ impl SqlStore {
             .change_here(move |change| {
                 Box::pin(async move {
                     let mut outcomes = Vec::with_capacity(work.len());
+                    let mut in_use = change.names_in_use(&work).await?;
                     for tenant in &work {
-                        outcomes.push(create_or_keep(change, tenant, if_exists).await?);
+                        outcomes.push(create_or_keep(change, tenant, &mut in_use, if_exists).await?);
                     }
                     Ok(outcomes)
                 })
@@ -176,17 +181,18 @@ impl SqlStore {
 async fn create_or_keep(
     change: &mut Change,
     tenant: &CheckedTenant,
+    in_use: &mut NamesInUse,
     if_exists: IfExists,
 ) -> Result<Outcome, CatalogueError> {
     if if_exists == IfExists::Keep
-        && let Some(id) = change.id_of_slug(tenant.slug()).await?
+        && let Some(id) = in_use.owner_of_slug(tenant.slug())
     {
-        return Ok(match TenantId::new(&id) {
+        return Ok(match TenantId::new(id) {
             Ok(id) => Outcome::Existing(id),
             Err(error) => Outcome::Failed(unreadable(error)),
         });
     }
-    match change.create(tenant).await {
+    match change.create_unless_in_use(tenant, in_use).await {
         Ok(created) => Ok(Outcome::Created(created.record.id)),
         Err(error) if error.is_store_failure() => Err(error),
         Err(error) => Ok(Outcome::Failed(error)),

@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 use super::{SqlStore, random_stamp, statements::Grammar};
 use crate::{
     CatalogueError,
-    central::{Connection, Dialect, Row, Statement, sql},
+    central::{Connection, Dialect, ForEach, Row, Statement, Value, sql},
 };
 
 /// Longer than all waits inside of a change together; only a stalled disk takes this long.
@@ -21,7 +21,7 @@ pub(super) type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, CatalogueErr
 pub(super) struct Change {
     connection: Connection,
     /// Sent together, before anything else is.
-    deferred: Vec<Statement>,
+    deferred: Vec<Deferred>,
     head_before: i64,
     pub(super) number: i64,
     pub(super) now_ms: i64,
@@ -30,6 +30,26 @@ pub(super) struct Change {
     /// Whether there is something to commit though no number was taken.
     is_kept_without_number: bool,
 }
+
+enum Deferred {
+    Once(Statement),
+    Each(ForEach, Vec<Vec<Value>>),
+}
+
+impl Deferred {
+    fn into_statements(self) -> Vec<Statement> {
+        match self {
+            Self::Once(statement) => vec![statement],
+            Self::Each(each, items) => each.statements(items),
+        }
+    }
+}
+
+const LOG_ENTRIES: ForEach = ForEach {
+    before: "INSERT INTO tenancy_changes (number, stamp, tenant_id, kind, \"keys\", actor, at_ms) VALUES ",
+    item: "(?, ?, ?, ?, ?, ?, ?)",
+    after: "",
+};
 
 impl SqlStore {
     /// Runs one change to its end, in a task of its own: a dropped caller neither leaves it half-way nor
@@ -134,11 +154,24 @@ impl Change {
     /// Writes before anything else is asked or written, and together with what else waits: round trips are what a change is made
     /// of. Not for what touches a row that another one touches that waits; see [`Connection::execute_together`].
     pub(super) fn defer(&mut self, statement: Statement) {
-        self.deferred.push(statement);
+        self.deferred.push(Deferred::Once(statement));
+    }
+
+    /// As [`defer`](Self::defer). All items of one kind are written where the first of them stands.
+    pub(super) fn defer_each(&mut self, each: ForEach, item: Vec<Value>) {
+        let same = self.deferred.iter_mut().find_map(|deferred| match deferred {
+            Deferred::Each(other, items) if *other == each => Some(items),
+            _ => None,
+        });
+        match same {
+            Some(items) => items.push(item),
+            None => self.deferred.push(Deferred::Each(each, vec![item])),
+        }
     }
 
     async fn write_deferred(&mut self) -> Result<(), CatalogueError> {
         let deferred = std::mem::take(&mut self.deferred);
+        let deferred = deferred.into_iter().flat_map(Deferred::into_statements).collect();
         self.connection
             .execute_together(deferred)
             .await
@@ -203,18 +236,16 @@ impl Change {
         let keys = serde_json::to_string(keys)
             .map_err(|error| CatalogueError::invalid("a key cannot be logged", error.to_string()))?;
         self.number += 1;
-        let entry = sql(
-            "INSERT INTO tenancy_changes (number, stamp, tenant_id, kind, \"keys\", actor, at_ms)
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(self.number)
-        .bind(random_stamp()?.cast_signed())
-        .bind(id.as_str())
-        .bind(kind)
-        .bind(keys)
-        .bind(self.actor.as_deref())
-        .bind(self.now_ms);
-        self.defer(entry);
+        let entry = vec![
+            self.number.into(),
+            random_stamp()?.cast_signed().into(),
+            id.as_str().into(),
+            kind.into(),
+            keys.into(),
+            self.actor.as_deref().into(),
+            self.now_ms.into(),
+        ];
+        self.defer_each(LOG_ENTRIES, entry);
         Ok(self.number)
     }
 

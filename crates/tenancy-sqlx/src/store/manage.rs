@@ -1,6 +1,6 @@
 use tenancy_core::{Maintenance, TenantId, TenantStatus};
 
-use super::{SqlStore, checks, edit::CheckedTenant};
+use super::{SqlStore, checks, create::CheckedTenant};
 use crate::{CatalogueError, NewTenant, TenantDetails, TenantPatch, names};
 
 /// Changes. Each is one transaction with one change number, and returns once it is committed and seen by the

@@ -65,6 +65,7 @@
 mod bulk;
 mod change;
 mod checks;
+mod create;
 #[cfg(feature = "domains")]
 mod domains;
 mod edit;

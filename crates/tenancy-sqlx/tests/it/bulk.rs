@@ -6,18 +6,14 @@ use tenancy_sqlx::{NewTenant, file::TenantsFile, store::SqlStore};
 use crate::support::{Backend, Follower, Place, id, list, on_every_database, with_domains};
 
 on_every_database!(
-    thousands_of_tenants_are_created_and_followed,
+    ten_thousand_tenants_are_created_and_followed,
     a_refused_tenant_does_not_stop_the_others,
     a_store_that_fails_half_way_keeps_what_is_committed_and_says_what_was_not_done,
     registering_again_leaves_what_exists_alone,
 );
 
-async fn thousands_of_tenants_are_created_and_followed(place: Place) {
-    // A server is asked for each of them, over and over.
-    let tenants = match place.backend() {
-        Backend::Sqlite => 10_000,
-        Backend::Postgres | Backend::MariaDb => 2_500,
-    };
+async fn ten_thousand_tenants_are_created_and_followed(place: Place) {
+    let tenants = 10_000;
     let store = place.open().await;
     let mut follower = Follower::start(&store).await;
     let report = store

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     CatalogueError, NewTenant, TenantDetails, TenantPatch,
     central::{Statement, sql},
-    store::{SqlStore, change::Change, edit::CheckedTenant},
+    store::{SqlStore, change::Change, create::CheckedTenant},
 };
 
 /// A pending home as one is asked for.

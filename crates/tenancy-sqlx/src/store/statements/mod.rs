@@ -8,8 +8,6 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-use serde::Serialize;
-
 use super::StoreKind;
 use crate::central::{Dialect, Statement};
 
@@ -60,11 +58,11 @@ impl Statements {
 
 impl Grammar {
     /// Follows a column.
-    pub(super) fn push_in_list(
-        &self,
-        statement: &mut Statement,
-        list: &[impl Serialize],
-    ) -> Result<(), sqlx::Error> {
+    pub(super) fn push_in_list(&self, statement: &mut Statement, list: &[&str]) -> Result<(), sqlx::Error> {
+        if let [only] = list {
+            statement.push(" = ").push_bind(*only);
+            return Ok(());
+        }
         let list = serde_json::to_string(list).map_err(|error| sqlx::Error::Encode(error.into()))?;
         let (before, after) = self.in_list;
         statement.push(before).push_bind(list).push(after);

@@ -4,6 +4,7 @@ mod crash;
 mod create;
 mod existing;
 mod fixture;
+mod heartbeat;
 mod hooks;
 mod moves;
 mod pending;
