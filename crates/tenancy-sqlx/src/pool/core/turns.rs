@@ -184,20 +184,23 @@ impl<C> Core<C> {
             self.entries[next].credit = self.limits.hand_overs.saturating_sub(1);
             return self.hand_over(held, now, effects);
         }
-        match self.next_in_need() {
-            Some(next) if next == owner => self.turn_is_taken(next),
-            Some(next) if self.wants_room(next, now) => {
-                if own_waits {
-                    self.move_to_end(owner);
-                }
-                self.evict(held, now, effects);
-                return self.refresh(owner, now);
+        if let Some(next) = self.next_in_need()
+            && next != owner
+            && self.wants_room(next, now)
+        {
+            if own_waits {
+                self.move_to_end(owner);
             }
-            _ => {}
+            self.evict(held, now, effects);
+            return self.refresh(owner, now);
         }
         if own_waits {
-            // Nobody else is waiting for it: that is a round, too.
-            self.turn_is_taken(owner);
+            // Nobody else is waiting for it: that is a round, too. But whoever needs another one keeps the place in the line:
+            // at its end again and again, it would never get it.
+            self.entries[owner].credit = self.limits.hand_overs;
+            if self.entries[owner].demand == 0 {
+                self.move_to_end(owner);
+            }
             self.hand_over(held, now, effects);
         } else {
             self.rest(held, now);

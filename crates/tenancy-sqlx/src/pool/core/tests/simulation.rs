@@ -231,6 +231,10 @@ impl Simulation {
 
 /// Three times as many databases as connections, and twice as many requests at a time.
 fn crowded(connects: usize) -> Simulation {
+    crowded_by_chance(connects, 1)
+}
+
+fn crowded_by_chance(connects: usize, seed: u64) -> Simulation {
     let mut simulation = Simulation::new(
         Limits {
             max_connects: Some(connects),
@@ -238,6 +242,7 @@ fn crowded(connects: usize) -> Simulation {
         },
         300,
     );
+    simulation.random = fastrand::Rng::with_seed(seed);
     for _ in 0..200 {
         simulation.add(None, 0.0);
     }
@@ -266,6 +271,18 @@ fn those_who_wait_for_their_tenants_connection_wait_for_about_as_long() {
             "{connects}: {nearly_all} against {most}"
         );
         assert_eq!(simulation.refused, 0, "{connects}");
+    }
+}
+
+#[test]
+fn the_tenant_that_is_asked_for_most_waits_no_longer_than_others() {
+    for (connects, seed) in [(12, 4), (16, 4), (20, 1), (24, 3)] {
+        let mut simulation = crowded_by_chance(connects, seed);
+        simulation.served.clear();
+        simulation.run(5.0);
+        let most = simulation.percentile(0.99, |tenant| tenant == 0);
+        let others = simulation.percentile(0.99, |tenant| tenant != 0);
+        assert!(most <= others, "{connects}: {most} ms against {others} ms");
     }
 }
 
