@@ -40,6 +40,7 @@ const ITEMS_AT_ONCE: usize = 64;
 /// Small enough for what servers take as one packet. One item may have more.
 const BYTES_AT_ONCE: usize = 512 * 1024;
 /// A statement with more is large, and hardly ever sent again as it is.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 const KEPT_VALUES: usize = 128;
 
 impl ForEach {
