@@ -79,7 +79,8 @@
 //! # Caveats
 //!
 //! * SQLite runs no trigger for a row that `REPLACE` removes. A tenant removed for its id or slug is seen all the same; one
-//!   removed for another unique column, or a domain's row, is not. `PRAGMA recursive_triggers = ON` in the application makes SQLite run them.
+//!   removed for another unique column, or a domain's row, is not. `PRAGMA recursive_triggers = ON` in the application
+//!   makes SQLite run them.
 //! * SQLite refuses to rename a table while a view names one that is gone, and drops triggers with their table. Before a
 //!   migration that rebuilds the table, run [`removal`](Adoption::removal) with [`Removal::KeepNumbers`], and adopt again
 //!   after it. A store that runs meanwhile serves what it knows, and says that the catalogue does not answer.

@@ -85,7 +85,7 @@ impl Statement {
     /// Whether to keep it prepared.
     pub(super) fn is_kept_by(&self, dialect: Dialect) -> bool {
         match dialect {
-            // One that is closed is not answered, and what is sent next waits for the network's own answer, 40 ms.
+            // Large ones that were closed after use took 40 ms each on MariaDB, while neither side did anything.
             #[cfg(feature = "mysql")]
             Dialect::MySql => true,
             #[cfg(any(feature = "sqlite", feature = "postgres"))]

@@ -7,8 +7,8 @@
 //! * A tenant's own idle connection is had at once; else one is opened; else, where connections may be shared, an idle
 //!   one of another tenant is taken over; else the one that was idle for longest is closed for it; else the request waits.
 //!   Tenants that wait take turns, so that a flood of one costs the others one round. Who has a connection is given
-//!   another tenant's place only if its own would not come round in the time that opening one takes. While the budget is
-//!   spent, one tenant has a third of the connections that it may have otherwise.
+//!   another tenant's place only if its own would not come round in the time that opening one takes. While
+//!   connections are short, one tenant has a third of what it [may have](PoolSettings::max_per_tenant) otherwise.
 //! * A [`Lease`] that was used is reset before anybody else has it, and the server's answer to the reset says so. A
 //!   future that was dropped in `begin`, in a query or in `commit` leaves nothing to the next borrower; a statement that
 //!   still runs is cancelled on the server. What can not be taken away closes the connection. Prepared statements of

@@ -67,8 +67,8 @@ impl PoolSettings {
     }
 
     /// How many connections one tenant may have. A quarter of the budget, from 1 to 20, unless set. While connections are
-    /// short, that is, until a second after one was closed for another tenant, it gets none beyond a third of that, at
-    /// least one, and those beyond are closed as they come back, unless tenants share them.
+    /// short, that is, until a second after one was closed for a tenant that had fewer, it gets none beyond a third of
+    /// that, at least one; those beyond are closed as they come back and are waited for, unless tenants share them.
     #[must_use]
     pub fn max_per_tenant(mut self, connections: usize) -> Self {
         self.limits.max_per_tenant = Some(connections.max(1));

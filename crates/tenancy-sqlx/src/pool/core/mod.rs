@@ -139,7 +139,7 @@ pub(crate) struct Core<C> {
     /// Sums of what the entries could use, and of what they need.
     wishes: usize,
     demand: usize,
-    /// Until when connections count as short: some were closed for others lately.
+    /// Until when connections count as short: one was closed lately for a tenant that had few.
     short_until: Duration,
     pace: Pace,
     next_serial: u64,
@@ -422,19 +422,17 @@ impl<C> Core<C> {
     fn refresh_demand(&mut self, index: usize, now: Duration) {
         let entry = &self.entries[index];
         let (mut wish, mut demand) = (0, 0);
-        let room_below = |most: usize| most.saturating_sub(entry.open());
         if let Some(&oldest) = entry.queue.front()
             && entry.breaker.admits(now).is_ok()
         {
             let unanswered = entry.queue.len().saturating_sub(entry.opening);
-            wish = unanswered.min(room_below(self.most_for_one(now)));
+            wish = unanswered.min(self.most_for_one(now).saturating_sub(entry.open()));
             let pace = Pace {
                 in_use: entry.in_use.unwrap_or(self.pace.in_use),
                 ..self.pace
             };
             let waited = now.saturating_sub(self.waiters[oldest].since);
-            let needed = pace.connections_needed(entry, waited).min(wish);
-            demand = needed.min(room_below(self.limits.per_tenant_while_short()));
+            demand = pace.connections_needed(entry, waited).min(wish);
         }
         let entry = &mut self.entries[index];
         self.wishes = self.wishes - entry.wish + wish;

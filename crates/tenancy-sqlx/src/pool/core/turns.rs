@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Core, Effects, Held, Ticket, Work, entry::Entry};
 use crate::pool::target::Sharing;
 
-/// For so long after one was closed for another tenant, connections count as short.
+/// For so long after one was closed for a tenant that had few, connections count as short.
 const SHORT: Duration = Duration::from_secs(1);
 
 impl<C> Core<C> {
@@ -80,17 +80,20 @@ impl<C> Core<C> {
         }
         loop {
             self.open_in_turn(now, effects);
-            let Some(held) = self.next_to_evict(now) else {
+            let Some((held, for_whom)) = self.next_to_evict(now) else {
                 return;
             };
-            self.evict(held, now, effects);
+            self.evict(held, for_whom, now, effects);
         }
     }
 
-    /// Closes a connection for another tenant.
-    fn evict(&mut self, held: Held<C>, now: Duration, effects: &mut Effects<C>) {
+    /// Closes a connection for another tenant. Whoever has a good share already makes nothing short: nobody lacks the idle
+    /// connections that it takes the place of.
+    fn evict(&mut self, held: Held<C>, for_whom: usize, now: Duration, effects: &mut Effects<C>) {
         self.counts.evictions += 1;
-        self.short_until = now + SHORT;
+        if self.entries[for_whom].open() < self.limits.per_tenant_while_short() {
+            self.short_until = now + SHORT;
+        }
         self.close(held, effects);
     }
 
@@ -109,10 +112,11 @@ impl<C> Core<C> {
         }
     }
 
-    fn next_to_evict(&mut self, now: Duration) -> Option<Held<C>> {
+    /// With the tenant that it is closed for.
+    fn next_to_evict(&mut self, now: Duration) -> Option<(Held<C>, usize)> {
         let next = self.next_in_need()?;
         if self.wants_room(next, now) {
-            self.take_oldest_idle(next, now)
+            Some((self.take_oldest_idle(next, now)?, next))
         } else {
             None
         }
@@ -167,8 +171,8 @@ impl<C> Core<C> {
     pub(super) fn place(&mut self, mut held: Held<C>, now: Duration, effects: &mut Effects<C>) {
         let owner = held.entry;
         let own_waits = !self.entries[owner].queue.is_empty();
-        if self.has_what_others_lack(owner, now) {
-            self.evict(held, now, effects);
+        if let Some(other) = self.who_lacks_what_it_has(owner, now) {
+            self.evict(held, other, now, effects);
             return self.refresh(owner, now);
         }
         if own_waits && self.entries[owner].credit > 0 {
@@ -191,7 +195,7 @@ impl<C> Core<C> {
             if own_waits {
                 self.move_to_end(owner);
             }
-            self.evict(held, now, effects);
+            self.evict(held, next, now, effects);
             return self.refresh(owner, now);
         }
         if own_waits {
@@ -207,16 +211,18 @@ impl<C> Core<C> {
         }
     }
 
-    /// Whether the tenant, with the one it has just given back, has more than it may while connections are short, and
-    /// somebody else waits for a permit. An idle one of a third tenant may be closed for that as well: what is given up
-    /// here spares the next. Connections that others can share go round anyway.
-    fn has_what_others_lack(&self, owner: usize, now: Duration) -> bool {
+    /// Who waits for a permit while the tenant, with the connection it has just given back, has more than it may while they are
+    /// short. An idle one of a third tenant may be closed for that as well: what is given up here spares the next.
+    /// Connections that others can share go round anyway.
+    fn who_lacks_what_it_has(&self, owner: usize, now: Duration) -> Option<usize> {
         let entry = &self.entries[owner];
-        entry.open() >= self.limits.per_tenant_while_short()
-            && entry.target.sharing() == Sharing::Never
-            && self.spare() == 0
-            && self.next_in_need().is_some_and(|next| next != owner)
-            && self.breaker.admits(now).is_ok()
+        let most = self.limits.per_tenant_while_short();
+        let has_too_many = entry.open() >= most && entry.target.sharing() == Sharing::Never;
+        if !has_too_many || self.spare() > 0 || self.breaker.admits(now).is_err() {
+            return None;
+        }
+        let other = self.next_in_need()?;
+        (other != owner && self.entries[other].open() < most).then_some(other)
     }
 
     /// The first in turn who waits and may use this very connection; its turn is taken.

@@ -306,7 +306,11 @@ fn what_may_be_opened_next_is_not_closed_long_before() {
 
 /// Milliseconds that nearly all requests of ninety-nine tenants take at most, beside so many of another at a time.
 fn beside_a_flood(budget: usize, floods: usize) -> f64 {
-    let mut simulation = Simulation::new(limits(budget), 100);
+    let limits = Limits {
+        max_connects: None,
+        ..limits(budget)
+    };
+    let mut simulation = Simulation::new(limits, 100);
     simulation.work = 20.0;
     for tenant in 1..100 {
         simulation.add(Some(tenant), 900.0);

@@ -213,6 +213,34 @@ fn when_connections_are_short_no_longer_one_tenant_may_have_its_most_again() {
 }
 
 #[test]
+fn one_tenant_may_have_its_most_in_place_of_idle_connections_that_nobody_asks_for() {
+    let mut world = World::new(limits(20), 30);
+    for tenant in 1..=20 {
+        warm(&mut world, tenant);
+    }
+    world.tick(ms(100));
+    // Nothing is given back: each of these requests takes long.
+    for _ in 0..10 {
+        world.ask(0);
+    }
+    for _ in 0..60 {
+        world.tick(ms(25));
+        while !world.closings.is_empty() {
+            world.closed(0);
+        }
+        while !world.tickets.is_empty() {
+            world.connected(0);
+        }
+        world.poll_all();
+    }
+    assert_eq!(
+        open_of_first(&world),
+        5,
+        "a quarter of the budget, within a second and a half"
+    );
+}
+
+#[test]
 fn where_nobody_lacks_any_one_tenant_keeps_what_it_has() {
     let mut world = flooded(36);
     for _ in 0..20 {
