@@ -210,8 +210,11 @@ fn processes(sessions: &[Arc<Backend>]) -> Vec<String> {
     processes.map(|process| process.to_string()).collect()
 }
 
+/// Of the row that ends a reset. An abandoned query may answer with a row, too.
+const COLUMNS: usize = 4;
+
 /// One message, so that it costs one round trip. What `DISCARD ALL` does, other than dropping prepared statements: sqlx
-/// believes that its own are there.
+/// believes that its own are there. What takes a query is done by one: each has to be planned.
 ///
 /// `ROLLBACK` outside of a transaction is a warning, which sqlx logs: it is silenced first, unless the transaction is
 /// aborted and only hears `ROLLBACK`.
@@ -223,8 +226,9 @@ fn reset_message(nonce: u64, quiet: bool) -> String {
     };
     format!(
         "{silence}ROLLBACK; CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *; \
-         SELECT pg_advisory_unlock_all(); DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES; \
-         SELECT '{nonce}', pg_backend_pid(), EXISTS (SELECT FROM pg_prepared_statement() WHERE from_sql)"
+         DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES; \
+         SELECT '{nonce}', pg_backend_pid(), EXISTS (SELECT FROM pg_prepared_statement() WHERE from_sql), \
+         pg_advisory_unlock_all()"
     )
 }
 
@@ -232,7 +236,7 @@ fn reset_message(nonce: u64, quiet: bool) -> String {
 /// is aborted it would be refused.
 fn pooled_reset_message(nonce: u64, quiet: bool) -> String {
     let begin = if quiet { "BEGIN; " } else { "" };
-    format!("{begin}ROLLBACK; SELECT '{nonce}', 0, false")
+    format!("{begin}ROLLBACK; SELECT '{nonce}', 0, false, NULL")
 }
 
 /// Every name is quoted, and an id has no letter that SQL knows.
@@ -256,7 +260,7 @@ fn enter(session: &Session, scope: &str) -> Option<String> {
 }
 
 fn judge(rows: &[PgRow], session: &Backend, nonce: u64) -> Result<Cleaned, sqlx::Error> {
-    let Some(row) = rows.last().filter(|row| row.len() == 3) else {
+    let Some(row) = rows.last().filter(|row| row.len() == COLUMNS) else {
         return Ok(Cleaned::Desynchronised);
     };
     let (answered, backend, prepared): (&str, i32, bool) =

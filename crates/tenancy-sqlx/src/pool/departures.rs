@@ -12,8 +12,8 @@ use crate::engine::TenantEngine;
 
 /// A process of PostgreSQL is gone in about a millisecond, on a machine that has time for it.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
-/// Between two questions while sessions come and go.
-const PAUSE: Duration = Duration::from_millis(4);
+/// Between two questions while sessions come and go. Asking more often takes time from those that are to go.
+const PAUSE: Duration = Duration::from_millis(8);
 /// Between two questions when none of them goes.
 const LONGEST_PAUSE: Duration = Duration::from_millis(32);
 
