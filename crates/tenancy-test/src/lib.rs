@@ -5,7 +5,9 @@
 //! * [`fake`] and [`TenantFactory`] make tenants. The handles are real: each comes out of a stack that resolved it.
 //! * [`Recorder`] is an inner service that keeps what reached it. [`ManualClock`] stands still until it is moved.
 //!   [`caught_up`] waits until a stack has seen what a store holds, without sleeping.
-//! * [`conformance`] is what every [`TenantStore`](tenancy_core::TenantStore) must do, to be run against yours.
+//! * [`cache`] has a second cache level in memory that can be hurt, and a loader that stops in the middle of a load.
+//! * [`conformance`] is what every [`TenantStore`](tenancy_core::TenantStore) must do, and every
+//!   [`SharedLevel`](tenancy::cache::shared::SharedLevel), to be run against yours.
 //!
 //! **Caveats.** For tests: what is impossible panics, with the place in your test. Every call with a name makes a tenant
 //! anew, as if in a process of its own: to compare handles, make one with [`fake`] and pass that. How requests are resolved
@@ -53,6 +55,7 @@
 //! ```
 
 mod app;
+pub mod cache;
 mod caught_up;
 pub mod conformance;
 mod factory;

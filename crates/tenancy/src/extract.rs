@@ -56,7 +56,7 @@ impl ExtractRejection {
         &self.rejection
     }
 
-    fn missing_layer(extractor: &'static str) -> Self {
+    pub(crate) fn missing_layer(extractor: &'static str) -> Self {
         let detail = format!(
             "{extractor} was extracted from a request that the resolve stage of tenancy has not seen; \
              wrap the router with Tenancy::wrap, Tenancy::routes or .layer(tenancy)"

@@ -13,6 +13,8 @@
 //! | [Custom domains](custom_domains) | how a tenant claims a domain and proves it, and how certificates come about |
 //! | [Routes](routes) | which routes tenants see, which nobody's hosts see, and for whom code runs |
 //! | [Jobs, cron and sockets](jobs_cron_sockets) | how code outside of requests gets a tenant, and when it loses it |
+//! | [Cache per tenant](cache_per_tenant) | what a tenant has cached, for how long, in how much memory, in which processes |
+//! | [Flush, and what it promises](flush_and_what_it_promises) | when what was changed is served nowhere, and what can delay that |
 //! | Logs per tenant (`logs_per_tenant`, with the feature `log`) | the tenant in each line, more or less of one tenant |
 //!
 //! Their examples are compiled and run with the tests of this crate.
@@ -52,6 +54,14 @@ pub mod routes {}
 /// Queues, cron, WebSockets and streams; what is kept for each tenant.
 #[doc = include_str!("../docs/jobs-cron-sockets.md")]
 pub mod jobs_cron_sockets {}
+
+/// Values of each tenant, remembered in this process and in those beside it.
+#[doc = include_str!("../docs/cache-per-tenant.md")]
+pub mod cache_per_tenant {}
+
+/// What a flush does, by when, in which process; how to test it; Redis.
+#[doc = include_str!("../docs/flush-and-what-it-promises.md")]
+pub mod flush_and_what_it_promises {}
 
 /// The tenant in each line of the log, and a level for each tenant.
 #[cfg(feature = "log")]

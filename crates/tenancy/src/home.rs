@@ -9,6 +9,7 @@ use std::{
 use tenancy_core::{Clock, SystemClock};
 
 use crate::{
+    cache::{CacheSettings, LazyHub},
     event::{Event, TenancyListener},
     gate::BypassSettings,
     rejection::RejectionResponder,
@@ -28,6 +29,7 @@ pub(crate) struct Home {
     pub(crate) responder: Option<Arc<RejectionResponder>>,
     pub(crate) public_url: Option<PublicUrl>,
     pub(crate) resources: Resources,
+    pub(crate) cache: LazyHub,
     /// Where tenants are found, which holds this; set once when the stack is built.
     pub(crate) lookup: OnceLock<Weak<Lookup>>,
 }
@@ -38,6 +40,7 @@ impl Home {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         Self {
             rollout: Rollout::new([], Arc::clone(&clock), None),
+            cache: LazyHub::new(CacheSettings::new(), Arc::clone(&clock)),
             clock,
             listener: None,
             bypass: BypassSettings::default(),

@@ -42,7 +42,7 @@
 //! | [`schedule`] | jobs for every tenant, one run at a time across processes |
 //! | [`resource`] | what an application keeps for each tenant, made at first use |
 //! | [`secret`] | values that are shown nowhere |
-//! | [`cache`] | names for a shared cache that no other tenant can have |
+//! | [`cache`] | values of each tenant, remembered in this process and in those beside it |
 //! | [`event`] | what happens, told to a listener |
 //! | `log` | the tenant in each line of the log, and a log level for each (feature `log`) |
 //! | [`empty`] | empty form fields as nothing |
@@ -99,12 +99,13 @@ pub use crate::{
     tenant_ref::TenantRef,
 };
 
-/// For this workspace's benches only: parts of the hot path by themselves. No stability is promised.
+/// For this workspace's benches and fuzz targets only: parts of the whole by themselves. No stability is promised.
 #[doc(hidden)]
 pub mod bench {
     use axum::body::Body;
     use http::Request;
 
+    pub use crate::cache::{CacheEntry, MemoryLevel};
     use crate::{Tenancy, resolve::Outcome, tenant::GateState};
 
     /// Resolves a request and checks the tenant's status, without handing the tenant over.

@@ -9,7 +9,7 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering, fence},
     },
 };
@@ -21,7 +21,7 @@ use tenancy_core::{TenantId, TenantRecord, TenantStatus};
 pub(crate) use self::url::PublicUrl;
 pub use self::url::UrlError;
 use self::{changes::Changes, parsed::ParsedCell};
-use crate::{gate::CompiledMaintenance, home::Home, resource::TenantResources};
+use crate::{cache::Account, gate::CompiledMaintenance, home::Home, resource::TenantResources};
 
 pub use data::DataError;
 
@@ -58,6 +58,13 @@ struct Extras {
     data: ParsedCell,
     changes: OnceLock<Changes>,
     resources: OnceLock<TenantResources>,
+    cache: ArcSwapOption<TenantAccount>,
+}
+
+/// Weak: the cache itself keeps the accounts of those that are in use.
+struct TenantAccount {
+    incarnation: u64,
+    account: Weak<Account>,
 }
 
 /// What the gate sees of a tenant.
@@ -236,6 +243,25 @@ impl Tenant {
         // As those who wait for a change: either the change outdates what is made now, or the record seen is newer.
         fence(Ordering::SeqCst);
         resources
+    }
+
+    /// What the cache keeps of this incarnation; `make` is called if there is nothing at the moment.
+    pub(crate) fn cache_account(&self, make: impl FnOnce(u64) -> Arc<Account>) -> Arc<Account> {
+        let incarnation = self.incarnation();
+        let known = &self.block.extras().cache;
+        if let Some(known) = &*known.load()
+            && known.incarnation == incarnation
+            && let Some(account) = known.account.upgrade()
+        {
+            return account;
+        }
+        // Two that come at once make one: accounts are interned by their names.
+        let account = make(incarnation);
+        known.store(Some(Arc::new(TenantAccount {
+            incarnation,
+            account: Arc::downgrade(&account),
+        })));
+        account
     }
 
     pub(crate) fn home(&self) -> &Arc<Home> {

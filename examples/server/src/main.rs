@@ -92,6 +92,13 @@ fn homes(settings: &Settings) -> String {
     }
 }
 
+fn cache(settings: &Settings) -> String {
+    match &settings.cache.redis_url {
+        Some(url) => format!("shared, {url}"),
+        None => "in this process alone".to_owned(),
+    }
+}
+
 fn say_what_to_try(
     settings: &Settings,
     address: std::net::SocketAddr,
@@ -108,6 +115,7 @@ fn say_what_to_try(
     writeln!(out, "listening on http://{address}")?;
     writeln!(out, "catalogue: {} ({created} new tenants)", catalogue(settings))?;
     writeln!(out, "tenants: {}", homes(settings))?;
+    writeln!(out, "cache: {}", cache(settings))?;
     writeln!(out)?;
     writeln!(out, "try:")?;
     writeln!(out, "  curl -H 'Host: {tenant}.{base}' http://{address}/")?;
@@ -116,6 +124,7 @@ fn say_what_to_try(
         "  curl -H 'Host: {tenant}.{base}' -H 'Content-Type: application/json' -d '{{\"text\":\"hello\"}}' http://{address}/notes"
     )?;
     writeln!(out, "  curl -H 'Host: {tenant}.{base}' http://{address}/notes")?;
+    writeln!(out, "  curl -H 'Host: {tenant}.{base}' http://{address}/cache")?;
     writeln!(out, "  curl -i -H 'Host: nobody.{base}' http://{address}/")?;
     writeln!(out, "  curl -H 'Host: {base}' http://{address}/about")?;
     if base == "localhost" {

@@ -4,7 +4,7 @@
 
 use std::future::Future;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::{
     MySql, MySqlConnection, PgConnection, Postgres, SqlSafeStr as _, Sqlite, SqliteConnection,
     error::DatabaseError,
@@ -13,7 +13,7 @@ use sqlx::{
 use tenancy_sqlx::{TenantEngine, migrate::Migrations};
 
 /// One note.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Note {
     /// Its number.
     pub id: i64,

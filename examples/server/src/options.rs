@@ -46,6 +46,11 @@ pub struct Options {
     #[arg(long, value_name = "HOW", value_parser = ["database", "schema", "row", "sqlite"])]
     pub isolation: Option<String>,
 
+    /// Redis that several of these servers have in common, so that each hears what another has flushed: redis://…. A password is
+    /// better kept in TENANCY__CACHE__REDIS_URL [default: none, the only server caches for itself]
+    #[arg(long, value_name = "URL")]
+    pub redis_url: Option<String>,
+
     /// Tenants to register at start [default: acme, globex and initech]
     #[arg(long, value_name = "FILE")]
     pub tenants: Option<PathBuf>,
@@ -84,6 +89,7 @@ impl Options {
             ("--database-url", "databases.url", &self.database_url),
             ("--owner-url", "databases.owner_url", &self.owner_url),
             ("--isolation", "databases.isolation", &self.isolation),
+            ("--redis-url", "cache.redis_url", &self.redis_url),
         ] {
             if let Some(value) = value {
                 sources = sources.set(option, key, value.as_str());

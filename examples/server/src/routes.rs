@@ -1,6 +1,6 @@
 //! The application: routes of tenants, of the bare base domain, and of both.
 
-use std::time::Duration;
+use std::{error::Error, fmt, time::Duration};
 
 use axum::{
     Json, Router,
@@ -13,15 +13,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tenancy::{
     Central, Tenancy, Tenant,
+    cache::{CacheStatistics, EntryOptions, Keys, LoadError, TenantCache},
     rejection::{RejectionReason, refuse},
     resolve::Resolution,
     routes::TenancyApp,
+    scope,
 };
 use tenancy_sqlx::database::{DatabaseError, TenantDatabases, TenantDb};
 
 use crate::notes::{Note, NotesDatabase};
 
 const LONGEST_NOTE: usize = 10_000;
+
+/// The list of a tenant. Its name and version say no more than what it is: whose it is, the cache knows.
+const LIST: Keys<(), Vec<Note>> = Keys::new("notes", 1);
+
+/// What depends on notes.
+const NOTES: &str = "notes";
 
 /// Puts the stack around the routers.
 pub fn app<DB: NotesDatabase>(tenancy: &Tenancy, databases: TenantDatabases<DB>) -> TenancyApp {
@@ -43,6 +51,7 @@ fn tenant_routes<DB: NotesDatabase>(databases: TenantDatabases<DB>) -> Router {
         .route("/", get(home))
         .route("/whoami", get(who_am_i))
         .route("/notes", get(list_notes::<DB>).post(add_note::<DB>))
+        .route("/cache", get(count_cached))
         .with_state(databases)
 }
 
@@ -78,12 +87,23 @@ async fn who_am_i(tenant: Tenant) -> Json<Value> {
     }))
 }
 
-async fn list_notes<DB: NotesDatabase>(db: TenantDb<DB>) -> Result<Json<Vec<Note>>, AppError> {
+async fn list_notes<DB: NotesDatabase>(cache: TenantCache, db: TenantDb<DB>) -> Result<Response, AppError> {
+    let options = EntryOptions::new().tag(NOTES);
+    let notes = cache.remember(&LIST.key(()), &options, || load_notes(db)).await?;
+    tracing::debug!(notes = notes.len(), "listed");
+    Ok(Json(&*notes).into_response())
+}
+
+async fn load_notes<DB: NotesDatabase>(db: TenantDb<DB>) -> Result<Vec<Note>, AppError> {
     let mut transaction = db.begin().await?;
     let notes = DB::list(&mut transaction).await.map_err(AppError::of::<DB>)?;
     transaction.commit().await?;
-    tracing::debug!(notes = notes.len(), "listed");
-    Ok(Json(notes))
+    Ok(notes)
+}
+
+/// What this process has counted of the tenant's cache.
+async fn count_cached(cache: TenantCache) -> Json<CacheStatistics> {
+    Json(cache.statistics())
 }
 
 #[derive(Deserialize)]
@@ -93,6 +113,7 @@ struct NewNote {
 }
 
 async fn add_note<DB: NotesDatabase>(
+    cache: TenantCache,
     db: TenantDb<DB>,
     new: Result<Json<NewNote>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Note>), AppError> {
@@ -105,7 +126,14 @@ async fn add_note<DB: NotesDatabase>(
     let id = DB::add(&mut transaction, text)
         .await
         .map_err(AppError::of::<DB>)?;
-    transaction.commit().await?;
+    // Who hangs up between the two would leave the old list in the cache: a task of its own does both.
+    let added = scope::spawn(async move {
+        let committed = transaction.commit().await;
+        // Also when it says that it failed: where its answer was lost, it may have been done.
+        cache.flush_tags([NOTES]).await;
+        committed
+    });
+    added.await.map_err(AppError::internal)??;
     tracing::info!("a note was added");
     let text = text.to_owned();
     Ok((StatusCode::CREATED, Json(Note { id, text })))
@@ -134,6 +162,8 @@ enum AppError {
     Database(DatabaseError),
     /// The tenant's tables are not made yet, or were dropped.
     NotReady(sqlx::Error),
+    /// What was not cached could not be loaded: for who waited with others, the error of all.
+    Load(LoadError),
 }
 
 impl AppError {
@@ -141,7 +171,7 @@ impl AppError {
         Self::Answer(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
-    fn internal(error: impl std::error::Error) -> Self {
+    fn internal(error: impl Error) -> Self {
         let cause = error.source().map(ToString::to_string);
         tracing::error!(%error, cause, "a request failed");
         Self::Answer(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here")
@@ -162,6 +192,26 @@ impl From<DatabaseError> for AppError {
     }
 }
 
+impl From<LoadError> for AppError {
+    fn from(error: LoadError) -> Self {
+        Self::Load(error)
+    }
+}
+
+/// For the log: what a load failed with.
+impl fmt::Display for AppError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer(_, message) => f.write_str(message),
+            Self::Database(error) => error.fmt(f),
+            Self::NotReady(error) => error.fmt(f),
+            Self::Load(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for AppError {}
+
 impl From<JsonRejection> for AppError {
     /// axum's own words repeat what was sent.
     fn from(rejection: JsonRejection) -> Self {
@@ -175,19 +225,32 @@ impl From<JsonRejection> for AppError {
     }
 }
 
-impl IntoResponse for AppError {
-    fn into_response(self) -> Response {
+impl AppError {
+    fn response(&self) -> Response {
         match self {
-            Self::Answer(status, message) => (status, Json(json!({ "error": message }))).into_response(),
-            Self::Database(error) => error.into_response(),
+            Self::Answer(status, message) => (*status, Json(json!({ "error": message }))).into_response(),
+            Self::Database(error) => error.clone().into_response(),
             Self::NotReady(error) => {
                 tracing::error!(%error, "the tenant has no tables: its home is not made, or not migrated");
                 refuse(
                     RejectionReason::DatabaseUnavailable,
-                    &error,
+                    error,
                     Some(Duration::from_secs(1)),
                 )
             }
+            Self::Load(error) => match error.downcast_ref::<Self>() {
+                Some(cause) => cause.response(),
+                None if error.is_busy() || error.is_timed_out() => {
+                    refuse(RejectionReason::DatabaseBusy, error, None)
+                }
+                None => Self::internal(error).response(),
+            },
         }
+    }
+}
+
+impl IntoResponse for AppError {
+    fn into_response(self) -> Response {
+        self.response()
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{error::Error, fmt, io, path::Path, time::Duration};
 
-use tenancy::Tenancy;
+use tenancy::{Tenancy, cache::CacheSettings};
+use tenancy_redis::RedisLevel;
 use tenancy_server::settings::{DatabaseKind, IsolationName, Settings};
 use tenancy_sqlx::{
     CatalogueError,
@@ -96,13 +97,14 @@ pub async fn prepare<DB: NotesDatabase>(
     roles::check(settings)?;
     make_directories(settings)?;
     let homes = homes_of::<DB>(settings)?;
+    let cache = cache_of(settings)?;
     // Before anything is made on a server that must not be served from.
     refuse_unsafe(settings, &homes).await?;
     let catalogue = open_catalogue(settings).await?;
     let registered = register(&catalogue, tenants).await?;
     let tenancy = settings
         .stack(catalogue.clone())
-        .and_then(|builder| builder.build().map_err(|error| error.to_string()))
+        .and_then(|builder| builder.cache(cache).build().map_err(|error| error.to_string()))
         .map_err(StartError::saying)?;
     let databases = TenantDatabases::over(&tenancy, &homes).audit(false).build().await;
     let databases = databases.map_err(|error| unusable(&error))?;
@@ -158,6 +160,17 @@ fn homes_of<DB: NotesDatabase>(settings: &Settings) -> Result<TenantHomes<DB>, S
     homes
         .build()
         .map_err(|error| StartError::new("the settings of databases can not be used", &error))
+}
+
+/// Does not ask whether Redis is there: without it, and until it comes, each server caches for itself.
+fn cache_of(settings: &Settings) -> Result<CacheSettings, StartError> {
+    let cache = settings.cache.settings();
+    let Some(url) = &settings.cache.redis_url else {
+        return Ok(cache);
+    };
+    let level = RedisLevel::connect(url.as_str());
+    let level = level.map_err(|error| StartError::new("the cache can not be shared", &error))?;
+    Ok(cache.shared(level))
 }
 
 fn tables_of(settings: &Settings) -> Tables {

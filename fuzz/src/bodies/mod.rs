@@ -2,6 +2,7 @@
 //! where they differ.
 
 mod authority;
+mod cache_entry;
 mod head;
 mod identifiers;
 mod request;
@@ -9,6 +10,7 @@ mod settings;
 mod tenants_file;
 
 pub use authority::authority;
+pub use cache_entry::cache_entry;
 pub use identifiers::identifiers;
 pub use request::Stacks;
 pub use settings::settings;

@@ -57,7 +57,7 @@ impl Document {
                 document.mistakes.push(Mistake {
                     line,
                     key: section,
-                    reason: "keys stand in sections: [server], [tenancy], [catalogue], [databases], [log]"
+                    reason: "keys stand in sections: [server], [tenancy], [catalogue], [databases], [cache], [log]"
                         .to_owned(),
                 });
                 continue;

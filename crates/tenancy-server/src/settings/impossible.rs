@@ -13,6 +13,7 @@ use super::{
     DatabaseKind, DatabaseUrl,
     model::{
         CatalogueSettings, DatabaseServerSettings, DatabasesSettings, IsolationName, Settings, StackSettings,
+        TenantCacheSettings,
     },
 };
 
@@ -21,6 +22,9 @@ pub(super) const MAIN: &str = "main";
 
 /// Letters of a server's name.
 const LONGEST_NAME: usize = 32;
+
+/// Bytes of one cached value.
+const LARGEST_ENTRY: u64 = 1 << 20;
 
 /// What was found, each with its key.
 #[derive(Default)]
@@ -53,6 +57,7 @@ impl Settings {
         found.refuse("log.filter", filter.err().map(|error| error.to_string()));
         self.catalogue.look(&mut found);
         self.databases.look(self.database_kind(), &mut found);
+        self.cache.look(&mut found);
         found.0
     }
 }
@@ -121,6 +126,23 @@ impl CatalogueSettings {
         );
         found.zero("catalogue.connect_timeout_ms", self.connect_timeout_ms);
         found.zero("catalogue.wait_timeout_ms", self.wait_timeout_ms);
+    }
+}
+
+impl TenantCacheSettings {
+    fn look(&self, found: &mut Impossible) {
+        let url = self.redis_url.as_ref();
+        found.refuse("cache.redis_url", url.and_then(DatabaseUrl::redis_mistake));
+        let too_small = self.max_bytes < LARGEST_ENTRY;
+        found.refuse(
+            "cache.max_bytes",
+            too_small.then(|| format!("it must not be below {LARGEST_ENTRY}, the largest entry")),
+        );
+        let possible = (100..=3_600_000).contains(&self.staleness_bound_ms);
+        found.refuse(
+            "cache.staleness_bound_ms",
+            (!possible).then_some("it must be from 100 to 3600000"),
+        );
     }
 }
 

@@ -71,7 +71,7 @@ mod url;
 pub use error::{SettingsError, SettingsMistake};
 pub use model::{
     CatalogueSettings, DatabaseServerSettings, DatabasesSettings, IsolationName, LogFormat, LogSettings,
-    ServerSettings, Settings, StackSettings,
+    ServerSettings, Settings, StackSettings, TenantCacheSettings,
 };
 pub use sources::{LoadedSettings, Sources};
 pub use url::{DatabaseKind, DatabaseUrl};

@@ -22,6 +22,8 @@ pub struct Settings {
     pub catalogue: CatalogueSettings,
     /// Where the data of tenants is.
     pub databases: DatabasesSettings,
+    /// The cache of tenants.
+    pub cache: TenantCacheSettings,
     /// The log.
     pub log: LogSettings,
 }
@@ -302,6 +304,32 @@ pub enum IsolationName {
     File,
     /// Shared tables that take only guarded statements.
     Guarded,
+}
+
+/// Section `cache`: what is kept of tenants' data for a while, see [`tenancy::cache`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct TenantCacheSettings {
+    /// The Redis that all processes of a service have in common: `redis://…`, or `rediss://…` where the program has TLS. Best given
+    /// as `TENANCY__CACHE__REDIS_URL`: it may hold a password, and is left out where settings are written. Default: none, so that
+    /// each process knows of its own flushes only.
+    #[serde(skip_serializing)]
+    pub redis_url: Option<DatabaseUrl>,
+    /// How many bytes of all tenants one process keeps; at least 1,048,576. Default: 67,108,864.
+    pub max_bytes: u64,
+    /// After how long a flush is in effect in every process, in milliseconds, from 100 to 3,600,000. Default: 2,000.
+    pub staleness_bound_ms: u64,
+}
+
+impl Default for TenantCacheSettings {
+    fn default() -> Self {
+        Self {
+            redis_url: None,
+            max_bytes: 64 << 20,
+            staleness_bound_ms: 2_000,
+        }
+    }
 }
 
 /// Section `log`.

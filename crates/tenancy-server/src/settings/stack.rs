@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::model::{Settings, StackSettings};
+use super::model::{Settings, StackSettings, TenantCacheSettings};
 use tenancy::{
+    cache::CacheSettings,
     core::{TenantId, TenantStore},
     gate::GatePolicy,
     resolve::{DomainOrSubdomain, ResolveSettings, TrustedProxies},
@@ -12,6 +13,8 @@ use tenancy::{
 
 impl Settings {
     /// The stack that these settings describe, over a store. Add what settings can not say, then build it.
+    ///
+    /// Its cache is this process's own: [`TenantCacheSettings::settings`] says how processes share one.
     ///
     /// # Errors
     /// When the settings were put together by hand and are impossible; what was loaded is not.
@@ -40,6 +43,7 @@ impl Settings {
             .always_https(stack.always_https)
             .max_resources(stack.max_resources)
             .acme_challenge(stack.acme_challenge)
+            .cache(self.cache.settings())
             .body_limit(stack.body_limit_bytes)
             .deadline(Duration::from_millis(stack.deadline_ms));
         if let Some(public_url) = &stack.public_url {
@@ -54,6 +58,16 @@ impl Settings {
             builder = builder.trust_proxies(proxies);
         }
         Ok(builder)
+    }
+}
+
+impl TenantCacheSettings {
+    /// How the cache works, in this process alone: the level of [`redis_url`](Self::redis_url) is the program's to add, for instance
+    /// `builder.cache(settings.cache.settings().shared(RedisLevel::connect(url)?))` with `tenancy-redis`.
+    pub fn settings(&self) -> CacheSettings {
+        CacheSettings::new()
+            .max_bytes(self.max_bytes)
+            .staleness_bound(Duration::from_millis(self.staleness_bound_ms))
     }
 }
 

@@ -10,6 +10,8 @@ const SCHEMES: [&str; 5] = [
     "mariadb://",
 ];
 
+const REDIS_SCHEMES: [&str; 3] = ["redis://", "rediss://", "redis+unix://"];
+
 /// What a server of databases speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -66,6 +68,11 @@ impl DatabaseUrl {
         }
     }
 
+    pub(crate) fn redis_mistake(&self) -> Option<&'static str> {
+        let is_known = REDIS_SCHEMES.iter().any(|scheme| self.0.starts_with(scheme));
+        (!is_known).then_some("it must begin with `redis://`; it is not shown, for it may hold a password")
+    }
+
     pub(crate) fn mistake(&self) -> Option<&'static str> {
         let is_known = SCHEMES.iter().any(|scheme| self.0.starts_with(scheme));
         (!is_known).then_some(
@@ -93,7 +100,7 @@ impl fmt::Display for DatabaseUrl {
         };
         let place = place.split(['?', '#']).next().unwrap_or_default();
         write!(f, "{scheme}://")?;
-        if let Some(user) = user {
+        if let Some(user) = user.filter(|user| !user.is_empty()) {
             write!(f, "{user}@")?;
         }
         f.write_str(place)
@@ -126,6 +133,7 @@ mod tests {
                 "postgres://app@db/app",
             ),
             ("postgres://db/app?password=hunter2", "postgres://db/app"),
+            ("redis://:hunter2@cache:6379/0", "redis://cache:6379/0"),
             ("sqlite:data/catalogue.db", "sqlite:data/catalogue.db"),
             ("hunter2", "(not shown)"),
         ] {

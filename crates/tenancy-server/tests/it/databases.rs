@@ -337,7 +337,8 @@ fn passwords_of_all_servers_are_shown_by_nothing() {
     let url = |role: &str| format!("\"postgres://{role}:hunter2@db/app?password=hunter2\"");
     let (app, owner) = (url("app"), url("owner"));
     let urls = format!("url = {app}\nowner_url = {owner}\nreplica_url = {app}\n");
-    let text = format!("[databases]\nisolation = \"rows\"\n{urls}[databases.servers.eu]\n{urls}");
+    let cache = "[cache]\nredis_url = \"redis://:hunter2@cache/0\"\n";
+    let text = format!("[databases]\nisolation = \"rows\"\n{urls}[databases.servers.eu]\n{urls}{cache}");
     let loaded = Sources::new().text("s.toml", text).load().unwrap();
     let databases = &loaded.settings.databases;
     assert_eq!(databases.isolation, Some(IsolationName::Rows));

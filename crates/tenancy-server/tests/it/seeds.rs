@@ -29,6 +29,12 @@ fn authority() {
 }
 
 #[test]
+fn cache_entries_with_and_without_a_value() {
+    let outcomes: BTreeSet<Option<bool>> = replay("cache_entry", bodies::cache_entry).into_iter().collect();
+    assert_eq!(outcomes, [None, Some(false), Some(true)].into());
+}
+
+#[test]
 fn identifiers_find_keys_of_every_kind() {
     let keys: BTreeSet<String> = replay("identifiers", bodies::identifiers)
         .into_iter()

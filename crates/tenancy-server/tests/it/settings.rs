@@ -363,6 +363,25 @@ mod lines {
                 "tenancy.dev_tenant",
                 "ACME",
             ),
+            (
+                "[cache]\nredis_url = \"http://cache\"",
+                2,
+                "cache.redis_url",
+                "redis://",
+            ),
+            ("[cache]\nmax_bytes = 1048575", 2, "cache.max_bytes", "1048576"),
+            (
+                "[cache]\nstaleness_bound_ms = 99",
+                2,
+                "cache.staleness_bound_ms",
+                "from 100",
+            ),
+            (
+                "[cache]\nstaleness_bound_ms = 3600001",
+                2,
+                "cache.staleness_bound_ms",
+                "3600000",
+            ),
             ("[catalogue]\ndata_dir = \"\"", 2, "catalogue.data_dir", "empty"),
             ("[catalogue]\ndatabase = \"\"", 2, "catalogue.database", "empty"),
         ] {

@@ -1,10 +1,12 @@
-//! What every store of tenants must do, as plain async functions to run against yours.
+//! What every store of tenants and every shared cache level must do, as plain async functions to run against yours.
 //!
 //! * Write a [`StoreHarness`]: how the checks change the store, and what else can be done to it.
 //! * [`tenant_store`] runs all checks, each against a store of its own, and returns a [`Report`]. Every check is a
 //!   function too, to be run alone.
 //! * A [`Failure`] says what was expected, what was seen, and why it matters: what goes wrong in production with such a
 //!   store.
+//! * [`shared_level`] does the same for a [`SharedLevel`](tenancy::cache::shared::SharedLevel), with a [`LevelHarness`]; its
+//!   checks are in [`level`].
 //!
 //! **Caveats.** What the harness does not offer is not checked, and the report says so: read
 //! [`Report::not_offered`] once. A store that cannot be watched (no [`signal`](TenantStore::signal)) is checked for what
@@ -77,6 +79,7 @@
 mod changes;
 mod find;
 mod harness;
+pub mod level;
 mod life;
 mod list;
 mod report;
@@ -97,6 +100,7 @@ pub use self::{
         kinds_of_keys_do_not_meet, trouble_is_never_absence, unknown_keys_find_nothing,
     },
     harness::{Commit, Offered, StoreHarness},
+    level::{LevelHarness, shared_level},
     life::{
         a_purged_tenant_is_gone_and_its_id_is_another, a_restored_backup_is_not_taken_for_growth,
         an_uncommitted_change_is_not_skipped,
@@ -113,7 +117,7 @@ where
     F: Future<Output = H>,
     H: StoreHarness,
 {
-    let mut report = Report::default();
+    let mut report = Report::of("store");
     let new = async || new_harness().await;
 
     report.add(

@@ -8,13 +8,13 @@ pub type CheckResult = Result<Verdict, Failure>;
 /// A check that found no fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The store does what it must.
+    /// What is checked does what it must.
     Passed,
-    /// The store or its harness does not offer what the check needs: this.
+    /// It, or its harness, does not offer what the check needs: this.
     NotOffered(&'static str),
 }
 
-/// A store does not do what it must: what was expected, what was seen, and why it matters.
+/// Something does not do what it must: what was expected, what was seen, and why it matters.
 #[derive(Debug)]
 pub struct Failure {
     check: &'static str,
@@ -40,7 +40,7 @@ impl Failure {
         &self.seen
     }
 
-    /// What goes wrong in production with such a store.
+    /// What goes wrong in production with such a thing.
     pub fn why(&self) -> &'static str {
         self.why
     }
@@ -62,13 +62,22 @@ impl Error for Failure {
 }
 
 /// What all checks came to. `Display` prints a line for each, and more for those that failed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[must_use = "call `assert_passed`, or look at the failures"]
 pub struct Report {
+    subject: &'static str,
     results: Vec<(&'static str, CheckResult)>,
 }
 
 impl Report {
+    /// Of checks of this: "store".
+    pub(super) fn of(subject: &'static str) -> Self {
+        Self {
+            subject,
+            results: Vec::new(),
+        }
+    }
+
     pub(super) fn add(&mut self, check: &'static str, result: CheckResult) {
         self.results.push((check, result));
     }
@@ -104,7 +113,8 @@ impl Report {
     pub fn assert_passed(&self) {
         assert!(
             self.failures().next().is_none(),
-            "the store fails its checks\n{self}"
+            "the {} fails its checks\n{self}",
+            self.subject
         );
     }
 }
@@ -142,7 +152,7 @@ impl Check {
         Err(self.failure(expected, format!("{seen:?}")))
     }
 
-    /// Fails the check if what it does to the store or asks of it is answered with an error.
+    /// Fails the check if what it does to its subject or asks of it is answered with an error.
     pub(super) fn done<T>(
         &self,
         doing: impl fmt::Display,

@@ -3,7 +3,7 @@
 //! * [`Postgres::shared`] is the one server of a test program; [`Postgres::database`] gives each test a database.
 //! * [`Postgres::start`] is a server of one's own: to be stopped, killed, restarted, frozen and thawed.
 //! * [`MariaDb`] is the same with MariaDB.
-//! * [`Redis`] and [`RedisCluster`] keep what applications share.
+//! * [`Redis`], [`RedisCluster`] and [`RedisSentinel`] keep what applications share.
 //! * [`PgBouncer`] stands in front of one, in session or transaction mode.
 //! * [`FaultProxy`] stands in front of any: it delays, trickles, freezes, resets and closes, and counts round trips.
 //!
@@ -50,7 +50,7 @@ pub use self::{
     pgbouncer::{PgBouncer, PoolMode},
     postgres::{Postgres, PostgresOptions, TestDatabase},
     proxy::{Burst, Fault, FaultProxy, Traffic},
-    redis::{Redis, RedisCluster, RedisDatabase},
+    redis::{Redis, RedisCluster, RedisDatabase, RedisSentinel},
     role::Role,
 };
 

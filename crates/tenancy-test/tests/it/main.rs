@@ -7,11 +7,13 @@
 )]
 
 mod app;
+mod cache;
 mod conformance;
 mod factory;
 mod recorder;
 #[cfg(all(feature = "servers", target_os = "linux"))]
 mod servers;
+mod tenant_cache;
 
 use axum::{
     body::Body,

@@ -1,39 +1,106 @@
-//! The tenant's part of a cache: names that no other tenant can have.
+//! Cached values of each tenant, in this process and in a level that processes share, and flushes with a promised bound.
 //!
-//! * [`CacheScope`] is extracted in handlers, behind the cache-scope stage, and can be had in no other way.
-//! * [`CacheScope::key`] turns a name of yours into a name for a shared cache. Different tenants, and different
-//!   incarnations of one name, never get the same.
+//! * [`TenantCache`] is extracted in handlers behind the cache-scope stage; there is no way to another tenant's part. What is no
+//!   tenant's is in [`CentralCache`], another type.
+//! * [`Keys`] say the kind, the arguments and the type of a value. `0`, `""`, `None` and `[]` are values.
+//! * [`Cache::remember`] gives what is cached or loads it: once for all who ask, in a task of its own.
+//! * [`Cache::flush`] and [`Cache::flush_tags`] take one round trip, however many entries there are. In this process they are in
+//!   effect when they return; everywhere else within
+//!   [`staleness_bound`](CacheSettings::staleness_bound), 2 s by default, whatever messages are lost. A load that began before a
+//!   flush does not bring the old value back.
+//! * The memory of level 1 has one bound for all tenants. A tenant that asks for everything once does not push out what others
+//!   ask for again and again.
+//! * [`CacheScope::key`] names things in a cache of your own.
 //!
-//! **Caveats.** This is naming, not a cache: bring one.
+//! **Caveats.** Without [`CacheSettings::shared`] processes know nothing of each other, and an entry of one lives for up to
+//! [`local_ttl`](CacheSettings::local_ttl) after another has flushed it. A value that is changed behind the application's back is
+//! noticed at its end. A process that is stopped between its look at the clock and the use of a value may use it late, as with
+//! every lease.
 //!
 //! ```
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::{convert::Infallible, time::Duration};
+//!
 //! use axum::{Router, body::Body, http::Request, routing::get};
-//! use tenancy::{MemoryStore, Tenancy, cache::CacheScope, resolve::Subdomain};
+//! use tenancy::{
+//!     MemoryStore, Tenancy, Tenant,
+//!     cache::{EntryOptions, Keys, TenantCache},
+//!     resolve::Subdomain,
+//! };
 //! use tower::ServiceExt;
 //!
+//! const GREETING: Keys<(&str,), String> = Keys::new("greeting", 1);
+//!
+//! async fn greet(tenant: Tenant, cache: TenantCache) -> String {
+//!     let options = EntryOptions::new().ttl(Duration::from_secs(60)).tag("texts");
+//!     let load = async move || Ok::<_, Infallible>(format!("welcome to {}", tenant.id()));
+//!     cache.remember(&GREETING.key(("en",)), &options, load).await.unwrap().to_string()
+//! }
+//!
 //! let tenancy = Tenancy::new(Subdomain::of("example.com")?, MemoryStore::of(["acme", "globex"])?);
-//! let app = tenancy.wrap(Router::new().route("/", get(|scope: CacheScope| async move { scope.key("settings") })));
-//! let key = async |host| {
-//!     let request = Request::get("/").header("host", host).body(Body::empty()).unwrap();
-//!     let response = app.clone().oneshot(request).await.unwrap();
-//!     axum::body::to_bytes(response.into_body(), 1000).await.unwrap()
-//! };
-//! assert_ne!(key("acme.example.com").await, key("globex.example.com").await);
+//! let app = tenancy.wrap(Router::new().route("/", get(greet)));
+//! for (host, text) in [("acme.example.com", "welcome to acme"), ("globex.example.com", "welcome to globex")] {
+//!     let request = Request::get("/").header("host", host).body(Body::empty())?;
+//!     let response = app.clone().oneshot(request).await?;
+//!     assert_eq!(axum::body::to_bytes(response.into_body(), 1000).await?, text);
+//! }
 //! # Ok(())
 //! # }
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
 //! ```
 //!
-//! ```
-//! use tenancy::{Tenancy, stack::Stage};
+//! A job outside of requests flushes what it has changed:
 //!
-//! /// The stage as a layer of its own, for a stack that is composed by hand. It needs the resolve stage outside of it.
-//! fn cache_scope(tenancy: &Tenancy) -> tenancy::stack::StageLayer {
-//!     tenancy.stage(Stage::CacheScope)
-//! }
 //! ```
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! # use tenancy::{MemoryStore, Tenancy, resolve::Subdomain};
+//! # let tenancy = Tenancy::new(Subdomain::of("example.com")?, MemoryStore::of(["acme"])?);
+//! let acme = tenancy.enter(&"acme".parse()?).await?;
+//! let receipt = tenancy.cache_of(&acme).flush_tags(["texts"]).await;
+//! assert!(!receipt.is_pending());
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+//! ```
+//!
+//! The stage is a layer of its own, too, for a stack that is composed by hand: see
+//! [`Tenancy::stage`](crate::Tenancy::stage) and [`Stage::CacheScope`](crate::stack::Stage::CacheScope).
 
+mod bulk;
+mod codec;
+mod envelope;
+mod fill;
+mod flush;
+mod handle;
+mod hub;
+mod key;
+mod level1;
+mod load;
+mod loads;
+mod look;
+mod options;
+mod receipt;
+mod schema;
+mod settings;
+pub mod shared;
+mod slots;
+mod statistics;
+mod versions;
+
+pub(crate) use self::hub::{Account, LazyHub};
+pub use self::{
+    codec::CacheCodec,
+    flush::Flush,
+    handle::{Cache, CentralCache, TenantCache},
+    key::{CacheKey, CacheValue, KeyArg, KeyWriter, KeyWritten, Keys},
+    loads::LoadError,
+    options::EntryOptions,
+    receipt::{FlushAbandoned, FlushReceipt},
+    settings::{CacheSettings, OnOutage},
+    statistics::CacheStatistics,
+};
+#[doc(hidden)]
+pub use self::{envelope::bench::CacheEntry, level1::bench::MemoryLevel};
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 

@@ -21,6 +21,7 @@ use super::{
     tenancy::{OrderInForce, Tenancy, TenancyParts},
 };
 use crate::{
+    cache::{CacheSettings, LazyHub},
     event::TenancyListener,
     gate::{BypassSettings, GatePolicy, GlobalMaintenance},
     home::Home,
@@ -59,6 +60,7 @@ pub struct TenancyBuilder {
     auth_stands_outside: bool,
     public_url: Option<String>,
     max_resources: u64,
+    cache: CacheSettings,
     exempts_acme: bool,
 }
 
@@ -106,6 +108,7 @@ impl TenancyBuilder {
             auth_stands_outside: false,
             public_url: None,
             max_resources: 1_024,
+            cache: CacheSettings::new(),
             exempts_acme: false,
         }
     }
@@ -359,6 +362,14 @@ impl TenancyBuilder {
         self
     }
 
+    /// How the tenants' [`cache`](crate::cache) works. Default: [`CacheSettings::new`], in this process alone. Nothing of it is
+    /// allocated before the cache is used.
+    #[must_use]
+    pub fn cache(mut self, settings: CacheSettings) -> Self {
+        self.cache = settings;
+        self
+    }
+
     /// Builds the stack. Starts to follow the store if a tokio runtime is there; else the first request does.
     ///
     /// # Errors
@@ -373,6 +384,7 @@ impl TenancyBuilder {
                 mistakes.push(ConfigMistake::LayerWithoutStage { stage: place.stage() });
             }
         }
+        mistakes.extend(self.cache.mistakes().into_iter().map(ConfigMistake::Cache));
         let mut central_hosts = Vec::new();
         for host in &self.central_hosts {
             match canonical_host(host) {
@@ -480,6 +492,7 @@ impl TenancyBuilder {
             resources: Resources::at_most(self.max_resources),
             lookup: OnceLock::new(),
             rollout: Rollout::new(self.observing, Arc::clone(&clock), self.listener.clone()),
+            cache: LazyHub::new(self.cache, Arc::clone(&clock)),
             clock,
             listener: self.listener,
             bypass: self.bypass,

@@ -35,6 +35,8 @@ pub enum ConfigMistake {
     },
     /// No object of any tenant may be kept: each use would make another.
     NoResources,
+    /// A setting of the cache is impossible; the text says which.
+    Cache(String),
     /// A dev tenant in a release build, which others may be able to reach.
     DevTenantInRelease,
     /// The dev tenant's id is none.
@@ -55,6 +57,7 @@ impl fmt::Display for ConfigMistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Order(mistake) => mistake.fmt(f),
+            Self::Cache(mistake) => write!(f, "the cache's settings: {mistake}"),
             Self::LayerWithoutStage { stage } => {
                 write!(f, "a layer is to stand beside {stage}, which is not in the order")
             }

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     Tenant, TenantRef,
+    cache::{CentralCache, TenantCache},
     gate::{GatePolicy, GlobalMaintenance},
     resolve::{Chain, Explanation, FirstLook, Resolver, Trust},
     rollout::Rollout,
@@ -139,6 +140,16 @@ impl Tenancy {
     /// The switch of the maintenance stage.
     pub fn maintenance(&self) -> &GlobalMaintenance {
         &self.inner.parts.maintenance
+    }
+
+    /// The tenant's part of the cache, outside of requests: in jobs and scripts.
+    pub fn cache_of(&self, tenant: &Tenant) -> TenantCache {
+        TenantCache::of(tenant)
+    }
+
+    /// The part of the cache that is no tenant's, outside of requests.
+    pub fn central_cache(&self) -> CentralCache {
+        CentralCache::of(&self.inner.parts.shared.home)
     }
 
     /// Which stages only observe, what they have seen, and the switches.

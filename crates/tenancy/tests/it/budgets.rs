@@ -1,6 +1,7 @@
 //! What a request may allocate. Instructions are counted by the bench crate.
 
 use std::{
+    convert::Infallible,
     pin::pin,
     task::{Context, Poll, Waker},
 };
@@ -13,6 +14,7 @@ use axum::{
 };
 use tenancy::{
     MemoryStore, Tenancy,
+    cache::{EntryOptions, Keys},
     resolve::{DomainOrSubdomain, Header},
     stack::{Order, Stage},
 };
@@ -92,6 +94,38 @@ async fn a_header_that_names_the_tenant_id_allocates_nothing() {
         assert!(tenancy::bench::resolve_only(&tenancy, &request));
     });
     assert_eq!(allocated.count_total, 0);
+}
+
+/// A key of arguments, two tags, the look and the judgement of the entry. Most hits: one of eight may tell the policy of the
+/// cache which entries are asked for, and one in some hundred finds it doing its housekeeping.
+#[tokio::test]
+async fn what_this_process_has_cached_is_had_without_an_allocation_and_without_waiting() {
+    const GREETING: Keys<(&str, u32), String> = Keys::new("greeting", 1);
+    let tenancy = stack(Order::default());
+    tenancy.ready().await;
+    let acme = tenancy.enter(&"acme".parse().unwrap()).await.unwrap();
+    let cache = tenancy.cache_of(&acme);
+    let remember = async |name: &str, number| {
+        let options = EntryOptions::new().tag("greetings").tag("texts");
+        let load = async || Ok::<_, Infallible>("hello".to_owned());
+        cache
+            .remember(&GREETING.key((name, number)), &options, load)
+            .await
+            .unwrap()
+    };
+    for _ in 0..100 {
+        remember("a name of some length", 7).await;
+    }
+    let without = (0..1000).filter(|_| {
+        let allocated = allocation_counter::measure(|| {
+            let mut future = pin!(remember("a name of some length", 7));
+            let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(polled.is_ready());
+        });
+        allocated.count_total == 0
+    });
+    assert!(without.count() >= 990);
+    assert_eq!(cache.statistics().loads, 1);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 
 mod support;
 
+mod cached;
 mod catalogue;
 mod ends;
 mod hosts;

@@ -30,7 +30,8 @@ async fn a_data_directory_is_enough_and_what_is_said_can_be_tried() {
     for line in said.lines().filter(|line| line.trim().starts_with("curl ")) {
         statuses.push(try_out(&server, line).await);
     }
-    assert_eq!(statuses, [200, 201, 200, 404, 200], "{said}");
+    assert_eq!(statuses, [200, 201, 200, 200, 404, 200], "{said}");
+    assert!(said.contains("cache: in this process alone\n"), "{said}");
     let by_name = format!("http://acme.localhost:{}/", server.address.port());
     assert!(said.contains(&by_name), "{said}");
 }
@@ -69,6 +70,7 @@ async fn help_has_every_option_and_version_is_one_line() {
         "--database-url <URL>",
         "--owner-url <URL>",
         "--isolation <HOW>",
+        "--redis-url <URL>",
         "--tenants <FILE>",
         "--settings <FILE>",
         "--trust-proxy <CIDR>",

@@ -1,10 +1,12 @@
-//! Redis: see [`Redis`] and [`RedisCluster`].
+//! Redis: see [`Redis`], [`RedisCluster`] and [`RedisSentinel`].
 
 mod cluster;
+mod sentinel;
 mod server;
 mod wire;
 
 pub use self::{
     cluster::RedisCluster,
+    sentinel::RedisSentinel,
     server::{Redis, RedisDatabase},
 };

@@ -111,6 +111,15 @@ impl Redis {
         blocking(move || Self::start_blocking(Kind::Node, password, "")).await
     }
 
+    /// Of several that have one password: a replica, with `replicaof` among its settings.
+    pub(super) async fn start_alike(password: String, settings: String) -> Result<Self, ServerError> {
+        blocking(move || Self::start_blocking(Kind::Single, password, &settings)).await
+    }
+
+    pub(super) async fn start_sentinel(password: String, settings: String) -> Result<Self, ServerError> {
+        blocking(move || Self::start_blocking(Kind::Sentinel, password, &settings)).await
+    }
+
     fn start_blocking(kind: Kind, password: String, settings: &str) -> Result<Self, ServerError> {
         let recipe = RedisRecipe {
             program: program::find("redis-server", "redis-server", None)?,
@@ -226,10 +235,11 @@ pub(super) fn random_password() -> Result<String, ServerError> {
     Ok(format!("{:032x}", random::<16>()?))
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Single,
     Node,
+    Sentinel,
 }
 
 struct RedisRecipe {
@@ -242,14 +252,22 @@ struct RedisRecipe {
 impl RedisRecipe {
     fn settings_text(&self, [port, bus_port]: Ports) -> String {
         let password = &self.password;
+        // A replica need not wait for others that may come.
+        let in_memory =
+            format!("save \"\"\nappendonly no\nmasterauth {password}\nrepl-diskless-sync-delay 0");
         let of_kind = match self.kind {
-            Kind::Single => format!("databases {DATABASES}"),
-            Kind::Node => format!("cluster-enabled yes\ncluster-port {bus_port}\ncluster-node-timeout 2000"),
+            Kind::Single => format!("{in_memory}\ndatabases {DATABASES}"),
+            Kind::Node => {
+                format!(
+                    "{in_memory}\ncluster-enabled yes\ncluster-port {bus_port}\ncluster-node-timeout 2000"
+                )
+            }
+            Kind::Sentinel => String::new(),
         };
         let own = &self.settings;
         format!(
-            "port {port}\nbind 127.0.0.1\nunixsocket socket\nunixsocketperm 700\nsave \"\"\nappendonly no\n\
-             requirepass {password}\nmasterauth {password}\n{of_kind}\n{own}"
+            "port {port}\nbind 127.0.0.1\nunixsocket socket\nunixsocketperm 700\nrequirepass {password}\n\
+             {of_kind}\n{own}"
         )
     }
 }
@@ -266,6 +284,9 @@ impl Recipe for RedisRecipe {
         let settings = folder.write("settings", &self.settings_text(ports))?;
         let mut command = program::command(&self.program, folder.path())?;
         command.arg(settings);
+        if self.kind == Kind::Sentinel {
+            command.arg("--sentinel");
+        }
         Ok(command)
     }
 

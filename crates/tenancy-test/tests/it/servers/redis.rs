@@ -1,4 +1,4 @@
-use tenancy_test::servers::{Redis, RedisCluster};
+use tenancy_test::servers::{Redis, RedisCluster, RedisSentinel};
 
 use super::{eventually, is_running, says_something};
 
@@ -63,4 +63,30 @@ async fn the_nodes_of_a_cluster_serve_a_third_of_the_slots_each() {
         assert!(slots.contains(&node.address().port().to_string()), "{slots:?}");
     }
     assert_eq!(cluster.urls().len(), 3);
+}
+
+#[tokio::test]
+async fn a_sentinel_makes_the_replica_the_master_by_hand_and_by_itself() {
+    let sentinel = RedisSentinel::start().await.unwrap();
+    let [first, second] = sentinel.servers();
+    assert_eq!(sentinel.master().await.pid(), first.pid());
+    first.command("SET note 7\nWAIT 1 10000").await;
+    assert_eq!(second.command("GET note").await, ["7"]);
+
+    sentinel.fail_over().await;
+    assert_eq!(sentinel.master().await.pid(), second.pid());
+    assert_eq!(first.command("ROLE").await[0], "slave");
+    assert_eq!(second.command("INCR note").await, ["8"]);
+
+    // A second time, back again, without being told.
+    second.command("WAIT 1 10000").await;
+    second.kill().await;
+    for _ in 0..600 {
+        if sentinel.master().await.pid() == first.pid() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(first.command("INCR note").await, ["9"]);
+    assert!(sentinel.master_url().ends_with("@mymaster"));
 }

@@ -1,0 +1,81 @@
+//! A command that can be sent again: to another server, or with its script's text.
+
+use bb8_redis::redis::{self, Cmd};
+use tenancy::cache::shared::ScopeName;
+
+use crate::{keys::slot_of, script::Script};
+
+/// One command on keys of one scope.
+#[derive(Debug)]
+pub(crate) struct Command {
+    slot: u16,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Plain(Cmd),
+    Script {
+        script: &'static Script,
+        keys: [Vec<u8>; 2],
+        arguments: Vec<String>,
+    },
+}
+
+impl Command {
+    pub(crate) fn plain(scope: &ScopeName, command: Cmd) -> Self {
+        Self {
+            slot: slot_of(scope),
+            body: Body::Plain(command),
+        }
+    }
+
+    pub(crate) fn script(
+        scope: &ScopeName,
+        script: &'static Script,
+        keys: [Vec<u8>; 2],
+        arguments: Vec<String>,
+    ) -> Self {
+        Self {
+            slot: slot_of(scope),
+            body: Body::Script {
+                script,
+                keys,
+                arguments,
+            },
+        }
+    }
+
+    /// In which of a cluster's slots its keys are.
+    pub(crate) fn slot(&self) -> u16 {
+        self.slot
+    }
+
+    /// The script that it runs.
+    pub(crate) fn script_of(&self) -> Option<&'static Script> {
+        match &self.body {
+            Body::Plain(_) => None,
+            Body::Script { script, .. } => Some(script),
+        }
+    }
+
+    /// As it is sent; with the text of its script, which the server then keeps, or with the hash of that.
+    pub(crate) fn write(&self, with_text: bool) -> Cmd {
+        match &self.body {
+            Body::Plain(command) => command.clone(),
+            Body::Script {
+                script,
+                keys,
+                arguments,
+            } => {
+                let mut command = if with_text {
+                    redis::cmd("EVAL").arg(script.text()).take()
+                } else {
+                    redis::cmd("EVALSHA").arg(script.hash()).take()
+                };
+                command.arg(keys.len()).arg(keys).arg(arguments);
+                command
+            }
+        }
+    }
+}

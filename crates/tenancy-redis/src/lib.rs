@@ -1,0 +1,66 @@
+//! What processes share of tenancy's cache, in Redis: entries, and the numbers by which all agree on what is stale.
+//!
+//! * [`RedisLevel::connect`] takes a URL of one server; [`RedisSettings`] also a master that Sentinel watches, or a Redis Cluster.
+//!   Nothing is connected before the first call: a process starts without Redis.
+//! * All of a tenant is in one slot of a cluster. A flush is one script and one round trip, whatever there is to flush.
+//! * What is evicted, flushed by hand or lost in a failover is noticed, and makes misses: nothing that was flushed comes back.
+//! * Each call ends within some hundred milliseconds. A connection that does not answer is replaced, one that was closed is
+//!   replaced within the call.
+//!
+//! **Caveats.** Redis 6.0.6 or newer, or Valkey. Set `maxmemory-policy` to one of the `volatile-…`: entries end by themselves,
+//! while what is known of a tenant must stay; where Redis evicts that, the tenant's entries are lost with it. What a tenant
+//! that is gone leaves is some kilobytes, once. Who can write to this Redis can write what your processes read: give it a
+//! password and a network of its own. In a cluster [`renew`](tenancy::cache::shared::SharedLevel::renew) fails for all scopes
+//! asked for together when the server of one does not answer. A level belongs to the runtime in which it is first used.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tenancy::cache::shared::SharedLevel;
+//! use tenancy_redis::RedisLevel;
+//!
+//! // Not there, or not yet: calls fail until it is.
+//! let level: Arc<dyn SharedLevel> = Arc::new(RedisLevel::connect("redis://127.0.0.1:1")?);
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! use tenancy::cache::shared::{Ask, ScopeName};
+//!
+//! let scope = ScopeName::parse(":central").unwrap();
+//! let error = level.renew(&[Ask { scope, seen: 0 }]).await.unwrap_err();
+//! assert_eq!(error.to_string(), "there is no connection to Redis");
+//! # });
+//! # Ok::<_, tenancy_redis::RedisSettingsError>(())
+//! ```
+//!
+//! ```
+//! use tenancy_redis::{RedisLevel, RedisSettings};
+//!
+//! /// Highly available: three Sentinels, which call the master `mymaster`.
+//! fn level(password: &str) -> Result<RedisLevel, tenancy_redis::RedisSettingsError> {
+//!     let sentinels = ["redis://10.0.0.1:26379", "redis://10.0.0.2:26379", "redis://10.0.0.3:26379"];
+//!     RedisSettings::sentinel(sentinels, format!("redis://:{password}@mymaster/0"))
+//!         .prefix("shop:")
+//!         .build()
+//! }
+//! assert!(!format!("{:?}", level("hunter2")?).contains("hunter2"));
+//! # Ok::<_, tenancy_redis::RedisSettingsError>(())
+//! ```
+
+mod command;
+mod failure;
+mod keys;
+mod level;
+mod listen;
+mod message;
+mod script;
+mod server;
+mod servers;
+mod settings;
+
+pub use self::{
+    level::RedisLevel,
+    settings::{RedisSettings, RedisSettingsError},
+};
+
+/// The examples of the README are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -1,0 +1,136 @@
+//! All servers: which one is asked what, and what is asked again where.
+
+mod attempt;
+mod cluster;
+mod slots;
+
+use std::sync::Arc;
+
+use bb8_redis::redis::{ServerErrorKind, Value};
+use futures_util::future::join_all;
+
+use self::attempt::{Attempt, Group, Verdict};
+pub(crate) use self::cluster::Cluster;
+use crate::{
+    command::Command,
+    failure::Failure,
+    server::{Dial, Server, is_of_a_replica},
+};
+
+/// One that has all, or those of a cluster.
+#[derive(Debug)]
+pub(crate) enum Servers {
+    One(Arc<Server>),
+    Cluster(Arc<Cluster>),
+}
+
+/// A script that is not there, a slot that has moved and is being moved on, and a connection that was closed: no more happens
+/// to one call by chance.
+const ROUNDS: usize = 5;
+
+impl Servers {
+    /// Runs commands, those of one server in one go and in their order. What may safely be done twice is all there is.
+    pub(crate) async fn run(&self, commands: &[Command]) -> Result<Vec<Value>, Failure> {
+        let mut replies = vec![Value::Nil; commands.len()];
+        let mut open: Vec<Attempt> = (0..commands.len()).map(Attempt::first).collect();
+        let mut may_reconnect = true;
+        for _ in 0..ROUNDS {
+            let mut reconnects = false;
+            let groups = self.group(commands, open).await?;
+            let outcomes = join_all(groups.iter().map(|group| group.send(commands))).await;
+            open = Vec::new();
+            for (group, outcome) in groups.into_iter().zip(outcomes) {
+                match outcome {
+                    Ok(values) => {
+                        for (attempt, value) in group.attempts.into_iter().zip(values) {
+                            match self.judge(attempt, value)? {
+                                Verdict::Done(index, value) => replies[index] = value,
+                                Verdict::Again(attempt) => open.push(attempt),
+                                Verdict::Elsewhere(_, error) if !may_reconnect => {
+                                    return Err(Failure::Refused(error));
+                                }
+                                Verdict::Elsewhere(attempt, _) => {
+                                    reconnects = true;
+                                    open.push(attempt);
+                                }
+                            }
+                        }
+                    }
+                    // It had been closed before, as by a server that was restarted; a new one may be had.
+                    Err(Failure::Lost(_)) if may_reconnect => {
+                        reconnects = true;
+                        open.extend(group.attempts);
+                    }
+                    Err(failure) => {
+                        self.suspect();
+                        return Err(failure);
+                    }
+                }
+            }
+            if open.is_empty() {
+                return Ok(replies);
+            }
+            may_reconnect &= !reconnects;
+        }
+        Err(Failure::SentAround)
+    }
+
+    /// Somewhere that messages can be heard; another one the next time, perhaps.
+    pub(crate) fn somewhere(&self) -> Dial {
+        match self {
+            Self::One(server) => server.dial().clone(),
+            Self::Cluster(cluster) => cluster.somewhere(),
+        }
+    }
+
+    async fn group(&self, commands: &[Command], attempts: Vec<Attempt>) -> Result<Vec<Group>, Failure> {
+        let mut groups = Vec::<Group>::new();
+        for attempt in attempts {
+            let server = match (&attempt.redirected, self) {
+                (Some(server), _) => Arc::clone(server),
+                (None, Self::One(server)) => Arc::clone(server),
+                (None, Self::Cluster(cluster)) => cluster.server_of(commands[attempt.index].slot()).await?,
+            };
+            // A cluster has a handful of servers.
+            match groups
+                .iter_mut()
+                .find(|group| Arc::ptr_eq(&group.server, &server))
+            {
+                Some(group) => group.attempts.push(attempt),
+                None => groups.push(Group {
+                    server,
+                    attempts: vec![attempt],
+                }),
+            }
+        }
+        Ok(groups)
+    }
+
+    fn judge(&self, attempt: Attempt, value: Value) -> Result<Verdict, Failure> {
+        let Value::ServerError(error) = value else {
+            return Ok(Verdict::Done(attempt.index, value));
+        };
+        if is_of_a_replica(&error) {
+            return Ok(Verdict::Elsewhere(attempt, error.into()));
+        }
+        match (error.kind(), self) {
+            (Some(ServerErrorKind::NoScript), _) if !attempt.with_text => {
+                Ok(Verdict::Again(attempt.with_text()))
+            }
+            (Some(ServerErrorKind::Moved), Self::Cluster(cluster)) => {
+                cluster.has_moved(&error)?;
+                Ok(Verdict::Again(attempt.by_slot()))
+            }
+            (Some(ServerErrorKind::Ask), Self::Cluster(cluster)) => {
+                Ok(Verdict::Again(attempt.asking(cluster.asked_for(&error)?)))
+            }
+            _ => Err(Failure::Refused(error.into())),
+        }
+    }
+
+    fn suspect(&self) {
+        if let Self::Cluster(cluster) = self {
+            cluster.refresh_soon();
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The tenant cache of whole processes over real servers that fail: requests do not, and nothing is stale beyond the bound.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tenancy::{
+    MemoryStore, Tenancy,
+    cache::{CacheSettings, EntryOptions, Keys, TenantCache},
+    resolve::Subdomain,
+};
+use tenancy_redis::RedisSettings;
+use tenancy_test::servers::Redis;
+use tokio::time::sleep;
+
+const NUMBER: Keys<(u32,), u64> = Keys::new("number", 1);
+/// Short, so that tests wait for it.
+const BOUND: Duration = Duration::from_millis(400);
+
+fn process(url: &str) -> Tenancy {
+    let store = MemoryStore::of(["acme", "globex"]).unwrap();
+    let level = RedisSettings::single(url).build().unwrap();
+    let settings = CacheSettings::new().staleness_bound(BOUND).shared(level);
+    Tenancy::builder(Subdomain::of("example.com").unwrap(), store)
+        .cache(settings)
+        .build()
+        .unwrap()
+}
+
+async fn cache_of(process: &Tenancy, tenant: &str) -> TenantCache {
+    let tenant = process.enter(&tenant.parse().unwrap()).await.unwrap();
+    process.cache_of(&tenant)
+}
+
+/// What is stored behind the cache.
+#[derive(Clone, Default)]
+struct Truth(Arc<AtomicU64>);
+
+impl Truth {
+    async fn read(&self, cache: &TenantCache, key: u32) -> u64 {
+        let truth = Arc::clone(&self.0);
+        let load = async move || Ok::<_, Infallible>(truth.load(Ordering::SeqCst));
+        let options = EntryOptions::new().ttl(Duration::from_secs(3600)).tag("numbers");
+        *cache.remember(&NUMBER.key((key,)), &options, load).await.unwrap()
+    }
+
+    fn write(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::SeqCst) + 1
+    }
+}
+
+#[tokio::test]
+async fn with_a_server_that_is_not_there_everything_is_loaded_and_kept_here() {
+    let (process, truth) = (process("redis://127.0.0.1:1"), Truth::default());
+    let cache = cache_of(&process, "acme").await;
+    for _ in 0..3 {
+        for key in 0..10 {
+            truth.read(&cache, key).await;
+        }
+    }
+    let statistics = cache.statistics();
+    assert_eq!((statistics.loads, statistics.hits), (10, 20));
+    let receipt = cache.flush().await;
+    assert!(receipt.is_pending());
+    truth.write();
+    assert_eq!(truth.read(&cache, 0).await, 1);
+}
+
+#[tokio::test]
+async fn a_flush_is_seen_by_the_other_process_within_the_bound() {
+    let server = Redis::start(&[]).await.unwrap();
+    let (one, two) = (process(&server.url()), process(&server.url()));
+    let (here, there) = (cache_of(&one, "acme").await, cache_of(&two, "acme").await);
+    let truth = Truth::default();
+    for round in 1..=5 {
+        truth.read(&there, 1).await;
+        truth.write();
+        if round % 2 == 0 {
+            // Nobody hears of it.
+            server.command("CLIENT KILL TYPE pubsub").await;
+        }
+        let receipt = here.flush_tags(["numbers"]).barrier().await.unwrap();
+        assert_eq!(receipt.everywhere_within(), Some(Duration::ZERO));
+        assert_eq!(truth.read(&there, 1).await, round);
+        assert_eq!(truth.read(&here, 1).await, round);
+    }
+}
+
+#[tokio::test]
+async fn a_frozen_server_fails_no_request_and_what_it_missed_it_is_told() {
+    let server = Redis::start(&[]).await.unwrap();
+    let (one, two) = (process(&server.url()), process(&server.url()));
+    let (here, there) = (cache_of(&one, "acme").await, cache_of(&two, "acme").await);
+    let truth = Truth::default();
+    for key in 0..10 {
+        truth.read(&here, key).await;
+        truth.read(&there, key).await;
+    }
+    server.freeze().await;
+    for key in 0..20 {
+        assert_eq!(truth.read(&here, key).await, 0);
+        assert_eq!(truth.read(&there, key).await, 0);
+    }
+    let now = truth.write();
+    let receipt = here.flush_tags(["numbers"]).await;
+    assert!(receipt.is_pending());
+    for key in 0..20 {
+        assert_eq!(truth.read(&here, key).await, now);
+    }
+    server.thaw().await;
+    receipt.everywhere().await.unwrap();
+    for key in 0..20 {
+        assert_eq!(truth.read(&there, key).await, now);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_again_and_again_fails_no_request() {
+    let server = Redis::start(&[]).await.unwrap();
+    let (one, two) = (process(&server.url()), process(&server.url()));
+    let (here, there) = (cache_of(&one, "acme").await, cache_of(&two, "acme").await);
+    let truth = Truth::default();
+    for _ in 0..5 {
+        server.kill().await;
+        for key in 0..10 {
+            truth.read(&here, key).await;
+            truth.read(&there, key).await;
+        }
+        server.restart().await.unwrap();
+        let now = truth.write();
+        let receipt = here.flush().await;
+        assert_eq!(truth.read(&here, 1).await, now);
+        receipt.everywhere().await.unwrap();
+        assert_eq!(truth.read(&there, 1).await, now);
+    }
+}
+
+#[tokio::test]
+async fn an_emptied_server_brings_nothing_back_and_costs_one_load_for_each_entry() {
+    let server = Redis::start(&[]).await.unwrap();
+    let (one, two) = (process(&server.url()), process(&server.url()));
+    let (here, there) = (cache_of(&one, "acme").await, cache_of(&two, "acme").await);
+    let truth = Truth::default();
+    truth.read(&here, 1).await;
+    truth.read(&there, 1).await;
+    let now = truth.write();
+    let receipt = here.flush().await;
+    server.command("FLUSHALL").await;
+    receipt.everywhere().await.unwrap();
+    sleep(BOUND).await;
+    assert_eq!(truth.read(&there, 1).await, now);
+    assert_eq!(truth.read(&here, 1).await, now);
+    assert_eq!(cache_of(&one, "globex").await.statistics().loads, 0);
+}
+
+#[tokio::test]
+async fn damaged_and_foreign_bytes_are_misses() {
+    let server = Redis::start(&[]).await.unwrap();
+    let (one, two) = (process(&server.url()), process(&server.url()));
+    let truth = Truth::default();
+    truth.read(&cache_of(&one, "acme").await, 1).await;
+    truth.read(&cache_of(&one, "globex").await, 1).await;
+    let entries = async || server.command("KEYS *:e:*").await;
+    while entries().await.iter().filter(|key| !key.is_empty()).count() < 2 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    // What is one tenant's, under the other's key.
+    let copy = "EVAL \"local k = redis.call('KEYS', '*{acme:*:e:*'); local g = redis.call('KEYS', '*{globex:*:e:*'); \
+                redis.call('COPY', k[1], g[1], 'REPLACE'); redis.call('SETRANGE', k[1], 0, 'xxxx'); return 1\" 0";
+    server.command(copy).await;
+    let now = truth.write();
+    for tenant in ["acme", "globex"] {
+        let cache = cache_of(&two, tenant).await;
+        assert_eq!(truth.read(&cache, 1).await, now, "{tenant}");
+        assert_eq!(cache.statistics().unreadable, 1, "{tenant}");
+    }
+}

@@ -1,0 +1,53 @@
+//! What a login has to be allowed.
+
+use futures_util::StreamExt;
+use tenancy::cache::shared::{Ask, Message, SharedLevel};
+use tenancy_test::servers::Redis;
+
+use crate::place::{entry, level, name, newest, raise, scope};
+
+#[tokio::test]
+async fn the_commands_that_the_readme_names_are_enough() {
+    let server = Redis::start(&[]).await.unwrap();
+    let readme = include_str!("../../README.md");
+    let (_, rights) = readme.split_once("A login needs the commands").unwrap();
+    let (rights, _) = rights.split_once("on keys and channels").unwrap();
+    let commands: Vec<String> = rights
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(|command| format!("+{}", command.to_lowercase()))
+        .collect();
+    assert!(commands.len() > 15);
+    let commands = commands.join(" ");
+    server
+        .command(format!(
+            "ACL SETUSER app on >word -@all ~tenancy:* &tenancy:* {commands}"
+        ))
+        .await;
+
+    let level = level(&format!("redis://app:word@{}/1", server.address()));
+    let acme = scope("acme");
+    let mut heard = level.listen();
+    assert_eq!(heard.next().await, Some(Message::Gap));
+    let seen = newest(&level, &acme).await;
+    raise(&level, &acme, 1).await;
+    assert!(matches!(heard.next().await, Some(Message::Raised { .. })));
+    level.store(&acme, &[entry(b"a", b"1")]).await.unwrap();
+    let ask = Ask {
+        scope: acme.clone(),
+        seen,
+    };
+    let fetched = level.fetch(&ask, &[name(b"a")]).await.unwrap();
+    assert!(fetched.entries[0].is_some());
+    level
+        .teach(
+            &acme,
+            &[crate::place::hard(tenancy::cache::shared::Cell::Slot(2), seen)],
+        )
+        .await
+        .unwrap();
+    level.discard(&acme, &[name(b"a")]).await.unwrap();
+    // Nothing beyond the prefix.
+    assert_eq!(server.command("ACL LOG").await.concat(), "");
+}

@@ -1,0 +1,159 @@
+//! Many entries at once.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tenancy_core::BoxError;
+
+use super::{
+    Cache, CacheKey, CacheValue, EntryOptions, FlushReceipt, LoadError,
+    fill::Life,
+    hub::AnyValue,
+    load::slots_of,
+    loads::FlightKey,
+    shared::{Cell, FlushMode, StoredEntry},
+    versions::{Judgement, Stamp},
+};
+
+impl Cache {
+    /// In a task of its own: what was loaded is kept though nobody waits for it any more.
+    pub(super) async fn load_missing<V, E, Loading>(
+        &self,
+        keys: &[CacheKey<V>],
+        options: &EntryOptions,
+        load: impl FnOnce(Vec<usize>) -> Loading + Send + 'static,
+        found: Vec<Option<Arc<V>>>,
+    ) -> Result<Vec<Arc<V>>, LoadError>
+    where
+        V: CacheValue,
+        E: Into<BoxError> + 'static,
+        Loading: Future<Output = Result<Vec<V>, E>> + Send + 'static,
+    {
+        let missing: Vec<_> = (0..keys.len()).filter(|&at| found[at].is_none()).collect();
+        let wanted: Vec<_> = missing.iter().map(|&at| keys[at].clone()).collect();
+        // Before the load.
+        let stamps: Vec<_> = wanted
+            .iter()
+            .map(|key| self.account.versions.stamp(&slots_of(key, options)))
+            .collect();
+        let life = Life::of(options, &self.hub.settings);
+        let cache = self.clone();
+        let (Some(first), Some(stamp)) = (wanted.first(), stamps.first()) else {
+            return Ok(found.into_iter().flatten().collect());
+        };
+        let kind = first.kind();
+        let flight = FlightKey::alone::<Vec<Arc<V>>>(kind, stamp.clone());
+        let loading = self.account.loads.join(flight, move || {
+            Box::pin(async move { cache.load_all(wanted, stamps, life, missing, load).await })
+        });
+        let loaded = loading.outcome().await?.downcast::<Vec<Arc<V>>>();
+        let loaded = loaded.map_err(|_| LoadError::abandoned(kind))?;
+        let mut loaded = loaded.iter().map(Arc::clone);
+        let values = found.into_iter().map(|value| value.or_else(|| loaded.next()));
+        values
+            .collect::<Option<_>>()
+            .ok_or_else(|| LoadError::abandoned(kind))
+    }
+
+    async fn load_all<V, E, Loading>(
+        &self,
+        keys: Vec<CacheKey<V>>,
+        stamps: Vec<Stamp>,
+        life: Life,
+        missing: Vec<usize>,
+        load: impl FnOnce(Vec<usize>) -> Loading + Send + 'static,
+    ) -> Result<AnyValue, BoxError>
+    where
+        V: CacheValue,
+        E: Into<BoxError> + 'static,
+        Loading: Future<Output = Result<Vec<V>, E>> + Send + 'static,
+    {
+        let began = self.now();
+        self.account.counters.loads.add();
+        let loaded = self.in_scope(async move { load(missing).await }).await;
+        let values = match loaded {
+            Ok(values) if values.len() == keys.len() => values,
+            Ok(values) => {
+                self.account.counters.failed_loads.add();
+                let error = format!("{} values were loaded for {} keys", values.len(), keys.len());
+                return Err(error.into());
+            }
+            Err(error) => {
+                self.account.counters.failed_loads.add();
+                return Err(error.into());
+            }
+        };
+        let entries = keys.iter().zip(values).zip(stamps);
+        let kept: Vec<_> = entries
+            .map(|((key, value), stamp)| self.keep(key, value, stamp, life, began))
+            .collect();
+        Ok(Arc::new(kept))
+    }
+
+    /// A caller that is dropped has flushed what was there, or has not begun.
+    pub(super) async fn put_all<V: CacheValue>(
+        &self,
+        entries: Vec<(CacheKey<V>, V)>,
+        options: &EntryOptions,
+    ) -> FlushReceipt {
+        self.hub.run();
+        let life = Life::of(options, &self.hub.settings);
+        // What is kept under numbers of before would be dead.
+        self.renew_if_lapsed().await;
+        // Before the flush: what is flushed while this goes on must not be missed.
+        let stamps: Vec<_> = entries
+            .iter()
+            .map(|(key, _)| self.account.versions.stamp(&slots_of(key, options)))
+            .collect();
+        let receipt = self
+            .raise(own_cells(entries.iter().map(|(key, _)| key)), FlushMode::Hard)
+            .await;
+        let now = self.now();
+        let mut stored = Vec::new();
+        for ((key, value), stamp) in entries.into_iter().zip(stamps) {
+            let Cell::Slot(own) = Self::own_cell(&key) else {
+                continue;
+            };
+            let stamp = stamp.with_slot(own, receipt.version());
+            let Some(bytes) = self.encode(&key, &value, &stamp, life, Duration::ZERO) else {
+                continue;
+            };
+            // Another has put it since: it must not take the place of that.
+            if self.account.versions.judge(&stamp) != Judgement::Fresh {
+                continue;
+            }
+            let times = (now, Duration::ZERO);
+            // Under a number of this process's own it is of no use to others.
+            let is_shared = self.account.versions.may_share(&stamp);
+            self.insert(&key, Arc::new(value), stamp, life, times, bytes.len());
+            if is_shared {
+                stored.push(StoredEntry {
+                    name: key.entry_name(),
+                    bytes,
+                    ttl: life.fresh + life.stale,
+                });
+            }
+        }
+        if !stored.is_empty() {
+            self.store(&stored).await;
+        }
+        receipt
+    }
+
+    pub(super) async fn remove_all<V>(&self, keys: &[CacheKey<V>]) -> FlushReceipt {
+        let receipt = self.raise(own_cells(keys.iter()), FlushMode::Hard).await;
+        for key in keys {
+            let bytes = key.as_bytes();
+            let hash = self.hub.hash_of(&self.account, bytes);
+            self.hub.level1.remove(&self.account.share, bytes, hash);
+        }
+        self.discard_later(keys.iter().map(CacheKey::entry_name).collect());
+        receipt
+    }
+}
+
+fn own_cells<'a, V: 'a>(keys: impl Iterator<Item = &'a CacheKey<V>>) -> Vec<Cell> {
+    let mut cells: Vec<_> = keys.map(Cache::own_cell).collect();
+    cells.sort_unstable();
+    cells.dedup();
+    cells
+}

@@ -1,0 +1,276 @@
+//! How entries get into the levels, and out of the shared one.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    Cache, CacheKey, CacheSettings, CacheValue, EntryOptions,
+    envelope::{Header, Opened, Place, seal},
+    hub::Unanswered,
+    level1::Entry,
+    shared::{EntryName, FoundEntry, StoredEntry},
+    versions::{Judgement, Stamp},
+};
+
+/// How long an entry lives, after jitter.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    pub(super) fresh: Duration,
+    pub(super) stale: Duration,
+    jitter: f64,
+}
+
+impl Life {
+    pub(super) fn of(options: &EntryOptions, settings: &CacheSettings) -> Self {
+        Self {
+            fresh: options.ttl,
+            stale: options.stale_for,
+            jitter: settings.ttl_jitter * fastrand::f64(),
+        }
+        .shortened()
+    }
+
+    pub(super) fn with_ttl(self, ttl: Duration) -> Self {
+        Self { fresh: ttl, ..self }.shortened()
+    }
+
+    fn shortened(self) -> Self {
+        Self {
+            fresh: self.fresh.mul_f64(1.0 - self.jitter),
+            ..self
+        }
+    }
+}
+
+impl Cache {
+    /// Keeps what was loaded, here and in the shared level, and gives it back. What can not be kept is given back all the same.
+    ///
+    /// Does not wait for the shared level.
+    pub(super) fn keep<V: CacheValue>(
+        &self,
+        key: &CacheKey<V>,
+        value: V,
+        stamp: Stamp,
+        life: Life,
+        began: Duration,
+    ) -> Arc<V> {
+        let value = Arc::new(value);
+        // It was flushed meanwhile: it must not take the place of what was kept since.
+        if self.account.versions.judge(&stamp) != Judgement::Fresh {
+            return value;
+        }
+        let cost = self.now().saturating_sub(began);
+        let Some(bytes) = self.encode(key, &*value, &stamp, life, cost) else {
+            return value;
+        };
+        let is_shared = self.hub.link.is_some() && self.account.versions.may_share(&stamp);
+        let here = Arc::clone(&value);
+        self.insert(key, here, stamp, life, (began, cost), bytes.len());
+        if is_shared {
+            self.store_later(vec![StoredEntry {
+                name: key.entry_name(),
+                bytes,
+                ttl: life.fresh + life.stale,
+            }]);
+        }
+        value
+    }
+
+    /// `None`: it is not to be kept.
+    pub(super) fn encode<V: CacheValue>(
+        &self,
+        key: &CacheKey<V>,
+        value: &V,
+        stamp: &Stamp,
+        life: Life,
+        cost: Duration,
+    ) -> Option<Bytes> {
+        if life.fresh.is_zero() {
+            return None;
+        }
+        let header = Header {
+            stamp: stamp.clone(),
+            ttl: life.fresh + life.stale,
+            fresh_for: life.fresh,
+            load_cost: cost,
+        };
+        let place = Place::new(&self.account.name, &key.entry_name());
+        match seal(place, &header, self.hub.settings.codec, value) {
+            Ok(bytes) if bytes.len() <= self.hub.settings.max_entry_bytes as usize => Some(bytes),
+            Ok(bytes) => {
+                tracing::debug!(
+                    kind = key.kind(),
+                    bytes = bytes.len(),
+                    "a value is too large for the cache"
+                );
+                None
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(kind = key.kind(), error, "a value can not be cached");
+                None
+            }
+        }
+    }
+
+    /// `times`: from when it is known to be valid, and what its load took.
+    pub(super) fn insert<V: CacheValue>(
+        &self,
+        key: &CacheKey<V>,
+        value: Arc<V>,
+        stamp: Stamp,
+        life: Life,
+        times: (Duration, Duration),
+        weight: usize,
+    ) {
+        let (valid_at, load_cost) = times;
+        let now = self.now();
+        let here = self.hub.settings.local_ttl;
+        let entry = Entry {
+            value,
+            stamp,
+            valid_at,
+            fresh_until: now + life.fresh.min(here),
+            usable_until: now + life.fresh.min(here) + life.stale,
+            load_cost,
+            weight: u32::try_from(weight).unwrap_or(u32::MAX),
+        };
+        let bytes = key.as_bytes();
+        let hash = self.hub.hash_of(&self.account, bytes);
+        self.hub.level1.insert(&self.account.share, bytes, hash, entry);
+    }
+
+    /// In a task of its own: whoever waits for the value does not wait for this.
+    fn store_later(&self, entries: Vec<StoredEntry>) {
+        let cache = self.clone();
+        tokio::spawn(async move { cache.store(&entries).await });
+    }
+
+    pub(super) async fn store(&self, entries: &[StoredEntry]) {
+        let Some(link) = &self.hub.link else {
+            return;
+        };
+        let stored = link.call(link.level.store(&self.account.name, entries)).await;
+        if let Err(Unanswered::Failed(error)) = stored {
+            let error: &dyn std::error::Error = &error;
+            tracing::debug!(error, "an entry could not be kept in the shared cache level");
+        }
+    }
+
+    /// Frees memory; nobody can read these any more.
+    pub(super) fn discard_later(&self, names: Vec<EntryName>) {
+        if self.hub.link.is_none() {
+            return;
+        }
+        let cache = self.clone();
+        tokio::spawn(async move {
+            if let Some(link) = &cache.hub.link {
+                // They end by themselves, too.
+                let _ = link.call(link.level.discard(&cache.account.name, &names)).await;
+            }
+        });
+    }
+
+    /// From the shared level, if it will be fresh for longer than this.
+    pub(super) async fn fetch_one<V: CacheValue>(
+        &self,
+        key: &CacheKey<V>,
+        for_longer_than: Duration,
+    ) -> Option<Arc<V>> {
+        let mut values = [None];
+        self.fetch_missing(std::slice::from_ref(key), &mut values, for_longer_than)
+            .await;
+        let [value] = values;
+        value
+    }
+
+    /// Fills the gaps from the shared level, with one question.
+    pub(super) async fn fetch_missing<V: CacheValue>(
+        &self,
+        keys: &[CacheKey<V>],
+        values: &mut [Option<Arc<V>>],
+        for_longer_than: Duration,
+    ) {
+        let Some(link) = &self.hub.link else {
+            return;
+        };
+        let gaps: Vec<_> = (0..keys.len()).filter(|&at| values[at].is_none()).collect();
+        if gaps.is_empty() {
+            return;
+        }
+        let names: Vec<_> = gaps.iter().map(|&at| keys[at].entry_name()).collect();
+        let (pending, ask) = self.account.ask();
+        let sent_at = self.now();
+        let fetched = match link.call(link.level.fetch(&ask, &names)).await {
+            Ok(fetched) => fetched,
+            Err(Unanswered::LeftAlone) => return,
+            Err(Unanswered::Failed(error)) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::debug!(error, "the shared cache level could not be read");
+                return;
+            }
+        };
+        let applied = self
+            .hub
+            .apply(link, &self.account, &pending, sent_at, &fetched.answer)
+            .await;
+        // Without a lease nothing says that the entries are what they should be.
+        if applied.is_err() || !self.account.versions.holds_lease(self.now()) {
+            return;
+        }
+        for (&at, found) in gaps.iter().zip(&fetched.entries) {
+            values[at] = found
+                .as_ref()
+                .and_then(|found| self.take_found(&keys[at], found, sent_at, for_longer_than));
+        }
+    }
+
+    /// Reads an entry of the shared level, and keeps it here for as long as it lives there.
+    fn take_found<V: CacheValue>(
+        &self,
+        key: &CacheKey<V>,
+        found: &FoundEntry,
+        sent_at: Duration,
+        for_longer_than: Duration,
+    ) -> Option<Arc<V>> {
+        let place = Place::new(&self.account.name, &key.entry_name());
+        let read =
+            Opened::open(place, &found.bytes).and_then(|opened| Ok((opened.value::<V>()?, opened.header)));
+        let (value, header) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                self.account.counters.unreadable.add();
+                let error: &dyn std::error::Error = &error;
+                tracing::debug!(
+                    kind = key.kind(),
+                    error,
+                    "an entry of the shared cache level can not be read"
+                );
+                return None;
+            }
+        };
+        let age = header.ttl.saturating_sub(found.remaining);
+        let fresh = header.fresh_for.saturating_sub(age);
+        if fresh <= for_longer_than || self.account.versions.judge(&header.stamp) != Judgement::Fresh {
+            return None;
+        }
+        let value = Arc::new(value);
+        let life = Life {
+            fresh,
+            stale: header.ttl.saturating_sub(header.fresh_for),
+            jitter: 0.0,
+        };
+        let times = (sent_at, header.load_cost);
+        self.insert(
+            key,
+            Arc::clone(&value),
+            header.stamp,
+            life,
+            times,
+            found.bytes.len(),
+        );
+        self.account.counters.shared_hits.add();
+        Some(value)
+    }
+}

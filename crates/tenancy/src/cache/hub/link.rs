@@ -1,0 +1,296 @@
+//! The shared level behind a breaker: while it does not answer, nobody waits for it.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tenancy_core::Clock;
+use tokio::time::timeout;
+
+use super::account::nanoseconds;
+use crate::cache::shared::{SharedError, SharedLevel};
+
+/// So many calls in a row must fail before it is left alone.
+const FAILURES: u32 = 3;
+/// Levels limit their time themselves. One that does not must not hold up requests for ever.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// For so long at first, then twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+pub(crate) struct Link {
+    pub(crate) level: Arc<dyn SharedLevel>,
+    clock: Arc<dyn Clock>,
+    /// Until when nobody asks, in nanoseconds; 0: everybody may.
+    open_until: AtomicU64,
+    breaker: Mutex<Breaker>,
+}
+
+#[derive(Default)]
+struct Breaker {
+    failures: u32,
+    pause: Duration,
+    /// One asks whether it is back.
+    is_probed: bool,
+}
+
+/// Why a call brought nothing.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// It was not asked.
+    LeftAlone,
+    Failed(SharedError),
+}
+
+/// Allows one call, and ends a probe however the call ends.
+struct Permit<'a> {
+    link: &'a Link,
+    is_probe: bool,
+    is_settled: bool,
+}
+
+impl Link {
+    pub(crate) fn new(level: Arc<dyn SharedLevel>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            level,
+            clock,
+            open_until: AtomicU64::new(0),
+            breaker: Mutex::default(),
+        }
+    }
+
+    /// Whether it is being left alone. One load, as good as always.
+    #[inline]
+    pub(crate) fn is_away(&self) -> bool {
+        self.open_until.load(Ordering::Acquire) != 0
+    }
+
+    /// Asks, unless it is left alone. Cancel-safe: a call that is dropped counts as nothing.
+    pub(crate) async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<T, SharedError>>,
+    ) -> Result<T, Unanswered> {
+        let mut permit = self.permit().ok_or(Unanswered::LeftAlone)?;
+        let in_time = timeout(PATIENCE, call).await;
+        let answer = in_time.unwrap_or_else(|_| Err(SharedError::message("no answer in time")));
+        permit.settle(answer.is_ok());
+        answer.map_err(Unanswered::Failed)
+    }
+
+    fn permit(&self) -> Option<Permit<'_>> {
+        let open_until = self.open_until.load(Ordering::Acquire);
+        if open_until == 0 {
+            return Some(Permit::new(self, false));
+        }
+        if nanoseconds(self.clock.monotonic_coarse()) < open_until {
+            return None;
+        }
+        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = !std::mem::replace(&mut breaker.is_probed, true);
+        is_first.then(|| Permit::new(self, true))
+    }
+
+    fn note(&self, is_answered: bool, is_probe: bool) {
+        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_answered {
+            if self.open_until.swap(0, Ordering::AcqRel) != 0 {
+                tracing::info!("the shared cache level answers again");
+            }
+            breaker.failures = 0;
+            breaker.pause = Duration::ZERO;
+            return;
+        }
+        let is_away = self.is_away();
+        // Calls that were under way together fail together: that says no more than one of them.
+        if is_away && !is_probe {
+            return;
+        }
+        breaker.failures = breaker.failures.saturating_add(1);
+        if breaker.failures < FAILURES {
+            return;
+        }
+        if !is_away {
+            tracing::warn!("the shared cache level does not answer; it is left alone for a while");
+        }
+        breaker.pause = (breaker.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        let until = self.clock.monotonic_coarse() + breaker.pause;
+        self.open_until
+            .store(nanoseconds(until).max(1), Ordering::Release);
+    }
+}
+
+impl<'a> Permit<'a> {
+    fn new(link: &'a Link, is_probe: bool) -> Self {
+        Self {
+            link,
+            is_probe,
+            is_settled: false,
+        }
+    }
+
+    fn settle(&mut self, is_answered: bool) {
+        self.is_settled = true;
+        if self.is_probe || !is_answered || self.link.breaker_has_failures() {
+            self.link.note(is_answered, self.is_probe);
+        }
+    }
+}
+
+impl Link {
+    fn breaker_has_failures(&self) -> bool {
+        self.breaker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .failures
+            > 0
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        if self.is_probe {
+            let mut breaker = self.link.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+            breaker.is_probed = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
+    use tenancy_core::ManualClock;
+
+    use super::*;
+    use crate::cache::shared::{
+        Answer, Ask, EntryName, Fetched, Level, Message, Raise, Raised, ScopeName, StoredEntry,
+    };
+
+    /// Never asked: the calls are given.
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl SharedLevel for Nothing {
+        fn renew<'a>(&'a self, _: &'a [Ask]) -> BoxFuture<'a, Result<Vec<Answer>, SharedError>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+        fn fetch<'a>(
+            &'a self,
+            _: &'a Ask,
+            _: &'a [EntryName],
+        ) -> BoxFuture<'a, Result<Fetched, SharedError>> {
+            Box::pin(async { Err(SharedError::message("none")) })
+        }
+        fn store<'a>(
+            &'a self,
+            _: &'a ScopeName,
+            _: &'a [StoredEntry],
+        ) -> BoxFuture<'a, Result<(), SharedError>> {
+            Box::pin(async { Ok(()) })
+        }
+        fn raise<'a>(&'a self, _: &'a Raise) -> BoxFuture<'a, Result<Raised, SharedError>> {
+            Box::pin(async { Err(SharedError::message("none")) })
+        }
+        fn teach<'a>(
+            &'a self,
+            _: &'a ScopeName,
+            _: &'a [Level],
+        ) -> BoxFuture<'a, Result<Answer, SharedError>> {
+            Box::pin(async { Err(SharedError::message("none")) })
+        }
+        fn discard<'a>(
+            &'a self,
+            _: &'a ScopeName,
+            _: &'a [EntryName],
+        ) -> BoxFuture<'a, Result<(), SharedError>> {
+            Box::pin(async { Ok(()) })
+        }
+        fn listen(&self) -> BoxStream<'static, Message> {
+            Box::pin(futures_util::stream::pending())
+        }
+    }
+
+    fn link() -> (Link, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::new());
+        let link = Link::new(Arc::new(Nothing), Arc::clone(&clock) as Arc<dyn Clock>);
+        (link, clock)
+    }
+
+    async fn fail(link: &Link) -> Result<(), Unanswered> {
+        link.call(async { Err(SharedError::message("away")) }).await
+    }
+
+    #[tokio::test]
+    async fn it_is_left_alone_after_three_failures_in_a_row() {
+        let (link, _) = link();
+        for _ in 0..2 {
+            assert!(matches!(fail(&link).await, Err(Unanswered::Failed(_))));
+        }
+        link.call(async { Ok(()) }).await.unwrap();
+        for _ in 0..3 {
+            assert!(!link.is_away());
+            assert!(matches!(fail(&link).await, Err(Unanswered::Failed(_))));
+        }
+        assert!(link.is_away());
+        assert!(matches!(
+            link.call(async { Ok(()) }).await,
+            Err(Unanswered::LeftAlone)
+        ));
+    }
+
+    #[tokio::test]
+    async fn many_that_fail_together_are_left_alone_no_longer_than_three() {
+        let (link, clock) = link();
+        let away = futures_util::future::join_all((0..100).map(|_| {
+            link.call(async {
+                tokio::task::yield_now().await;
+                Err::<(), _>(SharedError::message("away"))
+            })
+        }));
+        assert!(
+            away.await
+                .iter()
+                .all(|answer| matches!(answer, Err(Unanswered::Failed(_))))
+        );
+        clock.advance(FIRST_PAUSE);
+        link.call(async { Ok(()) }).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_asks_whether_it_is_back_and_a_dropped_question_is_none() {
+        let (link, clock) = link();
+        for _ in 0..3 {
+            assert!(fail(&link).await.is_err());
+        }
+        clock.advance(FIRST_PAUSE);
+        let mut dropped = Box::pin(link.call(std::future::pending::<Result<(), _>>()));
+        assert!(dropped.as_mut().now_or_never().is_none());
+        assert!(matches!(
+            link.call(async { Ok(()) }).await,
+            Err(Unanswered::LeftAlone)
+        ));
+        drop(dropped);
+        link.call(async { Ok(()) }).await.unwrap();
+        assert!(!link.is_away());
+        assert!(matches!(fail(&link).await, Err(Unanswered::Failed(_))));
+        assert!(!link.is_away());
+    }
+
+    #[tokio::test]
+    async fn a_probe_that_fails_makes_the_pause_longer() {
+        let (link, clock) = link();
+        for _ in 0..3 {
+            assert!(fail(&link).await.is_err());
+        }
+        clock.advance(FIRST_PAUSE);
+        assert!(matches!(fail(&link).await, Err(Unanswered::Failed(_))));
+        clock.advance(FIRST_PAUSE);
+        assert!(matches!(fail(&link).await, Err(Unanswered::LeftAlone)));
+        clock.advance(FIRST_PAUSE);
+        link.call(async { Ok(()) }).await.unwrap();
+    }
+}

@@ -1,0 +1,289 @@
+//! How an entry comes that this process does not have: from the shared level, or by loading it.
+
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+
+use tenancy_core::BoxError;
+use tokio::time::timeout;
+use tracing::Instrument as _;
+
+use super::{
+    Cache, CacheKey, CacheValue, EntryOptions, LoadError,
+    fill::Life,
+    handle::Whose,
+    hub::AnyValue,
+    loads::{Flight, FlightKey},
+    look::{Found, Stale},
+    versions::Stamp,
+};
+use crate::scope;
+
+/// Two clocks that read an entry's end differ by less.
+const CLEARLY: Duration = Duration::from_millis(100);
+
+/// What is needed for loading one entry, in a task of its own.
+pub(super) struct Job<V> {
+    pub(super) cache: Cache,
+    pub(super) key: CacheKey<V>,
+    pub(super) life: Life,
+    pub(super) slots: Vec<u16>,
+    /// Not if it has just not answered: nobody waits for it twice.
+    pub(super) asks_shared: bool,
+}
+
+/// What came of making sure of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Renewal {
+    NotNeeded,
+    Done,
+    Failed,
+}
+
+impl Cache {
+    /// Asks the shared level, and where needed whether this process is up to date.
+    pub(super) async fn get_slowly<V: CacheValue>(&self, key: &CacheKey<V>) -> Option<Arc<V>> {
+        self.hub.run();
+        let renewal = self.renew_if_lapsed().await;
+        if renewal != Renewal::NotNeeded
+            && let Found::Fresh { value, .. } = self.look_while(key, renewal == Renewal::Failed)
+        {
+            return Some(value);
+        }
+        let value = match renewal {
+            Renewal::Failed => None,
+            Renewal::NotNeeded | Renewal::Done => self.fetch_one(key, Duration::ZERO).await,
+        };
+        if value.is_none() {
+            self.account.counters.misses.add();
+        }
+        value
+    }
+
+    pub(super) async fn get_missing<V: CacheValue>(
+        &self,
+        keys: &[CacheKey<V>],
+        values: &mut [Option<Arc<V>>],
+    ) {
+        self.hub.run();
+        let renewal = self.renew_if_lapsed().await;
+        if renewal != Renewal::NotNeeded {
+            for (key, value) in keys.iter().zip(values.iter_mut()) {
+                if value.is_none()
+                    && let Found::Fresh { value: found, .. } =
+                        self.look_while(key, renewal == Renewal::Failed)
+                {
+                    *value = Some(found);
+                }
+            }
+        }
+        if renewal != Renewal::Failed {
+            self.fetch_missing(keys, values, Duration::ZERO).await;
+        }
+        for _ in values.iter().filter(|value| value.is_none()) {
+            self.account.counters.misses.add();
+        }
+    }
+
+    /// Makes sure that the numbers of this process are the newest, if that can be had.
+    pub(super) async fn renew_if_lapsed(&self) -> Renewal {
+        let Some(link) = &self.hub.link else {
+            return Renewal::NotNeeded;
+        };
+        if self.account.versions.holds_lease(self.now()) {
+            return Renewal::NotNeeded;
+        }
+        match self.hub.renew(link, &self.account).await {
+            Ok(()) => Renewal::Done,
+            Err(_) => Renewal::Failed,
+        }
+    }
+
+    pub(super) async fn remember_slowly<V, E, Loading>(
+        &self,
+        key: &CacheKey<V>,
+        options: &EntryOptions,
+        load: impl FnOnce() -> Loading + Send + 'static,
+        found: Found<V>,
+    ) -> Result<Arc<V>, LoadError>
+    where
+        V: CacheValue,
+        E: Into<BoxError> + 'static,
+        Loading: Future<Output = Result<V, E>> + Send + 'static,
+    {
+        self.remember_with(key, options, load, found, |_| None).await
+    }
+
+    /// `ttl_of` may give a value another time to live than the options say.
+    pub(super) async fn remember_with<V, E, Loading>(
+        &self,
+        key: &CacheKey<V>,
+        options: &EntryOptions,
+        load: impl FnOnce() -> Loading + Send + 'static,
+        mut found: Found<V>,
+        ttl_of: impl FnOnce(&V) -> Option<Duration> + Send + 'static,
+    ) -> Result<Arc<V>, LoadError>
+    where
+        V: CacheValue,
+        E: Into<BoxError> + 'static,
+        Loading: Future<Output = Result<V, E>> + Send + 'static,
+    {
+        self.hub.run();
+        let renewal = match &found {
+            Found::Fresh { .. } => Renewal::NotNeeded,
+            Found::Stale(_) | Found::Unsure | Found::Nothing => self.renew_if_lapsed().await,
+        };
+        if renewal != Renewal::NotNeeded {
+            found = self.look_while(key, renewal == Renewal::Failed);
+            if let Some(value) = found.to_serve_at_once(options) {
+                return Ok(value);
+            }
+        }
+        let slots = slots_of(key, options);
+        // Before the stamp: what is read under a lease is known to be the newest.
+        let span = self.span_without_lease();
+        // Before the load, and before the question to the shared level.
+        let stamp = self.account.versions.stamp(&slots);
+        let job = Job {
+            cache: self.clone(),
+            key: key.clone(),
+            life: Life::of(options, &self.hub.settings),
+            slots,
+            asks_shared: renewal != Renewal::Failed,
+        };
+        let early = match &found {
+            Found::Fresh { early, .. } => *early,
+            Found::Stale(_) | Found::Unsure | Found::Nothing => None,
+        };
+        let mut is_leader = false;
+        let flight = self
+            .account
+            .loads
+            .join(FlightKey::new(key, stamp).within(span), || {
+                is_leader = true;
+                Box::pin(job.run(load, ttl_of, early))
+            });
+        self.note_flight(is_leader, early.is_some());
+        match found {
+            // The load goes on by itself.
+            Found::Fresh { value, .. } => Ok(value),
+            Found::Stale(stale) => self.wait_beside(key, stale, flight).await,
+            Found::Unsure | Found::Nothing => typed(key, flight.outcome().await),
+        }
+    }
+
+    /// Without a lease a load may have begun before a flush that this process has not heard of, so that only those join it who come
+    /// within the time in which nobody is promised to hear of one.
+    fn span_without_lease(&self) -> Option<u64> {
+        let now = self.now();
+        let span = || now.as_millis() / self.hub.settings.staleness_bound.as_millis().max(1);
+        (!self.account.versions.holds_lease(now)).then(|| u64::try_from(span()).unwrap_or(u64::MAX))
+    }
+
+    fn note_flight(&self, is_leader: bool, is_early: bool) {
+        let counters = &self.account.counters;
+        match (is_leader, is_early) {
+            (true, true) => counters.early_refreshes.add(),
+            (true, false) => counters.misses.add(),
+            (false, true) => {}
+            (false, false) => counters.coalesced.add(),
+        }
+    }
+
+    /// The new value if it comes soon, else the stale one. What was flushed hard meanwhile is not served.
+    async fn wait_beside<V: CacheValue>(
+        &self,
+        key: &CacheKey<V>,
+        stale: Stale<V>,
+        flight: Flight<AnyValue>,
+    ) -> Result<Arc<V>, LoadError> {
+        if stale.is_flushed {
+            self.account.counters.stale.add();
+            return Ok(stale.value);
+        }
+        let mut loading = pin!(flight.outcome());
+        let loaded = match timeout(self.hub.settings.soft_timeout, &mut loading).await {
+            Ok(Err(_)) | Err(_) if self.is_still_usable(&stale) => {
+                self.account.counters.stale.add();
+                return Ok(stale.value);
+            }
+            Ok(loaded) => loaded,
+            // There is nothing to serve any more: as if there had been nothing.
+            Err(_) => loading.await,
+        };
+        typed(key, loaded)
+    }
+}
+
+impl<V: CacheValue> Job<V> {
+    async fn run<E, Loading>(
+        self,
+        load: impl FnOnce() -> Loading + Send + 'static,
+        ttl_of: impl FnOnce(&V) -> Option<Duration> + Send + 'static,
+        early: Option<Duration>,
+    ) -> Result<AnyValue, BoxError>
+    where
+        E: Into<BoxError> + 'static,
+        Loading: Future<Output = Result<V, E>> + Send + 'static,
+    {
+        // It may have been loaded, or put, since the caller looked.
+        if early.is_none()
+            && let Some(value) = self.cache.get_now(&self.key)
+        {
+            return Ok(value);
+        }
+        // Who loads early wants one that lives on for longer: here an entry may end sooner than in the shared level.
+        let for_longer_than = early.map_or(Duration::ZERO, |left| left * 2 + CLEARLY);
+        if self.asks_shared
+            && let Some(value) = self.cache.fetch_one(&self.key, for_longer_than).await
+        {
+            return Ok(value);
+        }
+        // Again: the answer of the shared level may have raised numbers, and it is still before the load.
+        let stamp = self.cache.account.versions.stamp(&self.slots);
+        let began = self.cache.now();
+        self.cache.account.counters.loads.add();
+        match self.cache.in_scope(async move { load().await }).await {
+            Ok(value) => {
+                let ttl = ttl_of(&value);
+                Ok(self.keep(value, stamp, began, ttl))
+            }
+            Err(error) => {
+                self.cache.account.counters.failed_loads.add();
+                Err(error.into())
+            }
+        }
+    }
+
+    fn keep(&self, value: V, stamp: Stamp, began: Duration, ttl: Option<Duration>) -> Arc<V> {
+        let life = match ttl {
+            Some(ttl) => self.life.with_ttl(ttl),
+            None => self.life,
+        };
+        self.cache.keep(&self.key, value, stamp, life, began)
+    }
+}
+
+impl Cache {
+    /// The scope is open, and the caller's span entered, in every poll.
+    pub(super) async fn in_scope<T>(&self, load: impl Future<Output = T> + Send) -> T {
+        let load = load.in_current_span();
+        match &self.whose {
+            Whose::Tenant(tenant) => scope::run(tenant, load).await,
+            Whose::Central => scope::central(load).await,
+        }
+    }
+}
+
+pub(super) fn slots_of<V>(key: &CacheKey<V>, options: &EntryOptions) -> Vec<u16> {
+    let own = key.slot();
+    options.slots.iter().chain([own]).collect()
+}
+
+/// The key of a load has the type of its value in it.
+pub(super) fn typed<V: CacheValue, K>(
+    key: &CacheKey<K>,
+    loaded: Result<AnyValue, LoadError>,
+) -> Result<Arc<V>, LoadError> {
+    loaded?
+        .downcast::<V>()
+        .map_err(|_| LoadError::abandoned(key.kind()))
+}

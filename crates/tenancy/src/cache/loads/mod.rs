@@ -1,0 +1,300 @@
+//! Loading a value once for all who want it at the same time, in a task of its own.
+
+mod error;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    any::TypeId,
+    collections::{HashMap, hash_map::Entry},
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use tenancy_core::BoxError;
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{Instant, timeout_at},
+};
+
+use self::error::Fault;
+pub use self::error::LoadError;
+use super::{key::CacheKey, shared::EntryName, versions::Stamp};
+use crate::scope;
+
+/// What loads of one scope may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LoadSettings {
+    /// How long a load may take, with the wait for its turn.
+    pub(crate) deadline: Duration,
+    /// From when on a loader that has not ended is thought to hang, so that the next caller starts another.
+    pub(crate) takeover_after: Duration,
+    /// How many loaders run at the same time.
+    pub(crate) at_once: usize,
+    /// How many values are loaded or wait for their turn.
+    pub(crate) most: usize,
+}
+
+impl Default for LoadSettings {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(30),
+            takeover_after: Duration::from_secs(5),
+            at_once: 16,
+            most: 1024,
+        }
+    }
+}
+
+/// What is loaded: one value, of one type, as of one moment. After a flush it is another one, so that nobody who came
+/// later is given what was there before.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct FlightKey {
+    value_type: TypeId,
+    kind: &'static str,
+    name: EntryName,
+    stamp: Stamp,
+    span: Option<u64>,
+}
+
+impl FlightKey {
+    /// Allocates once.
+    pub(crate) fn new<V: 'static>(key: &CacheKey<V>, stamp: Stamp) -> Self {
+        Self {
+            value_type: TypeId::of::<V>(),
+            kind: key.kind(),
+            name: key.entry_name(),
+            stamp,
+            span: None,
+        }
+    }
+
+    /// Of a load in a span of time in which nobody can say whether the stamp is the newest: others join it only within the span.
+    pub(crate) fn within(self, span: Option<u64>) -> Self {
+        Self { span, ..self }
+    }
+
+    /// Of a load that nobody joins.
+    pub(crate) fn alone<V: 'static>(kind: &'static str, stamp: Stamp) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self {
+            value_type: TypeId::of::<V>(),
+            kind,
+            name: EntryName::new(&NEXT.fetch_add(1, Ordering::Relaxed).to_le_bytes()),
+            stamp,
+            span: None,
+        }
+    }
+}
+
+type Outcome<T> = Result<T, LoadError>;
+type Landed<T> = watch::Sender<Option<Outcome<T>>>;
+pub(crate) type LoadFuture<T> = BoxFuture<'static, Result<T, BoxError>>;
+
+/// The loads of one scope. Whoever hangs up only stops waiting.
+pub(crate) struct Loads<T> {
+    board: Arc<Board<T>>,
+}
+
+struct Board<T> {
+    settings: LoadSettings,
+    turns: Semaphore,
+    aloft: Mutex<HashMap<FlightKey, Aloft<T>>>,
+}
+
+/// A value that is being loaded.
+struct Aloft<T> {
+    landed: Arc<Landed<T>>,
+    loaders: u8,
+    /// When the loader that was started last got its turn.
+    last_began: Option<Instant>,
+}
+
+impl<T: Clone + Send + Sync + 'static> Loads<T> {
+    pub(crate) fn new(settings: LoadSettings) -> Self {
+        Self {
+            board: Arc::new(Board {
+                settings,
+                turns: Semaphore::new(settings.at_once),
+                aloft: Mutex::default(),
+            }),
+        }
+    }
+
+    /// How many values are being loaded, or wait for it.
+    #[cfg(test)]
+    pub(crate) fn aloft(&self) -> usize {
+        self.board.aloft().len()
+    }
+
+    /// Joins the load of `key`, or starts it.
+    ///
+    /// What `start` returns is polled in a task of its own, once it is its turn; a loader that seems to hang gets one
+    /// other beside it. The first value wakes all who wait; an error only if no other loader runs. Between a caller's
+    /// look into the cache and this call a load may have ended: let the load look once more.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, if there is nothing to join.
+    pub(crate) fn join(&self, key: FlightKey, start: impl FnOnce() -> LoadFuture<T>) -> Flight<T> {
+        let kind = key.kind;
+        match self.board.join(key) {
+            Joined::Flies(landed) => Flight { kind, landed },
+            Joined::Start(loader, landed) => {
+                // From here on the loader ends the flight when it is dropped, also if `start` panics.
+                let load = start();
+                tokio::spawn(loader.run(load));
+                Flight { kind, landed }
+            }
+            Joined::Full => Flight {
+                kind,
+                landed: watch::channel(Some(Err(LoadError::new(kind, Fault::Busy)))).1,
+            },
+        }
+    }
+}
+
+/// The wait for a load. Dropping it, polled or not, leaves the load alone.
+pub(crate) struct Flight<T> {
+    kind: &'static str,
+    landed: watch::Receiver<Option<Outcome<T>>>,
+}
+
+impl<T: Clone> Flight<T> {
+    pub(crate) async fn outcome(mut self) -> Outcome<T> {
+        let landed = self.landed.wait_for(Option::is_some).await;
+        let outcome = landed.ok().and_then(|outcome| outcome.clone());
+        outcome.unwrap_or_else(|| Err(LoadError::new(self.kind, Fault::Abandoned)))
+    }
+}
+
+enum Joined<T> {
+    Flies(watch::Receiver<Option<Outcome<T>>>),
+    Start(Loader<T>, watch::Receiver<Option<Outcome<T>>>),
+    Full,
+}
+
+impl<T> Board<T> {
+    fn aloft(&self) -> MutexGuard<'_, HashMap<FlightKey, Aloft<T>>> {
+        self.aloft.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn join(self: &Arc<Self>, key: FlightKey) -> Joined<T> {
+        let mut aloft = self.aloft();
+        let is_full = aloft.len() >= self.settings.most;
+        let flight = match aloft.entry(key.clone()) {
+            Entry::Vacant(_) if is_full => return Joined::Full,
+            Entry::Vacant(place) => place.insert(Aloft::new()),
+            Entry::Occupied(flight) => flight.into_mut(),
+        };
+        let receiver = flight.landed.subscribe();
+        if !flight.needs_a_loader(self.settings.takeover_after) {
+            return Joined::Flies(receiver);
+        }
+        flight.loaders += 1;
+        flight.last_began = None;
+        let loader = Loader {
+            board: Arc::clone(self),
+            landed: Arc::clone(&flight.landed),
+            key,
+            has_landed: false,
+        };
+        Joined::Start(loader, receiver)
+    }
+}
+
+impl<T> Aloft<T> {
+    fn new() -> Self {
+        Self {
+            landed: Arc::new(watch::Sender::new(None)),
+            loaders: 0,
+            last_began: None,
+        }
+    }
+
+    fn needs_a_loader(&self, takeover_after: Duration) -> bool {
+        match self.loaders {
+            0 => true,
+            1 => self
+                .last_began
+                .is_some_and(|began| began.elapsed() >= takeover_after),
+            _ => false,
+        }
+    }
+}
+
+/// One run of a loader. It ends its part of the flight when it is dropped, by whatever way: nobody waits in vain.
+struct Loader<T> {
+    board: Arc<Board<T>>,
+    landed: Arc<Landed<T>>,
+    key: FlightKey,
+    has_landed: bool,
+}
+
+impl<T> Loader<T> {
+    async fn run(mut self, load: LoadFuture<T>) {
+        let deadline = Instant::now() + self.board.settings.deadline;
+        let outcome = self.load_until(deadline, load).await;
+        self.land(outcome);
+    }
+
+    async fn load_until(&self, deadline: Instant, load: LoadFuture<T>) -> Result<T, Fault> {
+        let turn = timeout_at(deadline, self.board.turns.acquire()).await;
+        // A loader that has no time left is not called.
+        if turn.is_err() || Instant::now() >= deadline {
+            return Err(Fault::Busy);
+        }
+        self.begin();
+        match timeout_at(deadline, AssertUnwindSafe(load).catch_unwind()).await {
+            Ok(Ok(Ok(value))) => Ok(value),
+            Ok(Ok(Err(error))) => Err(Fault::Failed(error.into())),
+            Ok(Err(panic)) => Err(Fault::Panicked(scope::panic_message(&*panic).into())),
+            Err(_) => Err(Fault::TimedOut),
+        }
+    }
+
+    fn begin(&self) {
+        if let Some(flight) = self.board.aloft().get_mut(&self.key)
+            && Arc::ptr_eq(&flight.landed, &self.landed)
+        {
+            flight.last_began = Some(Instant::now());
+        }
+    }
+
+    fn land(&mut self, outcome: Result<T, Fault>) {
+        self.has_landed = true;
+        if self.ends_the_flight(outcome.is_ok()) {
+            let outcome = outcome.map_err(|fault| LoadError::new(self.key.kind, fault));
+            self.landed.send_replace(Some(outcome));
+        }
+    }
+
+    fn ends_the_flight(&self, with_a_value: bool) -> bool {
+        let mut aloft = self.board.aloft();
+        let Some(flight) = aloft.get_mut(&self.key) else {
+            return false;
+        };
+        // The other loader may have landed before, and the present flight be a later one.
+        if !Arc::ptr_eq(&flight.landed, &self.landed) {
+            return false;
+        }
+        flight.loaders -= 1;
+        let ends = with_a_value || flight.loaders == 0;
+        if ends {
+            aloft.remove(&self.key);
+        }
+        ends
+    }
+}
+
+impl<T> Drop for Loader<T> {
+    fn drop(&mut self) {
+        if !self.has_landed {
+            self.land(Err(Fault::Abandoned));
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What has been counted of a scope in this process.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters of one scope. Relaxed: they order nothing.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) hits: Counter,
+    pub(crate) shared_hits: Counter,
+    pub(crate) misses: Counter,
+    pub(crate) stale: Counter,
+    pub(crate) coalesced: Counter,
+    pub(crate) loads: Counter,
+    pub(crate) failed_loads: Counter,
+    pub(crate) early_refreshes: Counter,
+    pub(crate) unreadable: Counter,
+    pub(crate) flushes: Counter,
+}
+
+#[derive(Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    #[inline]
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Counters {
+    pub(crate) fn read(&self, bytes: u64, evicted: u64) -> CacheStatistics {
+        CacheStatistics {
+            hits: self.hits.read(),
+            shared_hits: self.shared_hits.read(),
+            misses: self.misses.read(),
+            stale: self.stale.read(),
+            coalesced: self.coalesced.read(),
+            loads: self.loads.read(),
+            failed_loads: self.failed_loads.read(),
+            early_refreshes: self.early_refreshes.read(),
+            unreadable: self.unreadable.read(),
+            flushes: self.flushes.read(),
+            bytes,
+            evicted,
+        }
+    }
+}
+
+/// What one process has counted of one tenant's cache since the process first used it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct CacheStatistics {
+    /// Answers from level 1.
+    pub hits: u64,
+    /// Answers from the shared level.
+    pub shared_hits: u64,
+    /// Questions that neither level could answer.
+    pub misses: u64,
+    /// Answers with a stale value: after a soft flush, or since loading failed or took too long.
+    pub stale: u64,
+    /// Callers that waited for a load that another one had begun.
+    pub coalesced: u64,
+    /// Loads that were begun.
+    pub loads: u64,
+    /// Those of them that failed, by whatever reason.
+    pub failed_loads: u64,
+    /// Loads that were begun before the entry ended.
+    pub early_refreshes: u64,
+    /// Entries of the shared level that could not be read: of another shape, or damaged.
+    pub unreadable: u64,
+    /// Flushes that this process was asked for.
+    pub flushes: u64,
+    /// Bytes in level 1 now.
+    pub bytes: u64,
+    /// Entries that level 1 gave up for want of room.
+    pub evicted: u64,
+}
