@@ -154,6 +154,8 @@ async fn postgres_answers_through_it_and_a_simple_query_is_one_round_trip() {
     let url = proxy.url(&database.url());
     proxy.record();
     let one = psql(&url, "SELECT 1").unwrap();
+    // Its good-bye may still be on its way when psql has ended.
+    eventually("it is closed", || proxy.traffic().open == 0).await;
     let trips_of_login_and_query = proxy.traffic().round_trips;
     let messages: Vec<_> = proxy
         .take_recorded()
