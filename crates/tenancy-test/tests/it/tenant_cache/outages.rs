@@ -194,3 +194,26 @@ async fn after_a_gap_in_the_messages_it_is_asked_what_was_missed() {
     settle().await;
     assert_eq!(get().await, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_for_one_question_that_fails_do_not_ask_it_again() {
+    let world = World::new();
+    // Nothing is asked in the background meanwhile.
+    let bound = Duration::from_secs(60);
+    let settings = CacheSettings::new().staleness_bound(bound).local_ttl(bound * 2);
+    let process = world.process_with(settings);
+    let cache = process.cache_of("acme").await;
+    remember(&cache, "a", "old").await;
+    settle().await;
+    world.clock.advance(bound);
+    let node = process.node.as_ref().unwrap();
+    node.freeze();
+    let calls = node.calls().total();
+    // The clock of leases stands still: they all begin at the same moment.
+    let key = TEXT.key(("a",));
+    let answers = futures_util::future::join_all((0..10).map(|_| cache.get(&key))).await;
+    for answer in answers {
+        assert_eq!(answer.as_deref().map(String::as_str), Some("old"));
+    }
+    assert_eq!(node.calls().total() - calls, 1);
+}

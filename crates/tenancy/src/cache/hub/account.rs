@@ -52,8 +52,8 @@ pub(crate) struct Account {
     owner: Option<Owner>,
     /// One renewal at a time.
     pub(super) renewing: tokio::sync::Mutex<()>,
-    /// When a renewal failed last, so that those who waited for it do not each wait for another.
-    pub(super) failed_at: AtomicU64,
+    /// Counts renewals that failed, so that those who waited for one do not each wait for another. Written while `renewing`.
+    pub(super) failures: AtomicU64,
     /// When it was used last, in milliseconds.
     used_at: AtomicU64,
     /// Whether the renewal of leases knows it.
@@ -78,7 +78,7 @@ impl Account {
             loads: Loads::new(loads),
             counters: Counters::default(),
             renewing: tokio::sync::Mutex::new(()),
-            failed_at: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
             used_at: AtomicU64::new(0),
             is_listed: AtomicBool::new(false),
             soft_flushed_at: AtomicU64::new(0),

@@ -3,8 +3,8 @@
 use std::{
     future::Future,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -28,12 +28,13 @@ pub(crate) struct Link {
     clock: Arc<dyn Clock>,
     /// Until when nobody asks, in nanoseconds; 0: everybody may.
     open_until: AtomicU64,
+    /// In a row. Written under the breaker's lock.
+    failures: AtomicU32,
     breaker: Mutex<Breaker>,
 }
 
 #[derive(Default)]
 struct Breaker {
-    failures: u32,
     pause: Duration,
     /// One asks whether it is back.
     is_probed: bool,
@@ -51,7 +52,6 @@ pub(crate) enum Unanswered {
 struct Permit<'a> {
     link: &'a Link,
     is_probe: bool,
-    is_settled: bool,
 }
 
 impl Link {
@@ -60,6 +60,7 @@ impl Link {
             level,
             clock,
             open_until: AtomicU64::new(0),
+            failures: AtomicU32::new(0),
             breaker: Mutex::default(),
         }
     }
@@ -75,33 +76,41 @@ impl Link {
         &self,
         call: impl Future<Output = Result<T, SharedError>>,
     ) -> Result<T, Unanswered> {
-        let mut permit = self.permit().ok_or(Unanswered::LeftAlone)?;
+        let permit = self.permit().ok_or(Unanswered::LeftAlone)?;
         let in_time = timeout(PATIENCE, call).await;
         let answer = in_time.unwrap_or_else(|_| Err(SharedError::message("no answer in time")));
-        permit.settle(answer.is_ok());
+        // An answer in good times is nothing to note, and takes no lock.
+        if answer.is_err() || permit.is_probe || self.failures.load(Ordering::Relaxed) > 0 {
+            self.note(answer.is_ok(), permit.is_probe);
+        }
         answer.map_err(Unanswered::Failed)
     }
 
     fn permit(&self) -> Option<Permit<'_>> {
         let open_until = self.open_until.load(Ordering::Acquire);
         if open_until == 0 {
-            return Some(Permit::new(self, false));
+            return Some(Permit {
+                link: self,
+                is_probe: false,
+            });
         }
         if nanoseconds(self.clock.monotonic_coarse()) < open_until {
             return None;
         }
-        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_first = !std::mem::replace(&mut breaker.is_probed, true);
-        is_first.then(|| Permit::new(self, true))
+        let is_first = !std::mem::replace(&mut self.breaker().is_probed, true);
+        is_first.then_some(Permit {
+            link: self,
+            is_probe: true,
+        })
     }
 
     fn note(&self, is_answered: bool, is_probe: bool) {
-        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut breaker = self.breaker();
         if is_answered {
             if self.open_until.swap(0, Ordering::AcqRel) != 0 {
                 tracing::info!("the shared cache level answers again");
             }
-            breaker.failures = 0;
+            self.failures.store(0, Ordering::Relaxed);
             breaker.pause = Duration::ZERO;
             return;
         }
@@ -110,8 +119,9 @@ impl Link {
         if is_away && !is_probe {
             return;
         }
-        breaker.failures = breaker.failures.saturating_add(1);
-        if breaker.failures < FAILURES {
+        let failures = self.failures.load(Ordering::Relaxed).saturating_add(1);
+        self.failures.store(failures, Ordering::Relaxed);
+        if failures < FAILURES {
             return;
         }
         if !is_away {
@@ -122,40 +132,16 @@ impl Link {
         self.open_until
             .store(nanoseconds(until).max(1), Ordering::Release);
     }
-}
 
-impl<'a> Permit<'a> {
-    fn new(link: &'a Link, is_probe: bool) -> Self {
-        Self {
-            link,
-            is_probe,
-            is_settled: false,
-        }
-    }
-
-    fn settle(&mut self, is_answered: bool) {
-        self.is_settled = true;
-        if self.is_probe || !is_answered || self.link.breaker_has_failures() {
-            self.link.note(is_answered, self.is_probe);
-        }
-    }
-}
-
-impl Link {
-    fn breaker_has_failures(&self) -> bool {
-        self.breaker
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .failures
-            > 0
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if self.is_probe {
-            let mut breaker = self.link.breaker.lock().unwrap_or_else(PoisonError::into_inner);
-            breaker.is_probed = false;
+            self.link.breaker().is_probed = false;
         }
     }
 }

@@ -5,10 +5,10 @@ use std::{
     time::Duration,
 };
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use tokio::time::sleep;
 
-use super::{Account, Hub, Link, Unanswered, account::nanoseconds, tasks::Running};
+use super::{Account, Hub, Link, Unanswered, tasks::Running};
 use crate::cache::{
     shared::{Answer, Ask, FlushMode, Message},
     versions::{Applied, PendingAsk},
@@ -17,6 +17,8 @@ use crate::cache::{
 const FORGET_EVERY: Duration = Duration::from_secs(30);
 /// Asked for at once.
 const BATCH: usize = 256;
+/// After a failover every scope may have something to teach.
+const TAUGHT_AT_ONCE: usize = 16;
 
 /// Accounts that are kept, because they were used lately. Without it an account would end with the last request that has it.
 #[derive(Default)]
@@ -95,12 +97,12 @@ impl Hub {
     ///
     /// Cancel-safe: who is dropped lets the next one ask.
     pub(crate) async fn renew(&self, link: &Link, account: &Account) -> Result<(), Unanswered> {
-        let began = nanoseconds(self.now());
+        let failures_before = account.failures.load(Ordering::Acquire);
         let _alone = account.renewing.lock().await;
         if account.versions.holds_lease(self.now()) {
             return Ok(());
         }
-        if account.failed_at.load(Ordering::Acquire) > began {
+        if account.failures.load(Ordering::Acquire) != failures_before {
             return Err(Unanswered::LeftAlone);
         }
         let (pending, ask) = account.ask();
@@ -113,23 +115,28 @@ impl Hub {
             Err(error) => Err(error),
         };
         if renewed.is_err() {
-            account
-                .failed_at
-                .store(nanoseconds(self.now()).max(1), Ordering::Release);
+            account.failures.fetch_add(1, Ordering::AcqRel);
         }
         renewed
     }
 
-    async fn renew_all(&self, link: &Link, accounts: &[Arc<Account>]) -> Result<(), Unanswered> {
+    /// One that fails does not keep the others from theirs.
+    async fn renew_all(&self, link: &Link, accounts: &[Arc<Account>]) {
         for batch in accounts.chunks(BATCH) {
             let (pending, asks): (Vec<_>, Vec<_>) = batch.iter().map(|account| account.ask()).unzip();
             let sent_at = self.now();
-            let answers = link.call(link.level.renew(&asks)).await?;
-            for ((account, pending), answer) in batch.iter().zip(&pending).zip(&answers) {
-                self.apply(link, account, pending, sent_at, answer).await?;
+            match link.call(link.level.renew(&asks)).await {
+                Ok(answers) => {
+                    let answered = batch.iter().zip(&pending).zip(&answers);
+                    stream::iter(answered)
+                        .for_each_concurrent(TAUGHT_AT_ONCE, async |((account, pending), answer)| {
+                            note_failure(self.apply(link, account, pending, sent_at, answer).await);
+                        })
+                        .await;
+                }
+                Err(error) => note_failure(Err(error)),
             }
         }
-        Ok(())
     }
 
     fn hear(&self, message: &Message) {
@@ -165,6 +172,14 @@ fn has_soft_flushes(answer: &Answer) -> bool {
     }
 }
 
+/// What failed is tried again next time; until then leases end, which is what they are for.
+fn note_failure(renewed: Result<(), Unanswered>) {
+    if let Err(Unanswered::Failed(error)) = renewed {
+        let error: &dyn std::error::Error = &error;
+        tracing::debug!(error, "leases of the cache could not be renewed");
+    }
+}
+
 /// Renews the leases of all accounts that were used within two rounds, before they end.
 pub(super) async fn renew_while_used(hub: Weak<Hub>, round: Duration) {
     loop {
@@ -177,11 +192,7 @@ pub(super) async fn renew_while_used(hub: Weak<Hub>, round: Duration) {
             return;
         };
         let in_use = hub.listed.used_within(round * 2, hub.now());
-        // What failed is tried again next time; until then leases end, which is what they are for.
-        if let Err(Unanswered::Failed(error)) = hub.renew_all(link, &in_use).await {
-            let error: &dyn std::error::Error = &error;
-            tracing::debug!(error, "leases of the cache could not be renewed");
-        }
+        hub.renew_all(link, &in_use).await;
     }
 }
 
