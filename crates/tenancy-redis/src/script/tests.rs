@@ -1,6 +1,6 @@
 use bb8_redis::redis::Value;
 use proptest::prelude::*;
-use tenancy::cache::shared::{Answer, Cell, Level};
+use tenancy::cache::shared::{Answer, Cell, Level, REMEMBERED};
 
 use super::{
     number::{cell_from_text, cell_text, number_from_text, number_text},
@@ -29,6 +29,12 @@ fn members_of_a_cell_become_one_level() {
             ],
         }
     );
+}
+
+#[test]
+fn the_scripts_remember_as_many_numbers_as_they_must() {
+    let trim = format!("redis.call('LTRIM', n, 0, {})", REMEMBERED - 1);
+    assert!(include_str!("scope.lua").contains(&trim));
 }
 
 #[test]

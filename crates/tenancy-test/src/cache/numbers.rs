@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use tenancy::cache::shared::{Answer, Cell, FlushMode, Level, SLOTS};
-
-/// How many of the last numbers a scope remembers. Whoever has seen none of them is behind.
-pub(super) const REMEMBERED: usize = 128;
+use tenancy::cache::shared::{Answer, Cell, FlushMode, Level, REMEMBERED, SLOTS};
 
 /// The number of the last flush of a cell, by kind.
 #[derive(Clone, Copy, Debug, Default)]

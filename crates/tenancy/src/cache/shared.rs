@@ -9,6 +9,10 @@ use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use tenancy_core::TenantId;
 
+/// How many change numbers of a scope a level remembers at least: who has seen one of these is told what changed since, who has
+/// seen an older one is [`Answer::Behind`].
+pub const REMEMBERED: usize = 128;
+
 /// How many version cells a scope has. Tags and keys share them by their hash.
 pub const SLOTS: u16 = 4096;
 
@@ -130,7 +134,8 @@ pub struct Ask {
 pub enum Answer {
     /// Nothing has changed.
     Same,
-    /// These have been raised since, and nothing else; `number` is the newest.
+    /// These have been raised since, and nothing else's `any`; `number` is the newest. A level's `hard` may be one that the asker
+    /// knows already.
     Changed {
         /// The newest number of the scope.
         number: u64,
@@ -245,8 +250,9 @@ pub trait SharedLevel: Send + Sync + fmt::Debug + 'static {
     /// Gives cells a new number, above all that the scope had and above `known`, and tells everybody; one round trip.
     fn raise<'a>(&'a self, raise: &'a Raise) -> BoxFuture<'a, Result<Raised, SharedError>>;
 
-    /// Takes over what is higher than here: every cell that this lifts gets one new number, and everybody is told. Answers
-    /// with all there is then.
+    /// Takes over what is higher than here: every cell that this lifts gets one new number, above all that is known, and everybody
+    /// is told; where nothing is higher no number is taken. A soft flush may be taught as a hard one: more is dead then than need
+    /// be, and never less. Answers with all there is then.
     fn teach<'a>(
         &'a self,
         scope: &'a ScopeName,
