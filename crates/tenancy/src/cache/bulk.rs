@@ -10,7 +10,7 @@ use super::{
     hub::AnyValue,
     load::slots_of,
     loads::FlightKey,
-    shared::{Cell, FlushMode, StoredEntry},
+    shared::{Cell, FlushMode},
     versions::{Judgement, Stamp},
 };
 
@@ -114,7 +114,7 @@ impl Cache {
                 continue;
             };
             let stamp = stamp.with_slot(own, receipt.version());
-            let Some(bytes) = self.encode(&key, &value, &stamp, life, Duration::ZERO) else {
+            let Some(packed) = self.pack(&key, &value, &stamp, life, Duration::ZERO) else {
                 continue;
             };
             // Another has put it since: it must not take the place of that.
@@ -122,16 +122,8 @@ impl Cache {
                 continue;
             }
             let times = (now, Duration::ZERO);
-            // Under a number of this process's own it is of no use to others.
-            let is_shared = self.account.versions.may_share(&stamp);
-            self.insert(&key, Arc::new(value), stamp, life, times, bytes.len());
-            if is_shared {
-                stored.push(StoredEntry {
-                    name: key.entry_name(),
-                    bytes,
-                    ttl: life.fresh + life.stale,
-                });
-            }
+            self.insert(&key, Arc::new(value), stamp, life, times, packed.weight);
+            stored.extend(packed.to_share);
         }
         if !stored.is_empty() {
             self.store(&stored).await;

@@ -2,31 +2,34 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-
 use super::{
     Cache, CacheKey, CacheSettings, CacheValue, EntryOptions,
-    envelope::{Header, Opened, Place, seal},
+    envelope::{EnvelopeError, Header, Opened, Place, seal, weigh},
     hub::Unanswered,
     level1::Entry,
     shared::{EntryName, FoundEntry, StoredEntry},
     versions::{Judgement, Stamp},
 };
 
-/// How long an entry lives, after jitter.
+/// Longer lives count as this, so that no time of the clock is too large for them.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How long an entry lives, after jitter, and what it counts for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Life {
     pub(super) fresh: Duration,
     pub(super) stale: Duration,
     jitter: f64,
+    size: Option<u32>,
 }
 
 impl Life {
     pub(super) fn of(options: &EntryOptions, settings: &CacheSettings) -> Self {
         Self {
             fresh: options.ttl,
-            stale: options.stale_for,
+            stale: options.stale_for.min(LONGEST),
             jitter: settings.ttl_jitter * fastrand::f64(),
+            size: options.size,
         }
         .shortened()
     }
@@ -37,8 +40,25 @@ impl Life {
 
     fn shortened(self) -> Self {
         Self {
-            fresh: self.fresh.mul_f64(1.0 - self.jitter),
+            fresh: self.fresh.min(LONGEST).mul_f64(1.0 - self.jitter),
             ..self
+        }
+    }
+}
+
+/// A value that is to be kept.
+pub(super) struct Packed {
+    /// Bytes it counts for in this process.
+    pub(super) weight: usize,
+    /// For the shared level.
+    pub(super) to_share: Option<StoredEntry>,
+}
+
+impl Packed {
+    fn only_here(weight: usize) -> Self {
+        Self {
+            weight,
+            to_share: None,
         }
     }
 }
@@ -61,57 +81,81 @@ impl Cache {
             return value;
         }
         let cost = self.now().saturating_sub(began);
-        let Some(bytes) = self.encode(key, &*value, &stamp, life, cost) else {
+        let Some(packed) = self.pack(key, &*value, &stamp, life, cost) else {
             return value;
         };
-        let is_shared = self.hub.link.is_some() && self.account.versions.may_share(&stamp);
         let here = Arc::clone(&value);
-        self.insert(key, here, stamp, life, (began, cost), bytes.len());
-        if is_shared {
-            self.store_later(vec![StoredEntry {
-                name: key.entry_name(),
-                bytes,
-                ttl: life.fresh + life.stale,
-            }]);
+        self.insert(key, here, stamp, life, (began, cost), packed.weight);
+        if let Some(entry) = packed.to_share {
+            self.store_later(vec![entry]);
         }
         value
     }
 
-    /// `None`: it is not to be kept.
-    pub(super) fn encode<V: CacheValue>(
+    /// Weighs a value, and writes it for the shared level if it is of use there. `None`: it is not to be kept.
+    pub(super) fn pack<V: CacheValue>(
         &self,
         key: &CacheKey<V>,
         value: &V,
         stamp: &Stamp,
         life: Life,
         cost: Duration,
-    ) -> Option<Bytes> {
+    ) -> Option<Packed> {
         if life.fresh.is_zero() {
             return None;
         }
-        let header = Header {
-            stamp: stamp.clone(),
-            ttl: life.fresh + life.stale,
-            fresh_for: life.fresh,
-            load_cost: cost,
+        // Under a number of this process's own it is of no use to others.
+        let is_shared = self.hub.link.is_some() && self.account.versions.may_share(stamp);
+        let packed = match life.size {
+            _ if is_shared => self.seal(key, value, stamp, life, cost).map(|entry| Packed {
+                weight: life.size.map_or(entry.bytes.len(), |size| size as usize),
+                to_share: Some(entry),
+            }),
+            Some(size) => Ok(Packed::only_here(size as usize)),
+            None => weigh(self.hub.settings.codec, stamp, value).map(Packed::only_here),
         };
-        let place = Place::new(&self.account.name, &key.entry_name());
-        match seal(place, &header, self.hub.settings.codec, value) {
-            Ok(bytes) if bytes.len() <= self.hub.settings.max_entry_bytes as usize => Some(bytes),
-            Ok(bytes) => {
-                tracing::debug!(
-                    kind = key.kind(),
-                    bytes = bytes.len(),
-                    "a value is too large for the cache"
-                );
-                None
-            }
+        match packed {
+            Ok(packed) => self.fits(key, &packed).then_some(packed),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(kind = key.kind(), error, "a value can not be cached");
                 None
             }
         }
+    }
+
+    fn seal<V: CacheValue>(
+        &self,
+        key: &CacheKey<V>,
+        value: &V,
+        stamp: &Stamp,
+        life: Life,
+        cost: Duration,
+    ) -> Result<StoredEntry, EnvelopeError> {
+        let header = Header {
+            stamp: stamp.clone(),
+            ttl: life.fresh + life.stale,
+            fresh_for: life.fresh,
+            load_cost: cost,
+        };
+        let name = key.entry_name();
+        let place = Place::new(&self.account.name, &name);
+        let bytes = seal(place, &header, self.hub.settings.codec, value)?;
+        Ok(StoredEntry {
+            name,
+            bytes,
+            ttl: header.ttl,
+        })
+    }
+
+    fn fits<V>(&self, key: &CacheKey<V>, packed: &Packed) -> bool {
+        let written = packed.to_share.as_ref().map_or(0, |entry| entry.bytes.len());
+        let bytes = packed.weight.max(written);
+        let fits = bytes <= self.hub.settings.max_entry_bytes as usize;
+        if !fits {
+            tracing::debug!(kind = key.kind(), bytes, "a value is too large for the cache");
+        }
+        fits
     }
 
     /// `times`: from when it is known to be valid, and what its load took.
@@ -260,6 +304,7 @@ impl Cache {
             fresh,
             stale: header.ttl.saturating_sub(header.fresh_for),
             jitter: 0.0,
+            size: None,
         };
         let times = (sent_at, header.load_cost);
         self.insert(

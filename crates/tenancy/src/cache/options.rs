@@ -19,6 +19,7 @@ pub struct EntryOptions {
     pub(crate) none_ttl: Option<Duration>,
     pub(crate) slots: Slots,
     pub(crate) early_refresh: bool,
+    pub(crate) size: Option<u32>,
 }
 
 /// Of the tags. A few without an allocation.
@@ -63,10 +64,11 @@ impl EntryOptions {
             none_ttl: None,
             slots: Slots::NONE,
             early_refresh: true,
+            size: None,
         }
     }
 
-    /// How long the entry is fresh. Zero: it is not kept.
+    /// How long the entry is fresh. Zero: it is not kept. More than a year counts as a year.
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
@@ -74,7 +76,7 @@ impl EntryOptions {
 
     /// For so long after its time to live an entry is still served where loading it anew fails or takes too long.
     ///
-    /// Never after a hard flush.
+    /// Never after a hard flush. More than a year counts as a year.
     pub const fn stale_for(mut self, grace: Duration) -> Self {
         self.stale_for = grace;
         self
@@ -92,6 +94,14 @@ impl EntryOptions {
     /// Prevention*, VLDB 2015.)
     pub const fn early_refresh(mut self, refresh: bool) -> Self {
         self.early_refresh = refresh;
+        self
+    }
+
+    /// How many bytes the entry counts for in this process. Default: what it takes when it is written by the cache's
+    /// [`codec`](super::CacheSettings::codec), which has to go through the value once. Give it for values whose size is known, or
+    /// that take much more in memory than written.
+    pub const fn size(mut self, bytes: u32) -> Self {
+        self.size = Some(bytes);
         self
     }
 

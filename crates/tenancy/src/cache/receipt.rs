@@ -33,7 +33,8 @@ impl FlushReceipt {
         }
     }
 
-    /// The number of this flush: later ones of the same scope have higher numbers.
+    /// The number of this flush: later ones of the same scope have higher numbers. Without a shared level they count for as long
+    /// as this process keeps the scope, which is some minutes after its last use.
     pub fn version(&self) -> u64 {
         self.version
     }

@@ -2,6 +2,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{CacheCodec, shared::SharedLevel};
 
+const LONGEST_LOCAL_TTL: Duration = Duration::from_secs(24 * 3600);
+
 /// How the cache of a stack works. The defaults suit one process with some hundred tenants.
 ///
 /// | setting | default | unit |
@@ -39,8 +41,9 @@ pub struct CacheSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnOutage {
-    /// An entry is served until it is so old, counted from its load or from when it was last known to be valid, whichever is
-    /// later. A flush in another process may be missed for so long.
+    /// An entry is served until it is so old, counted from its load or from when this process knew its numbers to be the newest,
+    /// whichever is later. A flush in another process may be missed for so long after the
+    /// [`staleness_bound`](CacheSettings::staleness_bound).
     ServeWithin(Duration),
     /// Nothing is served that might be stale: everything is loaded, with a few loads at once for each tenant.
     Bypass,
@@ -84,7 +87,7 @@ impl CacheSettings {
         self
     }
 
-    /// How long an entry stays in this process at most; in the shared level it stays for its whole time to live.
+    /// How long an entry is fresh in this process at most; in the shared level it is for its whole time to live. At most a day.
     pub fn local_ttl(mut self, ttl: Duration) -> Self {
         self.local_ttl = ttl;
         self
@@ -133,7 +136,8 @@ impl CacheSettings {
         self
     }
 
-    /// For so long after a soft flush the flushed entries are served while they are loaded anew.
+    /// For so long after a soft flush the flushed entries are served while they are loaded anew. Another soft flush of the same
+    /// tenant begins it again; no entry is served beyond its own [`stale_for`](super::EntryOptions::stale_for).
     pub fn soft_flush_grace(mut self, grace: Duration) -> Self {
         self.soft_flush_grace = grace;
         self
@@ -166,6 +170,10 @@ impl CacheSettings {
                 "no load at once is allowed".to_owned(),
             ),
             (self.load_timeout.is_zero(), "a load has no time".to_owned()),
+            (
+                self.local_ttl > LONGEST_LOCAL_TTL,
+                format!("a life of {:?} in level 1 is above a day", self.local_ttl),
+            ),
             (
                 u64::from(self.max_entry_bytes) > self.max_bytes,
                 format!(

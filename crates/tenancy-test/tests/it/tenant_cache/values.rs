@@ -165,3 +165,40 @@ async fn another_type_under_the_same_name_is_a_miss() {
     assert_eq!(two.cache_of("acme").await.statistics().unreadable, 1);
     assert_eq!(cache.get(&TEXT.key(("a",))).await.unwrap().as_str(), "text");
 }
+
+#[tokio::test]
+async fn no_time_to_live_is_too_long() {
+    let world = World::new();
+    let options = EntryOptions::new()
+        .ttl(Duration::MAX)
+        .stale_for(Duration::MAX)
+        .none_ttl(Duration::MAX);
+    for process in [world.process(), Process::alone()] {
+        let cache = process.cache_of("acme").await;
+        assert_eq!(remember_with(&cache, "a", "first", &options).await, "first");
+        cache.put(&TEXT.key(("b",)), "put".to_owned(), &options).await;
+        settle().await;
+        process.clock.advance(Duration::from_secs(59));
+        assert_eq!(remember_with(&cache, "a", "again", &options).await, "first");
+        assert_eq!(remember_with(&cache, "b", "again", &options).await, "put");
+    }
+}
+
+#[tokio::test]
+async fn an_entry_counts_for_what_it_is_said_to() {
+    let world = World::new();
+    for process in [world.process(), Process::alone()] {
+        let cache = process.cache_of("acme").await;
+        let mut before = 0;
+        for (name, said, counted) in [("a", Some(50_000), 50_000..60_000), ("b", None, 1..10_000)] {
+            let options = said.map_or(hour(), |bytes| hour().size(bytes));
+            remember_with(&cache, name, "value", &options).await;
+            let bytes = cache.statistics().bytes - before;
+            assert!(counted.contains(&bytes), "{name} counts for {bytes}");
+            before += bytes;
+        }
+        // More than one entry may have, by default 1 MiB.
+        remember_with(&cache, "c", "first", &hour().size(2 << 20)).await;
+        assert_eq!(remember(&cache, "c", "second").await, "second");
+    }
+}

@@ -5,7 +5,9 @@ mod strict;
 #[cfg(test)]
 mod tests;
 
-use postcard::ser_flavors::ExtendFlavor;
+use std::io;
+
+use postcard::ser_flavors::{ExtendFlavor, Size};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub(crate) use self::error::CodecError;
@@ -55,6 +57,21 @@ impl CacheCodec {
         }
     }
 
+    /// Bytes of the written value, which is not written. Allocates nothing of its own.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub(crate) fn weigh<V>(self, value: &V) -> Result<usize, CodecError>
+    where
+        V: Serialize + DeserializeOwned + 'static,
+    {
+        match self {
+            Self::Postcard if schema::of::<V>().looks_ahead => Err(CodecError::looks_ahead()),
+            Self::Postcard => weigh_postcard(value),
+            Self::Json => weigh_json(value),
+        }
+    }
+
     /// Takes any bytes: never panics, as long as `V`'s `Deserialize` does not, and allocates in proportion to them.
     pub(crate) fn decode<V: DeserializeOwned>(self, bytes: &[u8]) -> Result<V, CodecError> {
         match self {
@@ -74,6 +91,36 @@ fn encode_postcard<V: Serialize>(value: &V, head: Vec<u8>) -> Result<Vec<u8>, Co
     };
     strict::serialize(value, &mut serializer)?;
     postcard::ser_flavors::Flavor::finalize(serializer.output).map_err(CodecError::not_writable)
+}
+
+fn weigh_postcard<V: Serialize>(value: &V) -> Result<usize, CodecError> {
+    let mut serializer = postcard::Serializer {
+        output: Size::default(),
+    };
+    strict::serialize(value, &mut serializer)?;
+    postcard::ser_flavors::Flavor::finalize(serializer.output).map_err(CodecError::not_writable)
+}
+
+/// Counts what is written to it.
+struct Scale {
+    bytes: usize,
+}
+
+impl io::Write for Scale {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn weigh_json<V: Serialize>(value: &V) -> Result<usize, CodecError> {
+    let mut scale = Scale { bytes: 0 };
+    serde_json::to_writer(&mut scale, value).map_err(CodecError::not_writable)?;
+    Ok(scale.bytes)
 }
 
 fn encode_json<V: Serialize>(value: &V, mut head: Vec<u8>) -> Result<Vec<u8>, CodecError> {

@@ -71,6 +71,7 @@ proptest! {
         for codec in BOTH {
             let bytes = encoded(codec, &value).unwrap();
             prop_assert_eq!(&codec.decode::<Everything>(&bytes).unwrap(), &value);
+            prop_assert_eq!(codec.weigh(&value).unwrap(), bytes.len());
         }
         let plain = postcard::to_stdvec(&value).unwrap();
         prop_assert_eq!(encoded(CacheCodec::Postcard, &value).unwrap(), plain, "the check changes nothing");

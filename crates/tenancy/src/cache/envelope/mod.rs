@@ -25,6 +25,8 @@ use super::{
 
 const MAGIC: [u8; 2] = *b"tC";
 const FORMAT: u8 = 1;
+/// Without the slots.
+const HEAD_LEN: usize = 2 + 1 + 1 + 6 * 8 + 1;
 const SLOT_LEN: usize = 2 + 8;
 
 /// More than an entry may have tags.
@@ -74,6 +76,27 @@ pub(crate) fn seal<V: CacheValue>(
     Ok(whole.into())
 }
 
+/// Bytes that an entry counts for where it is not written: its value as it would be written, and its slots.
+///
+/// # Errors
+/// As [`seal`].
+pub(crate) fn weigh<V: CacheValue>(
+    codec: CacheCodec,
+    stamp: &Stamp,
+    value: &V,
+) -> Result<usize, EnvelopeError> {
+    let slots = checked_slots(stamp)?;
+    let value = codec.weigh(value).map_err(EnvelopeError::codec)?;
+    Ok(HEAD_LEN + slots * SLOT_LEN + value)
+}
+
+fn checked_slots(stamp: &Stamp) -> Result<usize, EnvelopeError> {
+    match stamp.slots().count() {
+        slots if slots > MOST_SLOTS => Err(EnvelopeError::too_many_slots()),
+        slots => Ok(slots),
+    }
+}
+
 fn write_header(
     place: Place,
     header: &Header,
@@ -86,10 +109,7 @@ fn write_header(
         fresh_for,
         load_cost,
     } = header;
-    let slots = stamp.slots().count();
-    if slots > MOST_SLOTS {
-        return Err(EnvelopeError::too_many_slots());
-    }
+    let slots = checked_slots(stamp)?;
     let mut head = Vec::with_capacity(256);
     head.extend_from_slice(&MAGIC);
     head.extend_from_slice(&[FORMAT, codec.mark()]);

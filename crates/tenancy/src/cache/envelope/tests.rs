@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Header, Opened, Place, seal};
+use super::{Header, Opened, Place, seal, weigh};
 use crate::cache::{
     codec::CacheCodec,
     key::CacheValue,
@@ -224,6 +224,7 @@ proptest! {
     fn what_is_sealed_is_opened((header, value) in entries(), json in any::<bool>()) {
         let codec = if json { CacheCodec::Json } else { CacheCodec::Postcard };
         let whole = seal(place(), &header, codec, &value).unwrap();
+        prop_assert_eq!(weigh(codec, &header.stamp, &value).unwrap(), whole.len());
         let opened = Opened::open(place(), &whole).unwrap();
         prop_assert_eq!(&opened.header, &header);
         prop_assert_eq!(opened.value::<Value>().unwrap(), value);
