@@ -11,7 +11,7 @@
 //! Features: `sqlite` (default; compiles SQLite), `postgres` and `mysql` bring the [`store`] module, for that database each;
 //! `handoff` keeps the single-use tokens of `tenancy::handoff` beside the catalogue, and `domains` the claims of
 //! `tenancy::domains`; both depend on `tenancy`.
-//! `databases` brings the databases of tenants (modules `database`, `isolation`, `audit`, `batch`, `pool`, `migrate`, `transfer`), on PostgreSQL
+//! `databases` brings the databases of tenants (modules `database`, `isolation`, `audit`, `batch`, `outbox`, `pool`, `migrate`, `transfer`), on PostgreSQL
 //! with `postgres`, on MySQL and MariaDB with `mysql`, on SQLite with `sqlite`.
 //!
 //! ```
@@ -77,6 +77,8 @@ pub mod lifecycle;
 ))]
 pub mod migrate;
 mod names;
+#[cfg(feature = "databases")]
+pub mod outbox;
 #[cfg(feature = "databases")]
 pub mod pool;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]

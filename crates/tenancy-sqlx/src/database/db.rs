@@ -131,7 +131,7 @@ impl<DB: TenantEngine> TenantDb<DB> {
         let databases = &self.databases.0;
         let (lease, target) = self.databases.lease(&databases.primaries, &self.tenant).await?;
         let begin = self.begin_message(&target, false)?;
-        let transaction = TenantTransaction::begin(lease, begin).await?;
+        let transaction = TenantTransaction::begin(lease, &self.tenant, begin).await?;
         Ok(GuardedTransaction::new(transaction, self.tenant.id().clone()))
     }
 
@@ -142,12 +142,12 @@ impl<DB: TenantEngine> TenantDb<DB> {
     ) -> Result<TenantTransaction<DB>, DatabaseError> {
         let (lease, target) = self.lease(servers).await?;
         let begin = self.begin_message(&target, is_read_only)?;
-        match TenantTransaction::begin(lease, begin).await {
+        match TenantTransaction::begin(lease, &self.tenant, begin).await {
             // The server was restarted while the connection was idle: nothing has happened yet.
             Err(error) if DB::classify(&error) == FaultKind::Unreachable => {
                 let (lease, target) = self.lease(servers).await?;
                 let begin = self.begin_message(&target, is_read_only)?;
-                Ok(TenantTransaction::begin(lease, begin).await?)
+                Ok(TenantTransaction::begin(lease, &self.tenant, begin).await?)
             }
             begun => Ok(begun?),
         }

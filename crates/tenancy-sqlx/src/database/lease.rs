@@ -6,6 +6,7 @@ use std::{
 
 use sqlx::{AssertSqlSafe, Connection, SqlSafeStr, Transaction};
 use sqlx_core::transaction::TransactionManager;
+use tenancy::Tenant;
 
 use super::DatabaseError;
 use crate::{engine::TenantEngine, pool::Lease};
@@ -17,17 +18,30 @@ use crate::{engine::TenantEngine, pool::Lease};
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct TenantTransaction<DB: TenantEngine> {
     lease: Lease<DB>,
+    tenant: Tenant,
     /// What it began with. The connection leads to where this belongs, whatever the tenant's record says by now.
     begin: Option<Arc<str>>,
 }
 
 impl<DB: TenantEngine> TenantTransaction<DB> {
     /// Begins on a connection that carries nothing.
-    pub(super) async fn begin(lease: Lease<DB>, begin: Option<String>) -> Result<Self, sqlx::Error> {
-        let begin = begin.map(Arc::from);
-        let mut transaction = Self { lease, begin };
+    pub(super) async fn begin(
+        lease: Lease<DB>,
+        tenant: &Tenant,
+        begin: Option<String>,
+    ) -> Result<Self, sqlx::Error> {
+        let mut transaction = Self {
+            lease,
+            tenant: tenant.clone(),
+            begin: begin.map(Arc::from),
+        };
         transaction.begin_again().await?;
         Ok(transaction)
+    }
+
+    /// In whose database it is.
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
     }
 
     pub(super) async fn begin_again(&mut self) -> Result<(), sqlx::Error> {

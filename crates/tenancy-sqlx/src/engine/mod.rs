@@ -94,6 +94,9 @@ pub trait Engine: Database<Arguments: IntoArguments<Self>> {
     /// Binds a text as the next value.
     fn bind_text(arguments: &mut Self::Arguments, text: &str) -> Result<(), BoxDynError>;
 
+    /// A column that is text and not null.
+    fn text_of(row: &Self::Row, column: usize) -> Result<String, sqlx::Error>;
+
     /// Runs a query for what it does.
     fn execute(
         connection: &mut Self::Connection,

@@ -69,6 +69,10 @@ impl Engine for MySql {
         arguments.add(text.to_owned())
     }
 
+    fn text_of(row: &MySqlRow, column: usize) -> Result<String, sqlx::Error> {
+        row.try_get(column)
+    }
+
     async fn execute(
         connection: &mut MySqlConnection,
         query: Query<'_, Self, MySqlArguments>,

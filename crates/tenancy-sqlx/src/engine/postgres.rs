@@ -78,6 +78,10 @@ impl Engine for Postgres {
         arguments.add(text.to_owned())
     }
 
+    fn text_of(row: &PgRow, column: usize) -> Result<String, sqlx::Error> {
+        row.try_get(column)
+    }
+
     async fn execute(
         connection: &mut PgConnection,
         query: Query<'_, Self, PgArguments>,

@@ -102,6 +102,10 @@ impl Engine for Sqlite {
         arguments.add(text.to_owned())
     }
 
+    fn text_of(row: &SqliteRow, column: usize) -> Result<String, sqlx::Error> {
+        row.try_get(column)
+    }
+
     async fn execute(
         connection: &mut SqliteConnection,
         query: Query<'_, Self, SqliteArguments>,

@@ -79,6 +79,7 @@ mod load;
 mod loads;
 mod look;
 mod options;
+mod plan;
 mod receipt;
 mod schema;
 mod settings;
@@ -95,6 +96,7 @@ pub use self::{
     key::{CacheKey, CacheValue, KeyArg, KeyWriter, KeyWritten, Keys},
     loads::LoadError,
     options::EntryOptions,
+    plan::{FlushPlan, InvalidFlushPlan},
     receipt::{FlushAbandoned, FlushReceipt},
     settings::{CacheSettings, OnOutage},
     statistics::CacheStatistics,

@@ -147,6 +147,11 @@ impl Tenancy {
         TenantCache::of(tenant)
     }
 
+    /// Tenants whose part of the cache was used in this process within some minutes, in no order.
+    pub fn cached_tenants(&self) -> Vec<Tenant> {
+        self.inner.parts.shared.home.cache.get().tenants_in_use()
+    }
+
     /// The part of the cache that is no tenant's, outside of requests.
     pub fn central_cache(&self) -> CentralCache {
         CentralCache::of(&self.inner.parts.shared.home)

@@ -74,6 +74,11 @@ impl<DB: TenantEngine> GuardedTransaction<DB> {
         self.transaction.commit().await
     }
 
+    /// For statements that have the tenant in them by themselves.
+    pub(crate) fn into_transaction(self) -> TenantTransaction<DB> {
+        self.transaction
+    }
+
     /// As [`TenantTransaction::rollback`].
     ///
     /// # Errors

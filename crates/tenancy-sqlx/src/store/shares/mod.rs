@@ -11,7 +11,7 @@ mod tests;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Dialect, SqlStore, StoreKind, journal::stood_in_the_way, open, unix_ms};
+use super::{Dialect, SqlStore, StoreKind, journal::stood_in_the_way, open};
 use crate::{
     CatalogueError,
     central::{Connection, Pool, Statement, sql},
@@ -182,7 +182,7 @@ impl ShareLedger {
     fn push_now(&self, statement: &mut Statement, dialect: Dialect) {
         match dialect {
             #[cfg(feature = "sqlite")]
-            Dialect::Sqlite => statement.push_bind(unix_ms(&*self.store.inner.options.clock)),
+            Dialect::Sqlite => statement.push_bind(super::unix_ms(&*self.store.inner.options.clock)),
             #[cfg(feature = "postgres")]
             Dialect::Postgres => statement.push("(extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
             #[cfg(feature = "mysql")]

@@ -8,6 +8,7 @@ mod homes;
 mod http;
 mod left;
 mod mysql;
+mod outbox;
 mod paths;
 mod placement;
 mod pooler;

@@ -33,11 +33,10 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    fn is_gone(&self) -> bool {
-        let tenant = self.block.upgrade().map(Tenant::new);
-        tenant.is_none_or(|tenant| {
-            tenant.status() == TenantStatus::Deleted || tenant.incarnation() != self.incarnation
-        })
+    fn tenant(&self) -> Option<Tenant> {
+        let tenant = self.block.upgrade().map(Tenant::new)?;
+        let is_gone = tenant.status() == TenantStatus::Deleted || tenant.incarnation() != self.incarnation;
+        (!is_gone).then_some(tenant)
     }
 }
 
@@ -87,7 +86,12 @@ impl Account {
 
     /// Whether its tenant was deleted, or is another incarnation now: nobody can ask for what is in it.
     pub(super) fn is_orphaned(&self) -> bool {
-        self.owner.as_ref().is_some_and(Owner::is_gone)
+        self.owner.as_ref().is_some_and(|owner| owner.tenant().is_none())
+    }
+
+    /// Whose it is, if it is a tenant's that is still there.
+    pub(super) fn tenant(&self) -> Option<Tenant> {
+        self.owner.as_ref().and_then(Owner::tenant)
     }
 
     /// Written a few times a second at most, so that processors do not pass it around.

@@ -1,6 +1,7 @@
 //! How accounts hear of flushes elsewhere: by asking before their lease ends, and sooner by messages.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
     time::Duration,
 };
@@ -9,9 +10,12 @@ use futures_util::{StreamExt, stream};
 use tokio::time::sleep;
 
 use super::{Account, Hub, Link, Unanswered, tasks::Running};
-use crate::cache::{
-    shared::{Answer, Ask, FlushMode, Message},
-    versions::{Applied, PendingAsk},
+use crate::{
+    Tenant,
+    cache::{
+        shared::{Answer, Ask, FlushMode, Message},
+        versions::{Applied, PendingAsk},
+    },
 };
 
 const FORGET_EVERY: Duration = Duration::from_secs(30);
@@ -42,16 +46,19 @@ impl Listed {
 
     /// Takes those off the list that were not used for so long, and those of tenants that are gone.
     fn take_unused(&self, after: Duration, now: Duration) -> Vec<Arc<Account>> {
-        let mut unused = Vec::new();
-        self.lock().retain(|account| {
-            let is_used = account.was_used_within(after, now) && !account.is_orphaned();
-            if !is_used {
-                account.end_to_be_listed();
-                unused.push(Arc::clone(account));
-            }
-            is_used
-        });
+        let mut unused = self.all();
+        unused.retain(|account| !account.was_used_within(after, now) || account.is_orphaned());
+        let ids: HashSet<_> = unused.iter().map(|account| account.share.id()).collect();
+        self.lock().retain(|account| !ids.contains(&account.share.id()));
+        for account in &unused {
+            account.end_to_be_listed();
+        }
         unused
+    }
+
+    /// A look at whose tenant may be what ends it, which may run any code: not under the lock.
+    fn all(&self) -> Vec<Arc<Account>> {
+        self.lock().clone()
     }
 }
 
@@ -137,6 +144,15 @@ impl Hub {
                 Err(error) => note_failure(Err(error)),
             }
         }
+    }
+
+    /// Tenants whose account is kept because it was used within some minutes.
+    pub(crate) fn tenants_in_use(&self) -> Vec<Tenant> {
+        self.listed
+            .all()
+            .iter()
+            .filter_map(|account| account.tenant())
+            .collect()
     }
 
     fn hear(&self, message: &Message) {
