@@ -3,7 +3,7 @@
 use std::{error::Error, time::Duration};
 
 use futures_util::future::join_all;
-use tenancy::cache::shared::{Ask, Cell, FlushMode, SharedError, SharedLevel};
+use tenancy::cache::shared::{Answer, Ask, Cell, FlushMode, SharedError, SharedLevel};
 use tenancy_redis::{RedisLevel, RedisSettings};
 use tenancy_test::servers::{Fault, FaultProxy, Redis};
 use tokio::time::timeout;
@@ -175,6 +175,53 @@ async fn a_server_that_became_a_replica_is_asked_once_more_over_a_new_connection
     assert_eq!(proxy.traffic().connections, connections + 1);
     server.command("REPLICAOF NO ONE").await;
     assert_eq!(level.raise(&flush).await.unwrap().previous, before);
+}
+
+#[tokio::test]
+async fn a_server_that_became_a_replica_says_nothing_of_what_is_new() {
+    let server = Redis::start(&[]).await.unwrap();
+    let level = patient(RedisSettings::single(server.url())).build().unwrap();
+    let acme = scope("acme");
+    let seen = newest(&level, &acme).await;
+    let ask = Ask {
+        scope: acme.clone(),
+        seen,
+    };
+    assert_eq!(
+        level.renew(std::slice::from_ref(&ask)).await.unwrap(),
+        [Answer::Same]
+    );
+    server.command("REPLICAOF 127.0.0.1 1").await;
+    // It may lag, or never hear of anything again: no lease may rest on it.
+    assert!(level.renew(std::slice::from_ref(&ask)).await.is_err());
+    assert!(level.fetch(&ask, &[name(b"a")]).await.is_err());
+}
+
+#[tokio::test]
+async fn a_question_is_nothing_to_replicate() {
+    let server = Redis::start(&[]).await.unwrap();
+    let level = patient(RedisSettings::single(server.url())).build().unwrap();
+    let acme = scope("acme");
+    let seen = newest(&level, &acme).await;
+    let changes = async || {
+        let info = server.command("INFO persistence").await.join("\n");
+        let line = info
+            .lines()
+            .find(|line| line.starts_with("rdb_changes_since_last_save"));
+        line.unwrap().trim().to_owned()
+    };
+    let before = changes().await;
+    let ask = Ask {
+        scope: acme.clone(),
+        seen,
+    };
+    for _ in 0..5 {
+        assert_eq!(
+            level.renew(std::slice::from_ref(&ask)).await.unwrap(),
+            [Answer::Same]
+        );
+    }
+    assert_eq!(changes().await, before);
 }
 
 #[tokio::test]
