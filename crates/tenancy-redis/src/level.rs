@@ -142,6 +142,11 @@ fn found([value, remaining]: &mut [Value; 2]) -> Option<FoundEntry> {
 }
 
 impl SharedLevel for RedisLevel {
+    fn patience(&self) -> Duration {
+        // Beyond what `run` waits, so that a connection which does not answer is found there, and closed.
+        3 * self.limits.answer + Duration::from_millis(100)
+    }
+
     fn renew<'a>(&'a self, asks: &'a [Ask]) -> BoxFuture<'a, Result<Vec<Answer>, SharedError>> {
         self.ask_all(asks).boxed()
     }

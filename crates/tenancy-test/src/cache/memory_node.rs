@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures_util::{
@@ -78,6 +81,11 @@ impl MemoryNode {
     pub fn thaw(&self) {
         self.node.inbox().thaw();
         self.node.gate.set_frozen(false);
+    }
+
+    /// From now on nothing new is stored, as by a server that is full; all else goes on. `false` undoes it.
+    pub fn refuse_to_store(&self, refuses: bool) {
+        self.node.refuses_to_store.store(refuses, Ordering::SeqCst);
     }
 
     /// From now on each call is done, and its answer is held back until [`held_answer`](Self::held_answer) hands it out and
@@ -164,7 +172,14 @@ impl SharedLevel for MemoryNode {
         entries: &'a [StoredEntry],
     ) -> BoxFuture<'a, Result<(), SharedError>> {
         let node = &*self.node;
-        Box::pin(node.call(LevelCall::Store, move || node.shared.store(scope, entries)))
+        Box::pin(async move {
+            if node.refuses_to_store.load(Ordering::SeqCst) {
+                node.count(LevelCall::Store);
+                return Err(SharedError::message("the level is full"));
+            }
+            node.call(LevelCall::Store, move || node.shared.store(scope, entries))
+                .await
+        })
     }
 
     fn raise<'a>(&'a self, raise: &'a Raise) -> BoxFuture<'a, Result<Raised, SharedError>> {
@@ -215,6 +230,7 @@ pub(super) struct Node {
     gate: Gate,
     inbox: Mutex<Inbox>,
     calls: Counter,
+    refuses_to_store: AtomicBool,
 }
 
 impl Node {
@@ -225,6 +241,7 @@ impl Node {
             gate: Gate::default(),
             inbox: Mutex::new(Inbox::new()),
             calls: Counter::default(),
+            refuses_to_store: AtomicBool::new(false),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use tenancy_core::BoxError;
+use tracing::Instrument as _;
 
 use super::{
     Cache, CacheKey, CacheValue, EntryOptions, FlushReceipt, LoadError,
@@ -43,7 +44,8 @@ impl Cache {
         let kind = first.kind();
         let flight = FlightKey::alone::<Vec<Arc<V>>>(kind, stamp.clone());
         let loading = self.account.loads.join(flight, move || {
-            Box::pin(async move { cache.load_all(wanted, stamps, life, missing, load).await })
+            let all = async move { cache.load_all(wanted, stamps, life, missing, load).await };
+            Box::pin(all.in_current_span())
         });
         let loaded = loading.outcome().await?.downcast::<Vec<Arc<V>>>();
         let loaded = loaded.map_err(|_| LoadError::abandoned(kind))?;
@@ -83,9 +85,10 @@ impl Cache {
             }
         };
         let entries = keys.iter().zip(values).zip(stamps);
-        let kept: Vec<_> = entries
+        let (kept, to_share): (Vec<_>, Vec<_>) = entries
             .map(|((key, value), stamp)| self.keep(key, value, stamp, life, began))
-            .collect();
+            .unzip();
+        self.store_later(to_share.into_iter().flatten().collect());
         Ok(Arc::new(kept))
     }
 

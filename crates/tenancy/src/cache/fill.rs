@@ -14,6 +14,9 @@ use super::{
 /// Longer lives count as this, so that no time of the clock is too large for them.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// So many entries of some kilobytes are had well within the time of a call.
+const ASKED_AT_ONCE: usize = 100;
+
 /// How long an entry lives, after jitter, and what it counts for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Life {
@@ -64,9 +67,7 @@ impl Packed {
 }
 
 impl Cache {
-    /// Keeps what was loaded, here and in the shared level, and gives it back. What can not be kept is given back all the same.
-    ///
-    /// Does not wait for the shared level.
+    /// Keeps what was loaded, and gives it back with what is for the shared level. What can not be kept is given back all the same.
     pub(super) fn keep<V: CacheValue>(
         &self,
         key: &CacheKey<V>,
@@ -74,22 +75,19 @@ impl Cache {
         stamp: Stamp,
         life: Life,
         began: Duration,
-    ) -> Arc<V> {
+    ) -> (Arc<V>, Option<StoredEntry>) {
         let value = Arc::new(value);
         // It was flushed meanwhile: it must not take the place of what was kept since.
         if self.account.versions.judge(&stamp) != Judgement::Fresh {
-            return value;
+            return (value, None);
         }
         let cost = self.now().saturating_sub(began);
         let Some(packed) = self.pack(key, &*value, &stamp, life, cost) else {
-            return value;
+            return (value, None);
         };
         let here = Arc::clone(&value);
         self.insert(key, here, stamp, life, (began, cost), packed.weight);
-        if let Some(entry) = packed.to_share {
-            self.store_later(vec![entry]);
-        }
-        value
+        (value, packed.to_share)
     }
 
     /// Weighs a value, and writes it for the shared level if it is of use there. `None`: it is not to be kept.
@@ -186,7 +184,10 @@ impl Cache {
     }
 
     /// In a task of its own: whoever waits for the value does not wait for this.
-    fn store_later(&self, entries: Vec<StoredEntry>) {
+    pub(super) fn store_later(&self, entries: Vec<StoredEntry>) {
+        if entries.is_empty() {
+            return;
+        }
         let cache = self.clone();
         tokio::spawn(async move { cache.store(&entries).await });
     }
@@ -195,7 +196,9 @@ impl Cache {
         let Some(link) = &self.hub.link else {
             return;
         };
-        let stored = link.call(link.level.store(&self.account.name, entries)).await;
+        let stored = link
+            .call_aside(link.level.store(&self.account.name, entries))
+            .await;
         if let Err(Unanswered::Failed(error)) = stored {
             let error: &dyn std::error::Error = &error;
             tracing::debug!(error, "an entry could not be kept in the shared cache level");
@@ -211,7 +214,9 @@ impl Cache {
         tokio::spawn(async move {
             if let Some(link) = &cache.hub.link {
                 // They end by themselves, too.
-                let _ = link.call(link.level.discard(&cache.account.name, &names)).await;
+                let _ = link
+                    .call_aside(link.level.discard(&cache.account.name, &names))
+                    .await;
             }
         });
     }
@@ -229,20 +234,29 @@ impl Cache {
         value
     }
 
-    /// Fills the gaps from the shared level, with one question.
+    /// Fills the gaps from the shared level, with one question for each hundred.
     pub(super) async fn fetch_missing<V: CacheValue>(
         &self,
         keys: &[CacheKey<V>],
         values: &mut [Option<Arc<V>>],
         for_longer_than: Duration,
     ) {
+        let gaps: Vec<_> = (0..keys.len()).filter(|&at| values[at].is_none()).collect();
+        for gaps in gaps.chunks(ASKED_AT_ONCE) {
+            self.fetch_gaps(keys, values, gaps, for_longer_than).await;
+        }
+    }
+
+    async fn fetch_gaps<V: CacheValue>(
+        &self,
+        keys: &[CacheKey<V>],
+        values: &mut [Option<Arc<V>>],
+        gaps: &[usize],
+        for_longer_than: Duration,
+    ) {
         let Some(link) = &self.hub.link else {
             return;
         };
-        let gaps: Vec<_> = (0..keys.len()).filter(|&at| values[at].is_none()).collect();
-        if gaps.is_empty() {
-            return;
-        }
         let names: Vec<_> = gaps.iter().map(|&at| keys[at].entry_name()).collect();
         let (pending, ask) = self.account.ask();
         let sent_at = self.now();
@@ -294,15 +308,20 @@ impl Cache {
                 return None;
             }
         };
+        if self.account.versions.judge(&header.stamp) != Judgement::Fresh {
+            return None;
+        }
         let age = header.ttl.saturating_sub(found.remaining);
         let fresh = header.fresh_for.saturating_sub(age);
-        if fresh <= for_longer_than || self.account.versions.judge(&header.stamp) != Judgement::Fresh {
+        // One that is too old is kept for the case that it can not be loaded anew; not in the place of one that lives on here.
+        let is_wanted = fresh > for_longer_than;
+        if !is_wanted && !fresh.is_zero() {
             return None;
         }
         let value = Arc::new(value);
         let life = Life {
             fresh,
-            stale: header.ttl.saturating_sub(header.fresh_for),
+            stale: header.ttl.saturating_sub(header.fresh_for).min(found.remaining),
             jitter: 0.0,
             size: None,
         };
@@ -315,7 +334,9 @@ impl Cache {
             times,
             found.bytes.len(),
         );
-        self.account.counters.shared_hits.add();
-        Some(value)
+        is_wanted.then(|| {
+            self.account.counters.shared_hits.add();
+            value
+        })
     }
 }

@@ -137,8 +137,8 @@ impl Cache {
         }
     }
 
-    /// What is cached under these keys and fresh, in their order; one question to the shared level for all that this process
-    /// does not have.
+    /// What is cached under these keys and fresh, in their order; one question to the shared level for each hundred that this
+    /// process does not have.
     pub async fn get_many<V: CacheValue>(&self, keys: &[CacheKey<V>]) -> Vec<Option<Arc<V>>> {
         let mut values: Vec<_> = keys.iter().map(|key| self.get_now(key)).collect();
         if values.iter().any(Option::is_none) {
@@ -153,11 +153,16 @@ impl Cache {
     ///   does not end it.
     /// * What was flushed while the load ran is handed to who waited and not kept.
     /// * Where loading fails or takes too long, a stale value is served, if there is one that was not flushed hard.
+    /// * A load may remember other things of the same scope. It waits for no turn for them: it has one.
     ///
     /// Where this process has the entry nothing is allocated and nothing awaited.
     ///
     /// # Errors
-    /// When the load failed, panicked, or took longer than the cache's settings allow, and there is no stale value.
+    /// When the load failed, panicked, took longer than the cache's settings allow, or asks for what it loads, and there is no stale
+    /// value.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, where something has to be loaded.
     pub async fn remember<V, E, Loading>(
         &self,
         key: &CacheKey<V>,
@@ -207,7 +212,8 @@ impl Cache {
     }
 
     /// As [`remember`](Self::remember), for many at once: `load` is called once, with the places of those that are missing, and
-    /// gives their values in that order. Others who ask for some of them at the same time load them again.
+    /// gives their values in that order. Others who ask for some of them at the same time load them again. There are no stale values
+    /// and no early refresh here: what is not fresh is loaded, and waited for.
     ///
     /// # Errors
     /// As [`remember`](Self::remember), and when `load` gives another number of values than it was asked for.

@@ -159,14 +159,19 @@ impl Cache {
             .loads
             .join(FlightKey::new(key, stamp).within(span), || {
                 is_leader = true;
-                Box::pin(job.run(load, ttl_of, early))
+                // The caller's span: the load runs in another task.
+                Box::pin(job.run(load, ttl_of, early).in_current_span())
             });
         self.note_flight(is_leader, early.is_some());
         match found {
             // The load goes on by itself.
             Found::Fresh { value, .. } => Ok(value),
             Found::Stale(stale) => self.wait_beside(key, stale, flight).await,
-            Found::Unsure | Found::Nothing => typed(key, flight.outcome().await),
+            Found::Unsure | Found::Nothing => match flight.outcome().await {
+                // The shared level may have had a stale one, which is here now.
+                Err(error) => self.stale_after(key, error),
+                loaded => typed(key, loaded),
+            },
         }
     }
 
@@ -182,9 +187,20 @@ impl Cache {
         let counters = &self.account.counters;
         match (is_leader, is_early) {
             (true, true) => counters.early_refreshes.add(),
-            (true, false) => counters.misses.add(),
-            (false, true) => {}
             (false, false) => counters.coalesced.add(),
+            // Whether it is a miss the shared level has to say.
+            (true, false) | (false, true) => {}
+        }
+    }
+
+    fn stale_after<V: CacheValue>(&self, key: &CacheKey<V>, error: LoadError) -> Result<Arc<V>, LoadError> {
+        match self.look(key) {
+            Found::Fresh { value, .. } => Ok(value),
+            Found::Stale(stale) => {
+                self.account.counters.stale.add();
+                Ok(stale.value)
+            }
+            Found::Unsure | Found::Nothing => Err(error),
         }
     }
 
@@ -241,6 +257,9 @@ impl<V: CacheValue> Job<V> {
         let stamp = self.cache.account.versions.stamp(&self.slots);
         let began = self.cache.now();
         self.cache.account.counters.loads.add();
+        if early.is_none() {
+            self.cache.account.counters.misses.add();
+        }
         match self.cache.in_scope(async move { load().await }).await {
             Ok(value) => {
                 let ttl = ttl_of(&value);
@@ -258,14 +277,15 @@ impl<V: CacheValue> Job<V> {
             Some(ttl) => self.life.with_ttl(ttl),
             None => self.life,
         };
-        self.cache.keep(&self.key, value, stamp, life, began)
+        let (value, to_share) = self.cache.keep(&self.key, value, stamp, life, began);
+        self.cache.store_later(to_share.into_iter().collect());
+        value
     }
 }
 
 impl Cache {
-    /// The scope is open, and the caller's span entered, in every poll.
+    /// The scope is open in every poll.
     pub(super) async fn in_scope<T>(&self, load: impl Future<Output = T> + Send) -> T {
-        let load = load.in_current_span();
         match &self.whose {
             Whose::Tenant(tenant) => scope::run(tenant, load).await,
             Whose::Central => scope::central(load).await,

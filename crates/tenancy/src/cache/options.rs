@@ -68,7 +68,8 @@ impl EntryOptions {
         }
     }
 
-    /// How long the entry is fresh. Zero: it is not kept. More than a year counts as a year.
+    /// How long the entry is fresh. Zero: it is not kept. More than a year counts as a year. In one process without asking the shared
+    /// level, and so at all where there is none, for [`local_ttl`](super::CacheSettings::local_ttl), 60 s, at most.
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
@@ -76,7 +77,8 @@ impl EntryOptions {
 
     /// For so long after its time to live an entry is still served where loading it anew fails or takes too long.
     ///
-    /// Never after a hard flush. More than a year counts as a year.
+    /// Never after a hard flush. More than a year counts as a year. This process forgets a tenant that nobody asks for after some
+    /// minutes; the shared level keeps the entry.
     pub const fn stale_for(mut self, grace: Duration) -> Self {
         self.stale_for = grace;
         self
@@ -99,7 +101,7 @@ impl EntryOptions {
 
     /// How many bytes the entry counts for in this process. Default: what it takes when it is written by the cache's
     /// [`codec`](super::CacheSettings::codec), which has to go through the value once. Give it for values whose size is known, or
-    /// that take much more in memory than written.
+    /// that take much more in memory than written. It counts in the process that loaded the value; in others the written size does.
     pub const fn size(mut self, bytes: u32) -> Self {
         self.size = Some(bytes);
         self

@@ -2,6 +2,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{CacheCodec, shared::SharedLevel};
 
+const MOST_LOADS: usize = 1 << 20;
+const MOST_BYTES: u64 = 1 << 50;
 const LONGEST_LOCAL_TTL: Duration = Duration::from_secs(24 * 3600);
 
 /// How the cache of a stack works. The defaults suit one process with some hundred tenants.
@@ -168,6 +170,17 @@ impl CacheSettings {
             (
                 self.loads_per_tenant == 0,
                 "no load at once is allowed".to_owned(),
+            ),
+            (
+                self.loads_per_tenant > MOST_LOADS,
+                format!(
+                    "{} loads at once are more than {MOST_LOADS}",
+                    self.loads_per_tenant
+                ),
+            ),
+            (
+                self.max_bytes > MOST_BYTES,
+                format!("{} bytes are more than a pebibyte", self.max_bytes),
             ),
             (self.load_timeout.is_zero(), "a load has no time".to_owned()),
             (

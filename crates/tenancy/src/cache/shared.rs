@@ -230,6 +230,12 @@ pub enum Message {
 ///
 /// An implementation limits its own time: a call that is not answered within some hundred milliseconds is an error.
 pub trait SharedLevel: Send + Sync + fmt::Debug + 'static {
+    /// After how long a call is given up that has not limited its own time. Longer than any call of a level takes that does.
+    /// Default: one second.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
     /// What has changed in each of these scopes, in their order. A scope that is not there is made, with a fresh base.
     fn renew<'a>(&'a self, asks: &'a [Ask]) -> BoxFuture<'a, Result<Vec<Answer>, SharedError>>;
 

@@ -50,7 +50,7 @@ impl Counters {
     }
 }
 
-/// What one process has counted of one tenant's cache since the process first used it.
+/// What one process has counted of one tenant's cache, since it has used it without a pause of some minutes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct CacheStatistics {

@@ -378,3 +378,30 @@ async fn a_quieted_tenant_has_fewer_lines_and_is_never_given_more() {
     scope::run(&acme, async { say_all() }).await;
     assert_eq!(log.lines().len() - before, 2);
 }
+
+#[tokio::test]
+async fn a_load_of_the_cache_runs_in_the_span_of_who_asked_first() {
+    use tenancy::cache::{EntryOptions, Keys};
+    use tracing::Instrument as _;
+
+    const NAME: Keys<(bool,), String> = Keys::new("name", 1);
+
+    let _subscriber = tracing::subscriber::set_default(tracing_subscriber::registry());
+    let tenancy = tenancy();
+    let cache = tenancy.cache_of(&enter(&tenancy, "acme").await);
+    let name = || {
+        let span = tracing::Span::current();
+        span.metadata().map_or("none", tracing::Metadata::name).to_owned()
+    };
+    let (options, one, all) = (EntryOptions::new(), NAME.key((false,)), [NAME.key((true,))]);
+    let asked = async {
+        let one = cache
+            .remember(&one, &options, async move || Ok::<_, io::Error>(name()))
+            .await;
+        let load = async move |_| Ok::<_, io::Error>(vec![name()]);
+        let all = cache.remember_many(&all, &options, load).await;
+        [one.unwrap(), all.unwrap().remove(0)]
+    };
+    let names = asked.instrument(tracing::info_span!("request")).await;
+    assert_eq!(names.map(|name| name.to_string()), ["request", "request"]);
+}

@@ -216,3 +216,25 @@ async fn one_of_many_callers_loads_anew_before_the_end() {
     assert_eq!(cache.statistics().misses, 1);
     assert!(cache.statistics().early_refreshes >= 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn loads_may_remember_other_things_when_every_turn_is_taken() {
+    let world = World::new();
+    let process = world.process_with(CacheSettings::new().loads_per_tenant(1));
+    let cache = process.cache_of("acme").await;
+    let pages = (0..20).map(|page: u32| {
+        let (cache, inner) = (cache.clone(), cache.clone());
+        async move {
+            let load = async move || {
+                let settings = remember(&inner, "settings", "blue").await;
+                Ok::<_, Infallible>(format!("page {page} in {settings}"))
+            };
+            let key = page.to_string();
+            cache.remember(&TEXT.key((&key,)), &hour(), load).await.unwrap()
+        }
+    });
+    for (page, text) in futures_util::future::join_all(pages).await.iter().enumerate() {
+        assert_eq!(**text, format!("page {page} in blue"));
+    }
+    assert_eq!(cache.statistics().loads, 21);
+}

@@ -217,3 +217,58 @@ async fn those_who_wait_for_one_question_that_fails_do_not_ask_it_again() {
     }
     assert_eq!(node.calls().total() - calls, 1);
 }
+
+#[tokio::test]
+async fn what_another_process_has_left_is_served_as_stale_where_loading_fails() {
+    let world = World::new();
+    let (one, two) = (world.process(), world.process());
+    let options = EntryOptions::new()
+        .ttl(Duration::from_secs(10))
+        .stale_for(Duration::from_secs(60))
+        .early_refresh(false);
+    remember_with(&one.cache_of("acme").await, "a", "old", &options).await;
+    settle().await;
+    world.clock.advance(Duration::from_secs(20));
+    // This one has never seen it.
+    let cache = two.cache_of("acme").await;
+    let fail = async || Err::<String, _>("no database");
+    let key = TEXT.key(("a",));
+    let served = cache.remember(&key, &options, fail).await.unwrap();
+    assert_eq!(*served, "old");
+    assert_eq!((cache.statistics().stale, cache.statistics().misses), (1, 1));
+    // Not after a hard flush, and not beyond its time.
+    cache.flush().await;
+    assert!(
+        cache
+            .remember(&key, &options, fail)
+            .await
+            .unwrap_err()
+            .is_failed()
+    );
+    remember_with(&one.cache_of("acme").await, "b", "old", &options).await;
+    settle().await;
+    world.clock.advance(Duration::from_secs(71));
+    let key = TEXT.key(("b",));
+    assert!(
+        cache
+            .remember(&key, &options, fail)
+            .await
+            .unwrap_err()
+            .is_failed()
+    );
+}
+
+#[tokio::test]
+async fn a_level_that_refuses_to_store_is_not_one_that_is_away() {
+    let world = World::new();
+    let process = world.process();
+    let node = process.node.as_ref().unwrap();
+    node.refuse_to_store(true);
+    let cache = process.cache_of("acme").await;
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        remember(&cache, name, "value").await;
+        settle().await;
+    }
+    // It is still asked, and a flush still heard of.
+    assert!(!cache.flush().await.is_pending());
+}

@@ -11,7 +11,7 @@ use postcard::ser_flavors::{ExtendFlavor, Size};
 use serde::{Serialize, de::DeserializeOwned};
 
 pub(crate) use self::error::CodecError;
-use crate::cache::schema;
+use crate::cache::schema::{self, Schema};
 
 /// How values are written to the shared level. Values in the process's own memory are not written at all.
 ///
@@ -24,6 +24,9 @@ pub enum CacheCodec {
     /// Cannot take types that look at what comes before they know what to read (`#[serde(flatten)]`, `untagged`,
     /// `tag = "…"`, `serde_json::Value`), nor fields that are left out at times (`skip_serializing_if`): writing them is
     /// refused.
+    ///
+    /// A type with a field that takes only certain values (an address that is checked when it is read) is written as JSON: what comes
+    /// after such a field can not be looked at beforehand, so that only names tell whether a release has changed it.
     #[default]
     Postcard,
     /// JSON: several times larger and slower; takes what `serde_json` takes.
@@ -45,7 +48,15 @@ impl CacheCodec {
             .find(|codec| codec.mark() == mark)
     }
 
-    /// `head`, and the value behind it. What is written can be read again, or is refused here.
+    /// The one that values of this type are written by: bytes without names are safe only where the schema has all of the type.
+    pub(crate) fn fit_for<V: DeserializeOwned + 'static>(self) -> Self {
+        match self {
+            Self::Postcard if is_half_seen(schema::of::<V>()) => Self::Json,
+            chosen => chosen,
+        }
+    }
+
+    /// `head`, and the value behind it. What leaves a field out is refused; a field that serde skips in both directions is not seen.
     pub(crate) fn encode<V>(self, value: &V, head: Vec<u8>) -> Result<Vec<u8>, CodecError>
     where
         V: Serialize + DeserializeOwned + 'static,
@@ -83,6 +94,10 @@ impl CacheCodec {
             Self::Json => serde_json::from_slice(bytes).map_err(|error| CodecError::not_json(&error)),
         }
     }
+}
+
+fn is_half_seen(schema: Schema) -> bool {
+    !schema.is_complete && !schema.looks_ahead
 }
 
 fn encode_postcard<V: Serialize>(value: &V, head: Vec<u8>) -> Result<Vec<u8>, CodecError> {

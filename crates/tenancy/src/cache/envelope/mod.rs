@@ -71,6 +71,7 @@ pub(crate) fn seal<V: CacheValue>(
     codec: CacheCodec,
     value: &V,
 ) -> Result<Bytes, EnvelopeError> {
+    let codec = codec.fit_for::<V>();
     let head = write_header(place, header, codec, schema::of::<V>().id)?;
     let whole = codec.encode(value, head).map_err(EnvelopeError::codec)?;
     Ok(whole.into())
@@ -86,7 +87,7 @@ pub(crate) fn weigh<V: CacheValue>(
     value: &V,
 ) -> Result<usize, EnvelopeError> {
     let slots = checked_slots(stamp)?;
-    let value = codec.weigh(value).map_err(EnvelopeError::codec)?;
+    let value = codec.fit_for::<V>().weigh(value).map_err(EnvelopeError::codec)?;
     Ok(HEAD_LEN + slots * SLOT_LEN + value)
 }
 

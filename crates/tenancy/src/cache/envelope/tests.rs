@@ -251,3 +251,40 @@ proptest! {
         let _ = read::<Value>(&noise.into());
     }
 }
+
+#[test]
+fn a_type_that_is_not_seen_as_a_whole_is_written_with_names() {
+    /// Refuses whatever a survey can make up.
+    #[derive(Serialize)]
+    struct Sku(String);
+
+    impl<'de> Deserialize<'de> for Sku {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let text = String::deserialize(deserializer)?;
+            match text.strip_prefix("sku-") {
+                Some(_) => Ok(Self(text)),
+                None => Err(serde::de::Error::custom("no sku")),
+            }
+        }
+    }
+
+    #[derive(Serialize, Deserialize)]
+    struct Line {
+        sku: Sku,
+        count: u32,
+    }
+
+    let codec_of = |whole: &Bytes| whole[3];
+    let seen = seal(place(), &header(&[]), CacheCodec::Postcard, &1_u32).unwrap();
+    assert_eq!(codec_of(&seen), CacheCodec::Postcard.mark());
+    let line = Line {
+        sku: Sku("sku-1".to_owned()),
+        count: 5,
+    };
+    let whole = seal(place(), &header(&[]), CacheCodec::Postcard, &line).unwrap();
+    assert_eq!(codec_of(&whole), CacheCodec::Json.mark());
+    let weight = weigh(CacheCodec::Postcard, &header(&[]).stamp, &line).unwrap();
+    assert_eq!(weight, whole.len());
+    let read: Line = Opened::open(place(), &whole).unwrap().value().unwrap();
+    assert_eq!((read.sku.0.as_str(), read.count), ("sku-1", 5));
+}

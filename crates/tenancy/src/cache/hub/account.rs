@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     sync::{
-        Arc, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -33,10 +33,13 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    fn tenant(&self) -> Option<Tenant> {
-        let tenant = self.block.upgrade().map(Tenant::new)?;
-        let is_gone = tenant.status() == TenantStatus::Deleted || tenant.incarnation() != self.incarnation;
-        (!is_gone).then_some(tenant)
+    /// Nobody, where this process does not know the tenant at the moment: that says nothing of whether it is there.
+    fn known(&self) -> Option<Tenant> {
+        self.block.upgrade().map(Tenant::new)
+    }
+
+    fn is_gone(&self, tenant: &Tenant) -> bool {
+        tenant.status() == TenantStatus::Deleted || tenant.incarnation() != self.incarnation
     }
 }
 
@@ -48,7 +51,7 @@ pub(crate) struct Account {
     pub(crate) loads: Loads<AnyValue>,
     pub(crate) counters: Counters,
     /// Whose it is; the central account's is nobody.
-    owner: Option<Owner>,
+    owner: Mutex<Option<Owner>>,
     /// One renewal at a time.
     pub(super) renewing: tokio::sync::Mutex<()>,
     /// Counts renewals that failed, so that those who waited for one do not each wait for another. Written while `renewing`.
@@ -71,7 +74,7 @@ impl Account {
     ) -> Self {
         Self {
             name,
-            owner,
+            owner: Mutex::new(owner),
             versions,
             share,
             loads: Loads::new(loads),
@@ -84,14 +87,37 @@ impl Account {
         }
     }
 
+    /// The tenant is known by another control block now.
+    pub(super) fn set_owner(&self, owner: Option<Owner>) {
+        *self.owner() = owner;
+    }
+
     /// Whether its tenant was deleted, or is another incarnation now: nobody can ask for what is in it.
     pub(super) fn is_orphaned(&self) -> bool {
-        self.owner.as_ref().is_some_and(|owner| owner.tenant().is_none())
+        self.with_tenant(|owner, tenant| owner.is_gone(tenant))
+            .unwrap_or(false)
     }
 
     /// Whose it is, if it is a tenant's that is still there.
     pub(super) fn tenant(&self) -> Option<Tenant> {
-        self.owner.as_ref().and_then(Owner::tenant)
+        self.with_tenant(|owner, tenant| (!owner.is_gone(tenant)).then(|| tenant.clone()))
+            .flatten()
+    }
+
+    /// The lock is free again before the tenant is let go, which may run any code.
+    fn with_tenant<T>(&self, look: impl FnOnce(&Owner, &Tenant) -> T) -> Option<T> {
+        let owner = self.owner();
+        let tenant = owner.as_ref().and_then(Owner::known);
+        let seen = owner
+            .as_ref()
+            .zip(tenant.as_ref())
+            .map(|(owner, tenant)| look(owner, tenant));
+        drop(owner);
+        seen
+    }
+
+    fn owner(&self) -> MutexGuard<'_, Option<Owner>> {
+        self.owner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Written a few times a second at most, so that processors do not pass it around.

@@ -17,8 +17,6 @@ use crate::cache::shared::{SharedError, SharedLevel};
 
 /// So many calls in a row must fail before it is left alone.
 const FAILURES: u32 = 3;
-/// Levels limit their time themselves. One that does not must not hold up requests for ever.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// For so long at first, then twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -77,13 +75,31 @@ impl Link {
         call: impl Future<Output = Result<T, SharedError>>,
     ) -> Result<T, Unanswered> {
         let permit = self.permit().ok_or(Unanswered::LeftAlone)?;
-        let in_time = timeout(PATIENCE, call).await;
-        let answer = in_time.unwrap_or_else(|_| Err(SharedError::message("no answer in time")));
+        let answer = self.in_time(call).await;
         // An answer in good times is nothing to note, and takes no lock.
         if answer.is_err() || permit.is_probe || self.failures.load(Ordering::Relaxed) > 0 {
             self.note(answer.is_ok(), permit.is_probe);
         }
         answer.map_err(Unanswered::Failed)
+    }
+
+    /// As [`call`](Self::call), for what nobody waits for: a server that is full refuses to store, and answers all the same. Its
+    /// failure says nothing, and it is no probe.
+    pub(crate) async fn call_aside<T>(
+        &self,
+        call: impl Future<Output = Result<T, SharedError>>,
+    ) -> Result<T, Unanswered> {
+        if self.is_away() {
+            return Err(Unanswered::LeftAlone);
+        }
+        self.in_time(call).await.map_err(Unanswered::Failed)
+    }
+
+    /// Levels limit their time themselves. One that does not must not hold up requests for ever.
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T, SharedError>>) -> Result<T, SharedError> {
+        timeout(self.level.patience(), call)
+            .await
+            .unwrap_or_else(|_| Err(SharedError::message("no answer in time")))
     }
 
     fn permit(&self) -> Option<Permit<'_>> {

@@ -35,6 +35,9 @@ use super::{
 };
 use crate::Tenant;
 
+/// Room beside a value for its key and what is noted of it.
+const KEY_AND_BOOKS: u32 = 8 << 10;
+
 /// What a stack knows of its cache before anybody uses it.
 pub(crate) struct LazyHub {
     settings: CacheSettings,
@@ -83,7 +86,8 @@ impl Hub {
         let level1 = Level1::new(
             &Level1Settings {
                 max_bytes: settings.max_bytes,
-                max_entry_bytes: settings.max_entry_bytes,
+                // The setting is of the value alone.
+                max_entry_bytes: settings.max_entry_bytes.saturating_add(KEY_AND_BOOKS),
                 ..Level1Settings::default()
             },
             Arc::clone(&clock),
@@ -133,6 +137,7 @@ impl Hub {
     fn account(&self, name: ScopeName, owner: Option<Owner>) -> Arc<Account> {
         let mut accounts = self.accounts();
         if let Some(account) = accounts.get(&name).and_then(Weak::upgrade) {
+            account.set_owner(owner);
             return account;
         }
         if accounts.len() == accounts.capacity() {
@@ -202,7 +207,7 @@ impl Hub {
         let Some(running) = self.tasks.begin() else {
             return;
         };
-        // Longer than anything of it stays in level 1.
+        // Longer than anything of it is fresh in level 1.
         let forget_after = self.settings.local_ttl + Duration::from_secs(300);
         self.spawn(
             &runtime,

@@ -73,7 +73,8 @@ pub struct Keys<A, V> {
 impl<A, V> Keys<A, V> {
     /// The kind `name`: 1 to 64 characters of `a-z`, `0-9`, `_`, `.` and `-`.
     ///
-    /// Count `version` up when the values mean something else than before. That their type has changed is noticed without.
+    /// Count `version` up when the values mean something else than before. That their type has changed is noticed without. A field
+    /// with `#[serde(skip)]` is not stored: other processes have its default.
     ///
     /// # Panics
     /// If the name is not allowed; for a `const` the compiler says so.

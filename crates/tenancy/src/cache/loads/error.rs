@@ -6,6 +6,7 @@ pub(super) enum Fault {
     Panicked(Arc<str>),
     TimedOut,
     Busy,
+    Circular,
     Abandoned,
 }
 
@@ -40,7 +41,7 @@ impl LoadError {
     pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
         match &self.fault {
             Fault::Failed(cause) => cause.downcast_ref(),
-            Fault::Panicked(_) | Fault::TimedOut | Fault::Busy | Fault::Abandoned => None,
+            Fault::Panicked(_) | Fault::TimedOut | Fault::Busy | Fault::Circular | Fault::Abandoned => None,
         }
     }
 
@@ -59,6 +60,11 @@ impl LoadError {
         matches!(self.fault, Fault::Busy)
     }
 
+    /// Whether the loader, or one that it waits for, asked for the very value that it loads.
+    pub fn is_circular(&self) -> bool {
+        matches!(self.fault, Fault::Circular)
+    }
+
     /// Whether the runtime that it was loaded on ended before.
     pub fn is_abandoned(&self) -> bool {
         matches!(self.fault, Fault::Abandoned)
@@ -73,6 +79,7 @@ impl fmt::Display for LoadError {
             Fault::Panicked(message) => write!(f, "loading {kind} panicked: {message}"),
             Fault::TimedOut => write!(f, "loading {kind} took too long"),
             Fault::Busy => write!(f, "{kind} was not loaded: too much else is being loaded"),
+            Fault::Circular => write!(f, "loading {kind} asks for what it loads"),
             Fault::Abandoned => write!(f, "loading {kind} was given up with its runtime"),
         }
     }
@@ -82,7 +89,7 @@ impl Error for LoadError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.fault {
             Fault::Failed(cause) => Some(&**cause),
-            Fault::Panicked(_) | Fault::TimedOut | Fault::Busy | Fault::Abandoned => None,
+            Fault::Panicked(_) | Fault::TimedOut | Fault::Busy | Fault::Circular | Fault::Abandoned => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Loading a value once for all who want it at the same time, in a task of its own.
 
 mod error;
+mod nest;
 #[cfg(test)]
 mod tests;
 
@@ -18,12 +19,12 @@ use std::{
 use futures_util::{FutureExt, future::BoxFuture};
 use tenancy_core::BoxError;
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{Notify, Semaphore, watch},
     time::{Instant, timeout_at},
 };
 
-use self::error::Fault;
 pub use self::error::LoadError;
+use self::{error::Fault, nest::Nest};
 use super::{key::CacheKey, shared::EntryName, versions::Stamp};
 use crate::scope;
 
@@ -79,6 +80,11 @@ impl FlightKey {
         Self { span, ..self }
     }
 
+    /// Whether both are of one entry, as of whatever moment.
+    fn is_of_same_value(&self, other: &Self) -> bool {
+        self.value_type == other.value_type && self.kind == other.kind && self.name == other.name
+    }
+
     /// Of a load that nobody joins.
     pub(crate) fn alone<V: 'static>(kind: &'static str, stamp: Stamp) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -102,6 +108,8 @@ pub(crate) struct Loads<T> {
 }
 
 struct Board<T> {
+    /// Unique in the process.
+    id: u64,
     settings: LoadSettings,
     turns: Semaphore,
     aloft: Mutex<HashMap<FlightKey, Aloft<T>>>,
@@ -113,12 +121,16 @@ struct Aloft<T> {
     loaders: u8,
     /// When the loader that was started last got its turn.
     last_began: Option<Instant>,
+    /// Told when somebody waits for it who has a turn: it must not wait for one.
+    is_urgent: Arc<Notify>,
 }
 
 impl<T: Clone + Send + Sync + 'static> Loads<T> {
     pub(crate) fn new(settings: LoadSettings) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
             board: Arc::new(Board {
+                id: NEXT.fetch_add(1, Ordering::Relaxed),
                 settings,
                 turns: Semaphore::new(settings.at_once),
                 aloft: Mutex::default(),
@@ -138,11 +150,20 @@ impl<T: Clone + Send + Sync + 'static> Loads<T> {
     /// other beside it. The first value wakes all who wait; an error only if no other loader runs. Between a caller's
     /// look into the cache and this call a load may have ended: let the load look once more.
     ///
+    /// Within another load of these, none waits for a turn: its caller has one, and keeps it meanwhile.
+    ///
     /// # Panics
     /// Outside of a tokio runtime, if there is nothing to join.
     pub(crate) fn join(&self, key: FlightKey, start: impl FnOnce() -> LoadFuture<T>) -> Flight<T> {
         let kind = key.kind;
-        match self.board.join(key) {
+        let outer = Nest::current();
+        if outer
+            .as_ref()
+            .is_some_and(|outer| outer.loads_value(self.board.id, &key))
+        {
+            return Flight::failed(kind, Fault::Circular);
+        }
+        match self.board.join(key, outer) {
             Joined::Flies(landed) => Flight { kind, landed },
             Joined::Start(loader, landed) => {
                 // From here on the loader ends the flight when it is dropped, also if `start` panics.
@@ -150,10 +171,7 @@ impl<T: Clone + Send + Sync + 'static> Loads<T> {
                 tokio::spawn(loader.run(load));
                 Flight { kind, landed }
             }
-            Joined::Full => Flight {
-                kind,
-                landed: watch::channel(Some(Err(LoadError::new(kind, Fault::Busy)))).1,
-            },
+            Joined::Full => Flight::failed(kind, Fault::Busy),
         }
     }
 }
@@ -162,6 +180,15 @@ impl<T: Clone + Send + Sync + 'static> Loads<T> {
 pub(crate) struct Flight<T> {
     kind: &'static str,
     landed: watch::Receiver<Option<Outcome<T>>>,
+}
+
+impl<T> Flight<T> {
+    fn failed(kind: &'static str, fault: Fault) -> Self {
+        Self {
+            kind,
+            landed: watch::channel(Some(Err(LoadError::new(kind, fault)))).1,
+        }
+    }
 }
 
 impl<T: Clone> Flight<T> {
@@ -183,7 +210,8 @@ impl<T> Board<T> {
         self.aloft.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn join(self: &Arc<Self>, key: FlightKey) -> Joined<T> {
+    fn join(self: &Arc<Self>, key: FlightKey, outer: Option<Arc<Nest>>) -> Joined<T> {
+        let has_turn = outer.as_ref().is_some_and(|outer| outer.has_turn_of(self.id));
         let mut aloft = self.aloft();
         let is_full = aloft.len() >= self.settings.most;
         let flight = match aloft.entry(key.clone()) {
@@ -192,6 +220,9 @@ impl<T> Board<T> {
             Entry::Occupied(flight) => flight.into_mut(),
         };
         let receiver = flight.landed.subscribe();
+        if has_turn {
+            flight.is_urgent.notify_one();
+        }
         if !flight.needs_a_loader(self.settings.takeover_after) {
             return Joined::Flies(receiver);
         }
@@ -200,7 +231,9 @@ impl<T> Board<T> {
         let loader = Loader {
             board: Arc::clone(self),
             landed: Arc::clone(&flight.landed),
+            is_urgent: Arc::clone(&flight.is_urgent),
             key,
+            outer,
             has_landed: false,
         };
         Joined::Start(loader, receiver)
@@ -213,6 +246,7 @@ impl<T> Aloft<T> {
             landed: Arc::new(watch::Sender::new(None)),
             loaders: 0,
             last_began: None,
+            is_urgent: Arc::default(),
         }
     }
 
@@ -231,7 +265,9 @@ impl<T> Aloft<T> {
 struct Loader<T> {
     board: Arc<Board<T>>,
     landed: Arc<Landed<T>>,
+    is_urgent: Arc<Notify>,
     key: FlightKey,
+    outer: Option<Arc<Nest>>,
     has_landed: bool,
 }
 
@@ -243,12 +279,20 @@ impl<T> Loader<T> {
     }
 
     async fn load_until(&self, deadline: Instant, load: LoadFuture<T>) -> Result<T, Fault> {
-        let turn = timeout_at(deadline, self.board.turns.acquire()).await;
+        let turn = timeout_at(deadline, async {
+            tokio::select! {
+                biased;
+                turn = self.board.turns.acquire() => turn.ok(),
+                () = self.is_urgent.notified() => None,
+            }
+        })
+        .await;
         // A loader that has no time left is not called.
         if turn.is_err() || Instant::now() >= deadline {
             return Err(Fault::Busy);
         }
         self.begin();
+        let load = Nest::run(self.board.id, &self.key, self.outer.clone(), load);
         match timeout_at(deadline, AssertUnwindSafe(load).catch_unwind()).await {
             Ok(Ok(Ok(value))) => Ok(value),
             Ok(Ok(Err(error))) => Err(Fault::Failed(error.into())),

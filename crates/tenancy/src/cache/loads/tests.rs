@@ -455,3 +455,70 @@ async fn many_threads_never_load_one_value_twice_at_once() {
         caller.unwrap();
     }
 }
+
+/// Loads `outer`, whose loader joins `inner`.
+fn nested(loads: &Arc<Loads<u64>>, outer: u32, inner: u32, source: &Source) -> Flight<u64> {
+    let (within, source) = (Arc::clone(loads), source.clone());
+    loads.join(key(outer), move || {
+        async move {
+            let found = within.join(key(inner), || source.load()).outcome().await;
+            found.map_err(Into::into)
+        }
+        .boxed()
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_within_a_load_needs_no_turn_of_its_own() {
+    let loads = Arc::new(Loads::new(LoadSettings {
+        at_once: 1,
+        ..small()
+    }));
+    let source = Source::default();
+    let outer = nested(&loads, 1, 2, &source);
+    source.sign.notify_one();
+    assert_eq!(timeout(seconds(1), outer.outcome()).await.unwrap().unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_is_kept_by_who_waits_for_a_load_that_has_none() {
+    let loads = Arc::new(Loads::new(LoadSettings {
+        at_once: 1,
+        ..small()
+    }));
+    let source = Source::default();
+    let go_on = Arc::new(Notify::new());
+    let (within, inner, told) = (Arc::clone(&loads), source.clone(), Arc::clone(&go_on));
+    let outer = loads.join(key(1), move || {
+        async move {
+            told.notified().await;
+            let found = within.join(key(2), || inner.load()).outcome().await;
+            found.map_err(Into::into)
+        }
+        .boxed()
+    });
+    sleep(seconds(1)).await;
+    let waiting = loads.join(key(2), || source.load());
+    sleep(seconds(1)).await;
+    assert_eq!(source.calls.load(Ordering::SeqCst), 0, "the one turn is taken");
+    go_on.notify_one();
+    source.sign.notify_one();
+    for flight in [waiting, outer] {
+        assert_eq!(timeout(seconds(1), flight.outcome()).await.unwrap().unwrap(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_asks_for_itself_is_an_error_at_once() {
+    let loads = Arc::new(Loads::new(small()));
+    let source = Source::default();
+    let within = Arc::clone(&loads);
+    let outer = loads.join(key(1), move || {
+        async move { nested(&within, 2, 1, &source).outcome().await.map_err(Into::into) }.boxed()
+    });
+    let error = timeout(seconds(1), outer.outcome()).await.unwrap().unwrap_err();
+    let inner = error.downcast_ref::<LoadError>().unwrap();
+    let innermost = inner.downcast_ref::<LoadError>().unwrap();
+    assert!(innermost.is_circular(), "{innermost}");
+    assert_eq!(loads.aloft(), 0);
+}

@@ -23,6 +23,8 @@ pub(crate) struct Schema {
     pub(crate) id: u64,
     /// Whether it asks for what comes before it knows what to read, which postcard cannot answer.
     pub(crate) looks_ahead: bool,
+    /// Whether all of it was seen. What lies behind a field that refuses made-up values is not.
+    pub(crate) is_complete: bool,
 }
 
 /// It depends on the type alone, and there are as many as the program has types.
@@ -56,5 +58,6 @@ fn explore(name: &'static str, read: &dyn Fn(&mut Survey) -> bool) -> Schema {
     Schema {
         id: survey::combined(name, &binary, &readable),
         looks_ahead: binary.looks_ahead(),
+        is_complete: binary.is_complete(),
     }
 }

@@ -143,7 +143,7 @@ impl Survey {
     }
 
     /// Whether all there is was seen.
-    fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         let mut variants = self.enums.values().flat_map(|found| &found.variants);
         self.accepted && self.steps < MOST_STEPS && variants.all(|variant| variant.done)
     }
