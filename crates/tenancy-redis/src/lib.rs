@@ -48,15 +48,24 @@ mod command;
 mod failure;
 mod keys;
 mod level;
+mod link;
 mod listen;
 mod message;
+mod scoped;
 mod script;
 mod server;
 mod servers;
 mod settings;
 
+/// The crate whose traits say what a value is, and what a reply can be read as.
+pub use bb8_redis::redis;
+
 pub use self::{
     level::RedisLevel,
+    scoped::{
+        CentralRedis, Counted, EraseProgress, Erased, Redis, RedisCallError, RedisCommand, RedisCounter,
+        RedisErase, RedisGuard, RedisLock, ScopedRedis, TenantRedis, command,
+    },
     settings::{RedisSettings, RedisSettingsError},
 };
 

@@ -14,6 +14,7 @@ mod joined;
 mod loss;
 mod messages;
 mod outage;
+mod own;
 mod place;
 mod rights;
 mod scopes;
