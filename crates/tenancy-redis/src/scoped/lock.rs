@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     command::Command,
+    failure::Failure,
     link::whole_milliseconds,
     script::{self, Script},
 };
@@ -116,7 +117,17 @@ impl RedisLock {
         }
     }
 
+    /// In a task of its own: whoever gives up may not let go before the lock is taken, which another connection could do.
     async fn attempt(&self) -> Result<Attempt, RedisCallError> {
+        let lock = self.clone();
+        match tokio::spawn(async move { lock.attempt_here().await }).await {
+            Ok(attempt) => attempt,
+            // The runtime ends.
+            Err(_) => Err(Failure::NoConnection(None).into()),
+        }
+    }
+
+    async fn attempt_here(&self) -> Result<Attempt, RedisCallError> {
         let mut claim = Claim {
             redis: self.redis.clone(),
             key: self.redis.key(Kind::Lock, &self.name)?,

@@ -13,6 +13,7 @@ use tenancy::{
     MemoryStore, Tenancy,
     cache::{CacheSettings, EntryOptions, Keys, TenantCache},
     resolve::Subdomain,
+    stack::TenancyBuilder,
 };
 use tenancy_redis::RedisSettings;
 use tenancy_test::servers::Redis;
@@ -20,36 +21,37 @@ use tokio::time::sleep;
 
 const NUMBER: Keys<(u32,), u64> = Keys::new("number", 1);
 /// Short, so that tests wait for it.
-const BOUND: Duration = Duration::from_millis(400);
+pub(crate) const BOUND: Duration = Duration::from_millis(400);
 
-fn process(url: &str) -> Tenancy {
+pub(crate) fn process(url: &str) -> Tenancy {
+    builder(url).build().unwrap()
+}
+
+pub(crate) fn builder(url: &str) -> TenancyBuilder {
     let store = MemoryStore::of(["acme", "globex"]).unwrap();
     let level = RedisSettings::single(url).build().unwrap();
     let settings = CacheSettings::new().staleness_bound(BOUND).shared(level);
-    Tenancy::builder(Subdomain::of("example.com").unwrap(), store)
-        .cache(settings)
-        .build()
-        .unwrap()
+    Tenancy::builder(Subdomain::of("example.com").unwrap(), store).cache(settings)
 }
 
-async fn cache_of(process: &Tenancy, tenant: &str) -> TenantCache {
+pub(crate) async fn cache_of(process: &Tenancy, tenant: &str) -> TenantCache {
     let tenant = process.enter(&tenant.parse().unwrap()).await.unwrap();
     process.cache_of(&tenant)
 }
 
 /// What is stored behind the cache.
 #[derive(Clone, Default)]
-struct Truth(Arc<AtomicU64>);
+pub(crate) struct Truth(Arc<AtomicU64>);
 
 impl Truth {
-    async fn read(&self, cache: &TenantCache, key: u32) -> u64 {
+    pub(crate) async fn read(&self, cache: &TenantCache, key: u32) -> u64 {
         let truth = Arc::clone(&self.0);
         let load = async move || Ok::<_, Infallible>(truth.load(Ordering::SeqCst));
         let options = EntryOptions::new().ttl(Duration::from_secs(3600)).tag("numbers");
         *cache.remember(&NUMBER.key((key,)), &options, load).await.unwrap()
     }
 
-    fn write(&self) -> u64 {
+    pub(crate) fn write(&self) -> u64 {
         self.0.fetch_add(1, Ordering::SeqCst) + 1
     }
 }

@@ -6,6 +6,7 @@
     reason = "a test that finds nothing where something must be has failed"
 )]
 
+mod clocks;
 mod cluster;
 mod conformance;
 mod cost;
@@ -15,6 +16,7 @@ mod loss;
 mod messages;
 mod outage;
 mod own;
+mod paused;
 mod place;
 mod rights;
 mod scopes;

@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use tenancy::cache::shared::SharedLevel;
+use tenancy::cache::shared::{ScopeName, SharedLevel};
 use tenancy_redis::{RedisLevel, RedisSettings};
 
 use super::{MINUTE, acme, redis_of};
-use crate::place::{database, entry, eventually, level, newest, on_all_servers, raise, scope};
+use crate::place::{database, entry, eventually, level, newest, on_all_servers, raise};
 
 on_all_servers! {
     all_that_a_tenant_has_is_erased_and_nothing_of_others
@@ -29,7 +29,8 @@ async fn fill(level: &RedisLevel, tenant: &str) {
     redis.counter("counter").lasting(MINUTE).add(1).await.unwrap();
     redis.set("}:v", 1, None).await.unwrap();
     let guard = redis.lock("lock", MINUTE).acquire(MINUTE).await.unwrap();
-    let (scope, long) = (scope(tenant), [7; 300]);
+    let incarnation = redis.tenant().incarnation();
+    let (scope, long) = (ScopeName::of(redis.tenant().id(), incarnation), [7; 300]);
     newest(level, &scope).await;
     raise(level, &scope, 1).await;
     level
