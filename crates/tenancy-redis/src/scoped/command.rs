@@ -31,9 +31,10 @@ pub(super) enum Word {
     Argument(Vec<u8>),
 }
 
-/// Begins a command. Those are allowed that Redis says the keys of by where they stand: on strings, numbers, bits, hashes, lists, sets,
-/// sorted sets, streams, places and expiry. Not allowed is what waits, runs scripts, reaches further than the keys that it names, is for administrators, or needs a
-/// connection of its own: `BLPOP`, `EVAL`, `FLUSHALL`, `KEYS`, `SCAN`, `SORT`, `SELECT`, `MULTI`, `XREAD`, `SUBSCRIBE`.
+/// Begins a command. Those are allowed that Redis says the keys of by where they stand: on strings, numbers, bits, hashes,
+/// lists, sets, sorted sets, streams, places and expiry. Not allowed is what waits, runs scripts, reaches further than the keys
+/// that it names, is for administrators, or needs a connection of its own: `BLPOP`, `EVAL`, `FLUSHALL`, `KEYS`, `SCAN`, `SORT`,
+/// `SELECT`, `MULTI`, `XREAD`, `SUBSCRIBE`.
 pub fn command(name: &str) -> RedisCommand {
     let name = if name.len() <= LONGEST_COMMAND {
         name.to_ascii_uppercase()
@@ -69,7 +70,8 @@ impl RedisCommand {
         self
     }
 
-    /// Says that doing it twice is as good as once: then it is sent again where the connection is lost. What only reads always is.
+    /// Says that doing it twice is as good as once: then it is sent again where the connection is lost. What only reads always
+    /// is.
     #[must_use]
     pub fn may_repeat(mut self) -> Self {
         self.may_repeat = true;

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{command::Command, link::whole_milliseconds, script};
 
-/// A number under a name, added to in one step. It is an ordinary value: [`get`](ScopedRedis::get), [`remove`](ScopedRedis::remove)
-/// and `INCR` know it. Had from [`ScopedRedis::counter`].
+/// A number under a name, added to in one step. It is an ordinary value: [`get`](ScopedRedis::get),
+/// [`remove`](ScopedRedis::remove) and `INCR` know it. Had from [`ScopedRedis::counter`].
 #[derive(Clone, Debug)]
 pub struct RedisCounter {
     redis: ScopedRedis,
@@ -72,8 +72,8 @@ impl RedisCounter {
         self.count(number, None).await
     }
 
-    /// Adds only if it then is at `most` or below: what is not added does not count. One round trip, one step. Numbers beyond 2^53
-    /// are compared roughly.
+    /// Adds only if it then is at `most` or below: what is not added does not count. One round trip, one step. Numbers beyond
+    /// 2^53 are compared roughly.
     ///
     /// # Errors
     /// As [`add`](Self::add).

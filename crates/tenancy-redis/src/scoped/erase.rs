@@ -9,20 +9,22 @@ use crate::{command::Command, failure::Failure, keys::slot_of, link::Link};
 
 /// What still comes after so many passes is written all the time.
 const PASSES: u32 = 20;
-/// Longer than processes serve a tenant that was deleted, by default: they ask the catalogue every half second, and renew their leases
-/// every second.
+/// Longer than processes serve a tenant that was deleted, by default: they ask the catalogue every half second, and renew their
+/// leases every second.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// Erases what a tenant has in Redis, once it is awaited: values, counters and locks of the application, entries of the cache, and the numbers
-/// by which these are judged. Had from [`Redis::erase`](super::Redis::erase).
+/// Erases what a tenant has in Redis, once it is awaited: values, counters and locks of the application, entries of the cache,
+/// and the numbers by which these are judged. Had from [`Redis::erase`](super::Redis::erase).
 ///
 /// **The order is: delete the tenant in the catalogue, wait, erase.** A process that has not heard of the end serves the tenant, and writes. So it
-/// waits first: [10 s](Self::after), which is more than a catalogue that is followed takes, and then takes more passes until one finds nothing. What writes
-/// later still, as a job that runs for an hour with a [`TenantRedis`](super::TenantRedis) in hand, leaves something behind: erase once more. A tenant that is made under the same id is another
-/// incarnation, and never sees it.
+/// waits first: [10 s](Self::after), which is more than a catalogue that is followed takes, and then takes more passes until
+/// one finds nothing. What writes later still, as a job that runs for an hour with a [`TenantRedis`](super::TenantRedis) in
+/// hand, leaves something behind: erase once more. A tenant that is made under the same id is another incarnation, and never
+/// sees it.
 ///
-/// Redis looks at all keys that it has, a thousand at a time, and serves others in between. In a cluster only the server of the tenant's slot is
-/// asked; do not move that slot meanwhile. It may be done any number of times, and dropped at any await: what was erased is erased.
+/// Redis looks at all keys that it has, a thousand at a time, and serves others in between. In a cluster only the server of the
+/// tenant's slot is asked; do not move that slot meanwhile. It may be done any number of times, and dropped at any await: what
+/// was erased is erased.
 ///
 /// ```no_run
 /// use tenancy::core::TenantRecord;

@@ -8,8 +8,8 @@ use tokio::{
 
 use super::{RedisCallError, lock::Claim};
 
-/// A lock that is held, and renewed in the background every third of its time until this is dropped or lost. Dropping it lets the lock go in the
-/// background.
+/// A lock that is held, and renewed in the background every third of its time until this is dropped or lost. Dropping it lets
+/// the lock go in the background.
 #[derive(Debug)]
 pub struct RedisGuard {
     claim: Claim,
@@ -40,7 +40,8 @@ impl RedisGuard {
         }
     }
 
-    /// A number above all that were given before for locks of this scope; also where Redis has lost its data since, unless its clock went back.
+    /// A number above all that were given before for locks of this scope; also where Redis has lost its data since, unless its
+    /// clock went back.
     pub fn fence(&self) -> u64 {
         self.fence
     }

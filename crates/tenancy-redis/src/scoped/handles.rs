@@ -37,8 +37,8 @@ pub struct ScopedRedis {
     pub(super) slot: u16,
 }
 
-/// A tenant's part of Redis. Extract it in handlers behind the cache-scope stage, with a [`Redis`] in the router's state; elsewhere
-/// [`Redis::of`] makes it of a [`Tenant`]. Derefs to [`ScopedRedis`], which has the methods.
+/// A tenant's part of Redis. Extract it in handlers behind the cache-scope stage, with a [`Redis`] in the router's state;
+/// elsewhere [`Redis::of`] makes it of a [`Tenant`]. Derefs to [`ScopedRedis`], which has the methods.
 #[derive(Clone)]
 pub struct TenantRedis {
     tenant: Tenant,
@@ -72,8 +72,8 @@ impl Redis {
         }
     }
 
-    /// Erases all that a tenant has in Redis, once it is awaited: what the application keeps, and what the cache does. For a tenant that
-    /// is deleted in the catalogue: see [`RedisErase`].
+    /// Erases all that a tenant has in Redis, once it is awaited: what the application keeps, and what the cache does. For a
+    /// tenant that is deleted in the catalogue: see [`RedisErase`].
     pub fn erase(&self, record: &TenantRecord) -> RedisErase {
         let scope = ScopeName::of(&record.id, record.incarnation);
         RedisErase::new(Arc::clone(&self.link), &scope)
@@ -173,15 +173,15 @@ impl ScopedRedis {
     /// ```
     ///
     /// # Errors
-    /// The command [is none that is allowed](RedisCallError::is_not_allowed), Redis refused it or can not be reached, or the reply is
-    /// no `T`.
+    /// The command [is none that is allowed](RedisCallError::is_not_allowed), Redis refused it or can not be reached, or the
+    /// reply is no `T`.
     pub async fn run<T: FromRedisValue>(&self, command: RedisCommand) -> Result<T, RedisCallError> {
         let command = command.into_command(self)?;
         read(self.reply_to(command).await?)
     }
 
-    /// Runs commands in their order and in one go, and reads their replies as one `T`: a tuple, or a `Vec`. It is no transaction: what others send
-    /// may be done in between.
+    /// Runs commands in their order and in one go, and reads their replies as one `T`: a tuple, or a `Vec`. It is no
+    /// transaction: what others send may be done in between.
     ///
     /// # Errors
     /// As [`run`](Self::run). Where one is not allowed, none is sent; where Redis refuses one, the others are done.

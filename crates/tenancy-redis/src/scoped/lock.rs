@@ -44,11 +44,12 @@ enum Attempt {
 }
 
 impl ScopedRedis {
-    /// The lock of this name, which holders keep by renewing it: one that dies, or is cut off, loses it after `ttl`, which is from 100 ms to a day. Asks nobody.
+    /// The lock of this name, which holders keep by renewing it: one that dies, or is cut off, loses it after `ttl`, which is
+    /// from 100 ms to a day. Asks nobody.
     ///
-    /// A lock saves work. It is no proof that nobody else works: a process that stands still for longer than `ttl` goes on in the belief that it has it, and a Redis that
-    /// loses its data or fails over gives it to another. Where that must do no harm, hand on the [fencing number](RedisGuard::fence), and have whoever
-    /// writes refuse a lower one than the last.
+    /// A lock saves work. It is no proof that nobody else works: a process that stands still for longer than `ttl` goes on in
+    /// the belief that it has it, and a Redis that loses its data or fails over gives it to another. Where that must do no
+    /// harm, hand on the [fencing number](RedisGuard::fence), and have whoever writes refuse a lower one than the last.
     ///
     /// ```no_run
     /// # async fn example(redis: tenancy_redis::TenantRedis) -> Result<(), tenancy_redis::RedisCallError> {
@@ -87,8 +88,8 @@ impl RedisLock {
         }
     }
 
-    /// Takes the lock, and waits for it for so long: it tries again, up to every quarter of a second. Those who wait have no order. It tries once at
-    /// least.
+    /// Takes the lock, and waits for it for so long: it tries again, up to every quarter of a second. Those who wait have no
+    /// order. It tries once at least.
     ///
     /// A future that is dropped gives back what it may have got.
     ///

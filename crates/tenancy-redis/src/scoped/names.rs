@@ -24,8 +24,8 @@ struct Walk {
 }
 
 impl ScopedRedis {
-    /// The names of values that begin like this; all, where it is empty. In no order; a name may come more than once, and one that comes
-    /// or goes meanwhile may be missed.
+    /// The names of values that begin like this; all, where it is empty. In no order; a name may come more than once, and one
+    /// that comes or goes meanwhile may be missed.
     ///
     /// Redis has no list of them: it looks at all keys that it has, of every scope, a thousand at a time. For what is asked for
     /// often keep a set.

@@ -35,7 +35,8 @@ impl Pages {
         })
     }
 
-    /// More of them, maybe none and maybe some again; `None` at the end. All that were there from the beginning to the end are among them.
+    /// More of them, maybe none and maybe some again; `None` at the end. All that were there from the beginning to the end are
+    /// among them.
     ///
     /// # Errors
     /// Also where the slot has got another server: what was seen so far says nothing of that one.

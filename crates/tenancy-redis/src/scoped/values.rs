@@ -8,9 +8,11 @@ use super::{
 };
 use crate::{command::Command, link::whole_milliseconds};
 
-/// Values under names. A time to live is a [`Duration`], or `None` for what does not end by itself; less than a millisecond is one.
+/// Values under names. A time to live is a [`Duration`], or `None` for what does not end by itself; less than a millisecond is
+/// one.
 impl ScopedRedis {
-    /// The value under this name; `None` if there is none. A reply of another type than `T` is [unreadable](RedisCallError::is_unreadable).
+    /// The value under this name; `None` if there is none. A reply of another type than `T` is
+    /// [unreadable](RedisCallError::is_unreadable).
     ///
     /// # Errors
     /// Redis refused, or can not be reached.

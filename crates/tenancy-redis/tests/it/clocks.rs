@@ -1,5 +1,6 @@
-//! Clocks that jump. Redis's own is in the numbers that it gives, and nowhere else in what processes agree on: a server whose clock has
-//! jumped by an hour is one whose numbers are an hour ahead of it, or behind. So these tests move the numbers, and not the machine's clock.
+//! Clocks that jump. Redis's own is in the numbers that it gives, and nowhere else in what processes agree on: a server whose
+//! clock has jumped by an hour is one whose numbers are an hour ahead of it, or behind. So these tests move the numbers, and
+//! not the machine's clock.
 
 use std::{
     sync::{
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// In numbers: milliseconds, and ten bits.
-const HOUR: u64 = 60 * 60 * 1_000 << 10;
+const HOUR: u64 = (60 * 60 * 1_000) << 10;
 
 /// Numbers as after a flush while the server's clock was an hour ahead; it is right again.
 async fn raise_an_hour_ahead(level: &RedisLevel) -> u64 {

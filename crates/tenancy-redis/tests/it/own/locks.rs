@@ -98,14 +98,14 @@ async fn a_lock_that_is_dropped_or_given_up_is_free_soon(level: &RedisLevel) {
 
 async fn a_lock_is_renewed_for_as_long_as_it_is_held(level: &RedisLevel) {
     let redis = acme(level).await;
-    let lock = redis.lock("import", Duration::from_secs(2));
-    let guard = lock.acquire(MINUTE).await.unwrap();
-    // Longer than it would last by itself: nobody else gets it.
-    let other = lock.acquire(Duration::from_secs(3)).await;
-    // A machine that stands still may lose it; then it must say so.
-    assert!(other.is_err() || guard.is_lost());
-    drop(other);
-    assert_eq!(guard.release().await.unwrap_or_default(), true);
+    let lock = redis.lock("import", Duration::from_secs(1));
+    // A machine that stands still loses it; not again and again.
+    eventually("a lock outlives its time", async || {
+        let guard = lock.acquire(MINUTE).await.unwrap();
+        let other = lock.acquire(Duration::from_millis(1_500)).await;
+        other.is_err() && guard.release().await.unwrap()
+    })
+    .await;
 }
 
 async fn a_lock_that_was_lost_says_so_and_takes_nothing_from_the_next_holder(level: &RedisLevel) {
@@ -115,7 +115,6 @@ async fn a_lock_that_was_lost_says_so_and_takes_nothing_from_the_next_holder(lev
         .acquire(MINUTE)
         .await
         .unwrap();
-    assert!(!first.is_lost());
     // As a failover would.
     let tenant = redis.tenant().clone();
     level
