@@ -19,6 +19,8 @@ use tenancy_redis::RedisSettings;
 use tenancy_test::servers::Redis;
 use tokio::time::sleep;
 
+use crate::place::{eventually, patient};
+
 const NUMBER: Keys<(u32,), u64> = Keys::new("number", 1);
 /// Short, so that tests wait for it.
 pub(crate) const BOUND: Duration = Duration::from_millis(400);
@@ -28,8 +30,12 @@ pub(crate) fn process(url: &str) -> Tenancy {
 }
 
 pub(crate) fn builder(url: &str) -> TenancyBuilder {
+    with(RedisSettings::single(url))
+}
+
+fn with(settings: RedisSettings) -> TenancyBuilder {
     let store = MemoryStore::of(["acme", "globex"]).unwrap();
-    let level = RedisSettings::single(url).build().unwrap();
+    let level = settings.build().unwrap();
     let settings = CacheSettings::new().staleness_bound(BOUND).shared(level);
     Tenancy::builder(Subdomain::of("example.com").unwrap(), store).cache(settings)
 }
@@ -138,7 +144,8 @@ async fn a_server_that_is_killed_again_and_again_fails_no_request() {
         let receipt = here.flush().await;
         assert_eq!(truth.read(&here, 1).await, now);
         receipt.everywhere().await.unwrap();
-        assert_eq!(truth.read(&there, 1).await, now);
+        // The bound holds for who reaches Redis; until then it serves what it has, as long as it may.
+        eventually("the other has heard", async || truth.read(&there, 1).await == now).await;
     }
 }
 
@@ -163,8 +170,13 @@ async fn an_emptied_server_brings_nothing_back_and_costs_one_load_for_each_entry
 #[tokio::test]
 async fn damaged_and_foreign_bytes_are_misses() {
     let server = Redis::start(&[]).await.unwrap();
-    let (one, two) = (process(&server.url()), process(&server.url()));
-    let truth = Truth::default();
+    // On a busy machine a connection may take its time: an entry that is not read is none that is unreadable.
+    let process = || {
+        with(patient(RedisSettings::single(server.url())))
+            .build()
+            .unwrap()
+    };
+    let (one, two, truth) = (process(), process(), Truth::default());
     truth.read(&cache_of(&one, "acme").await, 1).await;
     truth.read(&cache_of(&one, "globex").await, 1).await;
     let entries = async || server.command("KEYS *:e:*").await;

@@ -27,7 +27,7 @@ fn rights(first: &str, last: &str) -> String {
 #[tokio::test]
 async fn the_commands_that_the_readme_names_for_applications_are_enough() {
     let server = Redis::start(&[]).await.unwrap();
-    let commands = rights("For Redis of one's own", "\n\n");
+    let commands = rights("For Redis of one's own", "\n- ");
     server
         .command(format!(
             "ACL SETUSER app on >word -@all ~tenancy:* {commands} +eval +evalsha +select +ping"
