@@ -21,3 +21,5 @@ mod place;
 mod rights;
 mod scopes;
 mod sentinel;
+#[cfg(feature = "tls")]
+mod tls;
