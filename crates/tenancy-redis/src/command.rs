@@ -1,15 +1,15 @@
 //! A command that can be sent again: to another server, or with its script's text.
 
 use bb8_redis::redis::{self, Cmd};
-use tenancy::cache::shared::ScopeName;
 
-use crate::{keys::slot_of, script::Script};
+use crate::script::Script;
 
 /// One command on keys of one scope.
 #[derive(Debug)]
 pub(crate) struct Command {
     slot: u16,
     body: Body,
+    is_repeatable: bool,
 }
 
 #[derive(Debug)]
@@ -17,33 +17,48 @@ enum Body {
     Plain(Cmd),
     Script {
         script: &'static Script,
-        keys: [Vec<u8>; 2],
+        keys: Vec<Vec<u8>>,
         arguments: Vec<String>,
     },
 }
 
 impl Command {
-    pub(crate) fn plain(scope: &ScopeName, command: Cmd) -> Self {
+    pub(crate) fn plain(slot: u16, command: Cmd) -> Self {
         Self {
-            slot: slot_of(scope),
+            slot,
             body: Body::Plain(command),
+            is_repeatable: true,
         }
     }
 
     pub(crate) fn script(
-        scope: &ScopeName,
+        slot: u16,
         script: &'static Script,
-        keys: [Vec<u8>; 2],
+        keys: Vec<Vec<u8>>,
         arguments: Vec<String>,
     ) -> Self {
         Self {
-            slot: slot_of(scope),
+            slot,
             body: Body::Script {
                 script,
                 keys,
                 arguments,
             },
+            is_repeatable: true,
         }
+    }
+
+    /// Not sent again over another connection: the first may have taken it, and twice is not once.
+    pub(crate) fn once(self) -> Self {
+        Self {
+            is_repeatable: false,
+            ..self
+        }
+    }
+
+    /// Whether doing it twice is as good as once.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.is_repeatable
     }
 
     /// In which of a cluster's slots its keys are.

@@ -1,5 +1,7 @@
 //! Why a call came to nothing.
 
+use std::{error::Error, fmt};
+
 use bb8_redis::redis::RedisError;
 use tenancy::cache::shared::SharedError;
 
@@ -21,20 +23,47 @@ pub(crate) enum Failure {
     Unexpected(&'static str),
 }
 
+impl Failure {
+    fn text(&self) -> &'static str {
+        match self {
+            Self::NoConnection(Some(_)) => "there is no connection to Redis",
+            Self::NoConnection(None) => "there is no connection to Redis in time",
+            Self::Lost(_) => "the connection to Redis was lost",
+            Self::TimedOut(_) => "Redis did not answer in time",
+            Self::Refused(_) => "Redis refused a command",
+            Self::Unserved => "no server of the Redis Cluster has the slot",
+            Self::SentAround => "the servers of the Redis Cluster do not agree on who has the slot",
+            Self::Unexpected(what) => what,
+        }
+    }
+
+    /// What the driver said.
+    pub(crate) fn cause(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::NoConnection(Some(error))
+            | Self::Lost(error)
+            | Self::TimedOut(Some(error))
+            | Self::Refused(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
 impl From<Failure> for SharedError {
     fn from(failure: Failure) -> Self {
+        let text = failure.text();
         match failure {
-            Failure::NoConnection(Some(error)) => Self::new("there is no connection to Redis", error),
-            Failure::NoConnection(None) => Self::message("there is no connection to Redis in time"),
-            Failure::Lost(error) => Self::new("the connection to Redis was lost", error),
-            Failure::TimedOut(Some(error)) => Self::new("Redis did not answer in time", error),
-            Failure::TimedOut(None) => Self::message("Redis did not answer in time"),
-            Failure::Refused(error) => Self::new("Redis refused a command", error),
-            Failure::Unserved => Self::message("no server of the Redis Cluster has the slot"),
-            Failure::SentAround => {
-                Self::message("the servers of the Redis Cluster do not agree on who has the slot")
-            }
-            Failure::Unexpected(what) => Self::message(what),
+            Failure::NoConnection(Some(error))
+            | Failure::Lost(error)
+            | Failure::TimedOut(Some(error))
+            | Failure::Refused(error) => Self::new(text, error),
+            _ => Self::message(text),
         }
     }
 }

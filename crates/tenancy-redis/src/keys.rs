@@ -56,6 +56,11 @@ impl Keys {
         self.of(scope, &hash)
     }
 
+    /// What every key of a scope begins with, and no other key: no prefix has a brace in it, and no scope.
+    pub(crate) fn beginning(&self, scope: &ScopeName) -> Vec<u8> {
+        self.of(scope, ":")
+    }
+
     fn of(&self, scope: &ScopeName, part: &str) -> Vec<u8> {
         format!("{}{{{scope}}}{part}", self.prefix).into_bytes()
     }

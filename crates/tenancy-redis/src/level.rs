@@ -7,12 +7,13 @@ use tenancy::cache::shared::{
     Answer, Ask, EntryName, Fetched, FoundEntry, Level, Message, Raise, Raised, ScopeName, SharedError,
     SharedLevel, StoredEntry,
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::sync::watch;
 
 use crate::{
+    Redis,
     command::Command,
-    failure::Failure,
-    keys::Keys,
+    keys::{Keys, slot_of},
+    link::{Link, whole_milliseconds},
     listen::Listener,
     script,
     server::Limits,
@@ -20,18 +21,13 @@ use crate::{
     settings::{RedisSettings, RedisSettingsError},
 };
 
-/// A century: longer times overflow in Redis.
-const LONGEST_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
 /// The shared level of the cache in Redis, over a few connections that all calls share.
 ///
 /// It connects when it is first asked, in the runtime that it is first asked in, and again when a connection is lost: it can be made
 /// while Redis is not there. Dropping it ends its connections and its streams of messages. For its caveats see
 /// the [crate's documentation](crate).
 pub struct RedisLevel {
-    servers: Arc<Servers>,
-    keys: Keys,
-    limits: Limits,
+    link: Arc<Link>,
     /// What listens sees when this is dropped.
     lives: watch::Sender<()>,
 }
@@ -48,49 +44,39 @@ impl RedisLevel {
 
     pub(crate) fn new(servers: Servers, keys: Keys, limits: Limits) -> Self {
         Self {
-            servers: Arc::new(servers),
-            keys,
-            limits,
+            link: Arc::new(Link::new(servers, keys, limits)),
             lives: watch::Sender::new(()),
         }
     }
 
-    /// One more limit around those of connections and replies, for calls that are sent around.
-    async fn run(&self, commands: &[Command]) -> Result<Vec<Value>, Failure> {
-        match timeout(2 * self.limits.answer, self.servers.run(commands)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Failure::TimedOut(None)),
-        }
-    }
-
-    async fn run_one(&self, command: Command) -> Result<Value, Failure> {
-        let replies = self.run(&[command]).await?;
-        replies
-            .into_iter()
-            .next()
-            .ok_or(Failure::Unexpected("Redis sent no reply"))
+    /// Redis for the application's own use, by the connections and under the prefix of this level.
+    ///
+    /// It goes on when this level is dropped. Copies a pointer.
+    pub fn redis(&self) -> Redis {
+        Redis::over(Arc::clone(&self.link))
     }
 
     async fn ask_all(&self, asks: &[Ask]) -> Result<Vec<Answer>, SharedError> {
         let commands = asks
             .iter()
-            .map(|ask| script::ask(&self.keys, part_by_chance(), ask))
+            .map(|ask| script::ask(&self.link.keys, part_by_chance(), ask))
             .collect::<Result<Vec<_>, _>>()?;
-        let replies = self.run(&commands).await?;
+        let replies = self.link.run(&commands).await?;
         let answers = replies.iter().map(script::answer).collect::<Result<Vec<_>, _>>();
         Ok(answers?)
     }
 
     async fn read(&self, ask: &Ask, names: &[EntryName]) -> Result<Fetched, SharedError> {
+        let slot = slot_of(&ask.scope);
         let mut commands = Vec::with_capacity(2 * names.len() + 1);
         for name in names {
-            let key = self.keys.entry(&ask.scope, name);
-            commands.push(Command::plain(&ask.scope, redis::cmd("GET").arg(&key).take()));
-            commands.push(Command::plain(&ask.scope, redis::cmd("PTTL").arg(&key).take()));
+            let key = self.link.keys.entry(&ask.scope, name);
+            commands.push(Command::plain(slot, redis::cmd("GET").arg(&key).take()));
+            commands.push(Command::plain(slot, redis::cmd("PTTL").arg(&key).take()));
         }
         // Last: what was raised before an entry was read is in the answer.
-        commands.push(script::ask(&self.keys, part_by_chance(), ask)?);
-        let mut replies = self.run(&commands).await?;
+        commands.push(script::ask(&self.link.keys, part_by_chance(), ask)?);
+        let mut replies = self.link.run(&commands).await?;
         let answer = replies.pop().unwrap_or_default();
         let (pairs, _) = replies.as_chunks_mut::<2>();
         Ok(Fetched {
@@ -102,29 +88,27 @@ impl RedisLevel {
     async fn write(&self, scope: &ScopeName, entries: &[StoredEntry]) -> Result<(), SharedError> {
         let commands: Vec<Command> = entries
             .iter()
-            .map(|entry| Command::plain(scope, self.set(scope, entry)))
+            .map(|entry| Command::plain(slot_of(scope), self.set(scope, entry)))
             .collect();
-        self.run(&commands).await?;
+        self.link.run(&commands).await?;
         Ok(())
     }
 
     fn set(&self, scope: &ScopeName, entry: &StoredEntry) -> Cmd {
-        // What is not a whole number of milliseconds is kept for less.
-        let ttl = entry.ttl.min(LONGEST_TTL).as_millis().max(1) as u64;
         redis::cmd("SET")
-            .arg(self.keys.entry(scope, &entry.name))
+            .arg(self.link.keys.entry(scope, &entry.name))
             .arg(&entry.bytes[..])
             .arg("PX")
-            .arg(ttl)
+            .arg(whole_milliseconds(entry.ttl))
             .take()
     }
 
     async fn forget(&self, scope: &ScopeName, names: &[EntryName]) -> Result<(), SharedError> {
         let mut command = redis::cmd("UNLINK");
         for name in names {
-            command.arg(self.keys.entry(scope, name));
+            command.arg(self.link.keys.entry(scope, name));
         }
-        self.run_one(Command::plain(scope, command)).await?;
+        self.link.run_one(Command::plain(slot_of(scope), command)).await?;
         Ok(())
     }
 }
@@ -170,7 +154,8 @@ impl SharedLevel for RedisLevel {
     fn raise<'a>(&'a self, raise: &'a Raise) -> BoxFuture<'a, Result<Raised, SharedError>> {
         async {
             let reply = self
-                .run_one(script::raise(&self.keys, part_by_chance(), raise)?)
+                .link
+                .run_one(script::raise(&self.link.keys, part_by_chance(), raise)?)
                 .await?;
             Ok(script::raised(&reply)?)
         }
@@ -183,8 +168,8 @@ impl SharedLevel for RedisLevel {
         known: &'a [Level],
     ) -> BoxFuture<'a, Result<Answer, SharedError>> {
         async move {
-            let command = script::teach(&self.keys, part_by_chance(), scope, known)?;
-            Ok(script::answer(&self.run_one(command).await?)?)
+            let command = script::teach(&self.link.keys, part_by_chance(), scope, known)?;
+            Ok(script::answer(&self.link.run_one(command).await?)?)
         }
         .boxed()
     }
@@ -206,9 +191,9 @@ impl SharedLevel for RedisLevel {
 
     fn listen(&self) -> BoxStream<'static, Message> {
         let listener = Listener {
-            servers: Arc::clone(&self.servers),
-            limits: self.limits,
-            channel: self.keys.channel().to_owned(),
+            servers: Arc::clone(&self.link.servers),
+            limits: self.link.limits,
+            channel: self.link.keys.channel().to_owned(),
             level: self.lives.subscribe(),
         };
         listener.into_stream()
@@ -224,9 +209,9 @@ impl fmt::Debug for RedisLevel {
     /// Names servers, and shows no password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisLevel")
-            .field("servers", &self.servers)
-            .field("keys", &self.keys)
-            .field("limits", &self.limits)
+            .field("servers", &self.link.servers)
+            .field("keys", &self.link.keys)
+            .field("limits", &self.link.limits)
             .finish_non_exhaustive()
     }
 }

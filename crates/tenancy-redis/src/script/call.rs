@@ -6,7 +6,10 @@ use super::{
     ASK, RAISE, Script, TEACH,
     number::{cell_text, mode_text, number_text},
 };
-use crate::{command::Command, keys::Keys};
+use crate::{
+    command::Command,
+    keys::{Keys, slot_of},
+};
 
 pub(crate) fn ask(keys: &Keys, node: u16, ask: &Ask) -> Result<Command, SharedError> {
     let arguments = vec![node.to_string(), number_text(ask.seen)?];
@@ -48,9 +51,9 @@ pub(crate) fn teach(
 
 fn command(keys: &Keys, scope: &ScopeName, script: &'static Script, arguments: Vec<String>) -> Command {
     Command::script(
-        scope,
+        slot_of(scope),
         script,
-        [keys.versions(scope), keys.history(scope)],
+        vec![keys.versions(scope), keys.history(scope)],
         arguments,
     )
 }

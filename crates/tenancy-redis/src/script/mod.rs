@@ -2,6 +2,7 @@
 
 mod call;
 mod number;
+mod own;
 mod reply;
 
 use std::sync::LazyLock;
@@ -11,6 +12,7 @@ use bb8_redis::redis;
 pub(crate) use self::{
     call::{ask, raise, teach},
     number::{cell_from_text, mode_from_text, number_from_text},
+    own::{COUNT, EXTEND, LOCK, UNLOCK},
     reply::{answer, raised},
 };
 

@@ -2,7 +2,7 @@
 
 use std::{ptr, sync::Arc};
 
-use bb8_redis::redis::{self, Pipeline, RedisError, Value};
+use bb8_redis::redis::{self, Pipeline, ServerError, Value};
 
 use crate::{command::Command, failure::Failure, script::Script, server::Server};
 
@@ -20,7 +20,7 @@ pub(super) enum Verdict {
     Done(usize, Value),
     Again(Attempt),
     /// Over a new connection, if that was not tried.
-    Elsewhere(Attempt, RedisError),
+    Elsewhere(Attempt, ServerError),
 }
 
 /// What goes to one server.
@@ -62,6 +62,13 @@ impl Attempt {
 }
 
 impl Group {
+    /// Whether all of it may be sent a second time.
+    pub(super) fn is_repeatable(&self, commands: &[Command]) -> bool {
+        self.attempts
+            .iter()
+            .all(|attempt| commands[attempt.index].is_repeatable())
+    }
+
     /// The reply to each attempt.
     pub(super) async fn send(&self, commands: &[Command]) -> Result<Vec<Value>, Failure> {
         let pipeline = self.write(commands);

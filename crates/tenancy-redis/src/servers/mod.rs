@@ -29,8 +29,19 @@ pub(crate) enum Servers {
 const ROUNDS: usize = 5;
 
 impl Servers {
-    /// Runs commands, those of one server in one go and in their order. What may safely be done twice is all there is.
+    /// Runs commands, those of one server in one go and in their order. One that is refused fails all, though others may be done.
     pub(crate) async fn run(&self, commands: &[Command]) -> Result<Vec<Value>, Failure> {
+        let replies = self.run_each(commands).await?;
+        for reply in &replies {
+            if let Value::ServerError(error) = reply {
+                return Err(Failure::Refused(error.clone().into()));
+            }
+        }
+        Ok(replies)
+    }
+
+    /// As [`run`](Self::run), with what was refused among the replies.
+    pub(crate) async fn run_each(&self, commands: &[Command]) -> Result<Vec<Value>, Failure> {
         let mut replies = vec![Value::Nil; commands.len()];
         let mut open: Vec<Attempt> = (0..commands.len()).map(Attempt::first).collect();
         let mut may_reconnect = true;
@@ -46,8 +57,8 @@ impl Servers {
                             match self.judge(attempt, value)? {
                                 Verdict::Done(index, value) => replies[index] = value,
                                 Verdict::Again(attempt) => open.push(attempt),
-                                Verdict::Elsewhere(_, error) if !may_reconnect => {
-                                    return Err(Failure::Refused(error));
+                                Verdict::Elsewhere(attempt, error) if !may_reconnect => {
+                                    replies[attempt.index] = Value::ServerError(error);
                                 }
                                 Verdict::Elsewhere(attempt, _) => {
                                     reconnects = true;
@@ -57,7 +68,7 @@ impl Servers {
                         }
                     }
                     // It had been closed before, as by a server that was restarted; a new one may be had.
-                    Err(Failure::Lost(_)) if may_reconnect => {
+                    Err(Failure::Lost(_)) if may_reconnect && group.is_repeatable(commands) => {
                         reconnects = true;
                         open.extend(group.attempts);
                     }
@@ -83,13 +94,20 @@ impl Servers {
         }
     }
 
+    /// The one that has this slot.
+    pub(crate) async fn server_of(&self, slot: u16) -> Result<Arc<Server>, Failure> {
+        match self {
+            Self::One(server) => Ok(Arc::clone(server)),
+            Self::Cluster(cluster) => cluster.server_of(slot).await,
+        }
+    }
+
     async fn group(&self, commands: &[Command], attempts: Vec<Attempt>) -> Result<Vec<Group>, Failure> {
         let mut groups = Vec::<Group>::new();
         for attempt in attempts {
-            let server = match (&attempt.redirected, self) {
-                (Some(server), _) => Arc::clone(server),
-                (None, Self::One(server)) => Arc::clone(server),
-                (None, Self::Cluster(cluster)) => cluster.server_of(commands[attempt.index].slot()).await?,
+            let server = match &attempt.redirected {
+                Some(server) => Arc::clone(server),
+                None => self.server_of(commands[attempt.index].slot()).await?,
             };
             // A cluster has a handful of servers.
             match groups
@@ -111,7 +129,7 @@ impl Servers {
             return Ok(Verdict::Done(attempt.index, value));
         };
         if is_of_a_replica(&error) {
-            return Ok(Verdict::Elsewhere(attempt, error.into()));
+            return Ok(Verdict::Elsewhere(attempt, error));
         }
         match (error.kind(), self) {
             (Some(ServerErrorKind::NoScript), _) if !attempt.with_text => {
@@ -124,7 +142,7 @@ impl Servers {
             (Some(ServerErrorKind::Ask), Self::Cluster(cluster)) => {
                 Ok(Verdict::Again(attempt.asking(cluster.asked_for(&error)?)))
             }
-            _ => Err(Failure::Refused(error.into())),
+            _ => Ok(Verdict::Done(attempt.index, Value::ServerError(error))),
         }
     }
 

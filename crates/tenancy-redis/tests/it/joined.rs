@@ -13,43 +13,51 @@ use tenancy::{
     MemoryStore, Tenancy,
     cache::{CacheSettings, EntryOptions, Keys, TenantCache},
     resolve::Subdomain,
+    stack::TenancyBuilder,
 };
 use tenancy_redis::RedisSettings;
 use tenancy_test::servers::Redis;
 use tokio::time::sleep;
 
+use crate::place::{eventually, patient};
+
 const NUMBER: Keys<(u32,), u64> = Keys::new("number", 1);
 /// Short, so that tests wait for it.
-const BOUND: Duration = Duration::from_millis(400);
+pub(crate) const BOUND: Duration = Duration::from_millis(400);
 
-fn process(url: &str) -> Tenancy {
-    let store = MemoryStore::of(["acme", "globex"]).unwrap();
-    let level = RedisSettings::single(url).build().unwrap();
-    let settings = CacheSettings::new().staleness_bound(BOUND).shared(level);
-    Tenancy::builder(Subdomain::of("example.com").unwrap(), store)
-        .cache(settings)
-        .build()
-        .unwrap()
+pub(crate) fn process(url: &str) -> Tenancy {
+    builder(url).build().unwrap()
 }
 
-async fn cache_of(process: &Tenancy, tenant: &str) -> TenantCache {
+pub(crate) fn builder(url: &str) -> TenancyBuilder {
+    with(RedisSettings::single(url))
+}
+
+fn with(settings: RedisSettings) -> TenancyBuilder {
+    let store = MemoryStore::of(["acme", "globex"]).unwrap();
+    let level = settings.build().unwrap();
+    let settings = CacheSettings::new().staleness_bound(BOUND).shared(level);
+    Tenancy::builder(Subdomain::of("example.com").unwrap(), store).cache(settings)
+}
+
+pub(crate) async fn cache_of(process: &Tenancy, tenant: &str) -> TenantCache {
     let tenant = process.enter(&tenant.parse().unwrap()).await.unwrap();
     process.cache_of(&tenant)
 }
 
 /// What is stored behind the cache.
 #[derive(Clone, Default)]
-struct Truth(Arc<AtomicU64>);
+pub(crate) struct Truth(Arc<AtomicU64>);
 
 impl Truth {
-    async fn read(&self, cache: &TenantCache, key: u32) -> u64 {
+    pub(crate) async fn read(&self, cache: &TenantCache, key: u32) -> u64 {
         let truth = Arc::clone(&self.0);
         let load = async move || Ok::<_, Infallible>(truth.load(Ordering::SeqCst));
         let options = EntryOptions::new().ttl(Duration::from_secs(3600)).tag("numbers");
         *cache.remember(&NUMBER.key((key,)), &options, load).await.unwrap()
     }
 
-    fn write(&self) -> u64 {
+    pub(crate) fn write(&self) -> u64 {
         self.0.fetch_add(1, Ordering::SeqCst) + 1
     }
 }
@@ -136,7 +144,8 @@ async fn a_server_that_is_killed_again_and_again_fails_no_request() {
         let receipt = here.flush().await;
         assert_eq!(truth.read(&here, 1).await, now);
         receipt.everywhere().await.unwrap();
-        assert_eq!(truth.read(&there, 1).await, now);
+        // The bound holds for who reaches Redis; until then it serves what it has, as long as it may.
+        eventually("the other has heard", async || truth.read(&there, 1).await == now).await;
     }
 }
 
@@ -161,8 +170,13 @@ async fn an_emptied_server_brings_nothing_back_and_costs_one_load_for_each_entry
 #[tokio::test]
 async fn damaged_and_foreign_bytes_are_misses() {
     let server = Redis::start(&[]).await.unwrap();
-    let (one, two) = (process(&server.url()), process(&server.url()));
-    let truth = Truth::default();
+    // On a busy machine a connection may take its time: an entry that is not read is none that is unreadable.
+    let process = || {
+        with(patient(RedisSettings::single(server.url())))
+            .build()
+            .unwrap()
+    };
+    let (one, two, truth) = (process(), process(), Truth::default());
     truth.read(&cache_of(&one, "acme").await, 1).await;
     truth.read(&cache_of(&one, "globex").await, 1).await;
     let entries = async || server.command("KEYS *:e:*").await;

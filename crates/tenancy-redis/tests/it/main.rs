@@ -6,6 +6,7 @@
     reason = "a test that finds nothing where something must be has failed"
 )]
 
+mod clocks;
 mod cluster;
 mod conformance;
 mod cost;
@@ -14,7 +15,11 @@ mod joined;
 mod loss;
 mod messages;
 mod outage;
+mod own;
+mod paused;
 mod place;
 mod rights;
 mod scopes;
 mod sentinel;
+#[cfg(feature = "tls")]
+mod tls;

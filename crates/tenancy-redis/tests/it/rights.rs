@@ -4,22 +4,63 @@ use futures_util::StreamExt;
 use tenancy::cache::shared::{Ask, Message, SharedLevel};
 use tenancy_test::servers::Redis;
 
-use crate::place::{entry, level, name, newest, raise, scope};
+use crate::{
+    own::{MINUTE, acme},
+    place::{entry, level, name, newest, raise, scope},
+};
 
-#[tokio::test]
-async fn the_commands_that_the_readme_names_are_enough() {
-    let server = Redis::start(&[]).await.unwrap();
+/// The commands that stand in quotes between these words of the README.
+fn rights(first: &str, last: &str) -> String {
     let readme = include_str!("../../README.md");
-    let (_, rights) = readme.split_once("A login needs the commands").unwrap();
-    let (rights, _) = rights.split_once("on keys and channels").unwrap();
+    let (_, rights) = readme.split_once(first).unwrap();
+    let (rights, _) = rights.split_once(last).unwrap();
     let commands: Vec<String> = rights
         .split('`')
         .skip(1)
         .step_by(2)
         .map(|command| format!("+{}", command.to_lowercase()))
         .collect();
-    assert!(commands.len() > 15);
-    let commands = commands.join(" ");
+    assert!(commands.len() > 8, "{commands:?}");
+    commands.join(" ")
+}
+
+#[tokio::test]
+async fn the_commands_that_the_readme_names_for_applications_are_enough() {
+    let server = Redis::start(&[]).await.unwrap();
+    let commands = rights("For Redis of one's own", "\n- ");
+    server
+        .command(format!(
+            "ACL SETUSER app on >word -@all ~tenancy:* {commands} +eval +evalsha +select +ping"
+        ))
+        .await;
+    let level = level(&format!("redis://app:word@{}/1", server.address()));
+    let redis = acme(&level).await;
+    redis.set("a", 1, MINUTE).await.unwrap();
+    redis.counter("b").lasting(MINUTE).add_up_to(1, 5).await.unwrap();
+    redis.time_left("b").await.unwrap().unwrap();
+    let guard = redis
+        .lock("c", std::time::Duration::from_millis(100))
+        .acquire(MINUTE)
+        .await
+        .unwrap();
+    // Renewed at least once, or lost.
+    let _ = tokio::time::timeout(std::time::Duration::from_millis(200), guard.lost()).await;
+    guard.release().await.unwrap();
+    assert_eq!(redis.names("").count().await, 2);
+    let record = redis.tenant().record();
+    level
+        .redis()
+        .erase(&record)
+        .after(std::time::Duration::ZERO)
+        .await
+        .unwrap();
+    assert_eq!(server.command("ACL LOG").await.concat(), "");
+}
+
+#[tokio::test]
+async fn the_commands_that_the_readme_names_are_enough() {
+    let server = Redis::start(&[]).await.unwrap();
+    let commands = rights("A login needs the commands", "on keys and channels");
     server
         .command(format!(
             "ACL SETUSER app on >word -@all ~tenancy:* &tenancy:* {commands}"

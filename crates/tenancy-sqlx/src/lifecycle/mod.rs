@@ -53,7 +53,9 @@
 //! # Caveats
 //!
 //! On MySQL and MariaDB, the owner must hold what it grants, with `GRANT OPTION`. A seed may run twice for a
-//! home whose making was broken off: let it mind what is there.
+//! home whose making was broken off: let it mind what is there. What a tenant has elsewhere is for a hook after
+//! [`Drop`](LifecycleAction::Drop) to erase: `tenancy_redis::Redis::erase`, `tenancy_files::TenantFiles::delete_all`. Its error is
+//! logged, and it is not called again: keep the record of whom it failed for.
 //!
 //! ```no_run
 //! # #[cfg(feature = "postgres")]

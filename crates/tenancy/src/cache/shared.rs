@@ -30,7 +30,13 @@ impl ScopeName {
         Self(format!("{id}:{incarnation}").into())
     }
 
-    pub(crate) fn central() -> Self {
+    /// That of one incarnation of a tenant, for what erases a tenant that is gone. It is a name, and proves nothing.
+    pub fn of(id: &TenantId, incarnation: u64) -> Self {
+        Self::of_tenant(id.as_str(), incarnation)
+    }
+
+    /// That of what is no tenant's.
+    pub fn central() -> Self {
         Self(Self::CENTRAL.into())
     }
 
