@@ -45,7 +45,7 @@ impl<V> Found<V> {
 
 /// By what the numbers of this process are known to be the newest.
 #[derive(Clone, Copy)]
-enum Trust {
+pub(super) enum Trust {
     Lease,
     /// Nobody can be asked.
     Outage,
@@ -53,7 +53,7 @@ enum Trust {
 }
 
 /// What an entry is worth at a time.
-enum Worth {
+pub(super) enum Worth {
     Fresh,
     Stale { is_flushed: bool },
     Unsure,
@@ -132,7 +132,7 @@ impl Cache {
         is_trusted && self.account.versions.judge(&stale.stamp) != Judgement::Dead
     }
 
-    fn worth(&self, entry: &Entry, trust: Trust, now: Duration) -> Worth {
+    pub(super) fn worth(&self, entry: &Entry, trust: Trust, now: Duration) -> Worth {
         if now >= entry.usable_until {
             return Worth::Nothing;
         }

@@ -10,6 +10,7 @@
 //!   flush does not bring the old value back.
 //! * The memory of level 1 has one bound for all tenants. A tenant that asks for everything once does not push out what others
 //!   ask for again and again.
+//! * [`Cache::explain`] tells why a key is found or not: in this process, in the shared level, by which flush.
 //! * [`CacheScope::key`] names things in a cache of your own.
 //!
 //! **Caveats.** Without [`CacheSettings::shared`] processes know nothing of each other, and an entry of one lives for up to
@@ -69,6 +70,7 @@
 mod bulk;
 mod codec;
 mod envelope;
+mod explain;
 mod fill;
 mod flush;
 mod handle;
@@ -90,9 +92,13 @@ mod versions;
 pub(crate) use self::hub::{Account, LazyHub};
 pub use self::{
     codec::CacheCodec,
+    explain::{
+        CacheExplanation, CacheVerdict, DependencyExplained, DependencyState, EntryExplained, LeaseExplained,
+        SharedExplained, WhatItDependsOn,
+    },
     flush::Flush,
     handle::{Cache, CentralCache, TenantCache},
-    key::{CacheKey, CacheValue, KeyArg, KeyWriter, KeyWritten, Keys},
+    key::{AnyKey, CacheKey, CacheValue, KeyArg, KeyTextError, KeyWriter, KeyWritten, Keys},
     loads::LoadError,
     options::EntryOptions,
     receipt::{FlushAbandoned, FlushReceipt},

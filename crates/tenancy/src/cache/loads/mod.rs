@@ -126,6 +126,11 @@ impl<T: Clone + Send + Sync + 'static> Loads<T> {
         }
     }
 
+    /// Whether a value of this name is being loaded, or waits for it. Looks at all loads.
+    pub(crate) fn is_aloft(&self, name: &EntryName) -> bool {
+        self.board.aloft().keys().any(|key| key.name == *name)
+    }
+
     /// How many values are being loaded, or wait for it.
     #[cfg(test)]
     pub(crate) fn aloft(&self) -> usize {
