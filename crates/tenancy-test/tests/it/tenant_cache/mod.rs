@@ -1,5 +1,6 @@
 //! The tenant cache as applications use it, over a shared level in memory that can be hurt.
 
+mod explained;
 mod flushes;
 mod lifetimes;
 mod loads;
