@@ -17,7 +17,7 @@ enum Body {
     Plain(Cmd),
     Script {
         script: &'static Script,
-        keys: [Vec<u8>; 2],
+        keys: Vec<Vec<u8>>,
         arguments: Vec<String>,
     },
 }
@@ -33,14 +33,14 @@ impl Command {
     pub(crate) fn script(
         scope: &ScopeName,
         script: &'static Script,
-        keys: [Vec<u8>; 2],
+        keys: impl Into<Vec<Vec<u8>>>,
         arguments: Vec<String>,
     ) -> Self {
         Self {
             slot: slot_of(scope),
             body: Body::Script {
                 script,
-                keys,
+                keys: keys.into(),
                 arguments,
             },
         }

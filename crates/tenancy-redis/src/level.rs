@@ -4,8 +4,8 @@ use bb8_redis::redis::{self, Cmd, Value};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
 use tenancy::cache::shared::{
-    Answer, Ask, EntryName, Fetched, FoundEntry, Level, Message, Raise, Raised, ScopeName, SharedError,
-    SharedLevel, StoredEntry,
+    Answer, Ask, Claim, EntryName, Fetched, FoundEntry, HOTTEST, Level, Message, Raise, Raised, ScopeName,
+    SharedError, SharedLevel, StoredEntry,
 };
 use tokio::{sync::watch, time::timeout};
 
@@ -199,6 +199,49 @@ impl SharedLevel for RedisLevel {
         .boxed()
     }
 
+    fn claim<'a>(&'a self, claim: &'a Claim, length: Duration) -> BoxFuture<'a, Result<bool, SharedError>> {
+        async move {
+            let length = length.min(LONGEST_TTL).as_millis().max(1) as u64;
+            let reply = self.run_one(script::claim(&self.keys, claim, length)).await?;
+            Ok(reply == Value::Int(1))
+        }
+        .boxed()
+    }
+
+    fn release<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<(), SharedError>> {
+        async move {
+            self.run_one(script::release(&self.keys, claim)).await?;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn heat<'a>(&'a self, uses: &'a [(ScopeName, u64)]) -> BoxFuture<'a, Result<(), SharedError>> {
+        async move {
+            if let Some(central) = central() {
+                self.run_one(script::heat(&self.keys, &central, uses)).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn hottest(&self, most: usize) -> BoxFuture<'_, Result<Vec<ScopeName>, SharedError>> {
+        async move {
+            let (Some(central), Some(last)) = (central(), most.min(HOTTEST).checked_sub(1)) else {
+                return Ok(Vec::new());
+            };
+            let [heat, _] = self.keys.heat(&central);
+            let range = redis::cmd("ZREVRANGE").arg(heat).arg(0).arg(last).take();
+            let Value::Array(names) = self.run_one(Command::plain(&central, range)).await? else {
+                return Err(Failure::Unexpected("the hottest scopes are no list").into());
+            };
+            // What is no name is not ours.
+            Ok(names.iter().filter_map(scope_of).collect())
+        }
+        .boxed()
+    }
+
     fn listen(&self) -> BoxStream<'static, Message> {
         let listener = Listener {
             servers: Arc::clone(&self.servers),
@@ -207,6 +250,18 @@ impl SharedLevel for RedisLevel {
             level: self.lives.subscribe(),
         };
         listener.into_stream()
+    }
+}
+
+/// Where the heat of all scopes is.
+fn central() -> Option<ScopeName> {
+    ScopeName::parse(":central")
+}
+
+fn scope_of(value: &Value) -> Option<ScopeName> {
+    match value {
+        Value::BulkString(bytes) => ScopeName::parse(std::str::from_utf8(bytes).ok()?),
+        _ => None,
     }
 }
 

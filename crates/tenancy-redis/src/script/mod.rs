@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use bb8_redis::redis;
 
 pub(crate) use self::{
-    call::{ask, raise, teach},
+    call::{ask, claim, heat, raise, release, teach},
     number::{cell_from_text, mode_from_text, number_from_text},
     reply::{answer, raised},
 };
@@ -24,6 +24,9 @@ pub(crate) struct Script {
 const ASK_TEXT: &str = concat!(include_str!("scope.lua"), include_str!("ask.lua"));
 const RAISE_TEXT: &str = concat!(include_str!("scope.lua"), include_str!("raise.lua"));
 const TEACH_TEXT: &str = concat!(include_str!("scope.lua"), include_str!("teach.lua"));
+const CLAIM_TEXT: &str = include_str!("claim.lua");
+const RELEASE_TEXT: &str = include_str!("release.lua");
+const HEAT_TEXT: &str = include_str!("heat.lua");
 
 static ASK: Script = Script {
     text: ASK_TEXT,
@@ -36,6 +39,18 @@ static RAISE: Script = Script {
 static TEACH: Script = Script {
     text: TEACH_TEXT,
     hash: LazyLock::new(|| hash_of(TEACH_TEXT)),
+};
+static CLAIM: Script = Script {
+    text: CLAIM_TEXT,
+    hash: LazyLock::new(|| hash_of(CLAIM_TEXT)),
+};
+static RELEASE: Script = Script {
+    text: RELEASE_TEXT,
+    hash: LazyLock::new(|| hash_of(RELEASE_TEXT)),
+};
+static HEAT: Script = Script {
+    text: HEAT_TEXT,
+    hash: LazyLock::new(|| hash_of(HEAT_TEXT)),
 };
 
 fn hash_of(text: &str) -> String {

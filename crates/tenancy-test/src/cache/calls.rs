@@ -23,6 +23,14 @@ pub enum LevelCall {
     Discard,
     /// `listen`.
     Listen,
+    /// `claim`.
+    Claim,
+    /// `release`.
+    Release,
+    /// `heat`, of however many scopes.
+    Heat,
+    /// `hottest`.
+    Hottest,
 }
 
 /// How many calls there were of each kind, failed and dropped ones included.
@@ -49,17 +57,26 @@ pub struct LevelCalls {
     pub discard: u64,
     /// Of `listen`.
     pub listen: u64,
+    /// Of `claim`.
+    pub claim: u64,
+    /// Of `release`.
+    pub release: u64,
+    /// Of `heat`.
+    pub heat: u64,
+    /// Of `hottest`.
+    pub hottest: u64,
 }
 
 impl LevelCalls {
     /// All together.
     pub fn total(&self) -> u64 {
-        self.renew + self.fetch + self.store + self.raise + self.teach + self.discard + self.listen
+        let of_entries = self.renew + self.fetch + self.store + self.raise + self.teach + self.discard;
+        of_entries + self.listen + self.claim + self.release + self.heat + self.hottest
     }
 }
 
 #[derive(Default)]
-pub(super) struct Counter([AtomicU64; 7]);
+pub(super) struct Counter([AtomicU64; 11]);
 
 impl Counter {
     pub(super) fn count(&self, call: LevelCall) {
@@ -76,6 +93,10 @@ impl Counter {
             teach: of(LevelCall::Teach),
             discard: of(LevelCall::Discard),
             listen: of(LevelCall::Listen),
+            claim: of(LevelCall::Claim),
+            release: of(LevelCall::Release),
+            heat: of(LevelCall::Heat),
+            hottest: of(LevelCall::Hottest),
         }
     }
 }

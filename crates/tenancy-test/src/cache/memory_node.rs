@@ -3,6 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures_util::{
@@ -10,8 +11,8 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use tenancy::cache::shared::{
-    Answer, Ask, EntryName, Fetched, Level, Message, Raise, Raised, ScopeName, SharedError, SharedLevel,
-    StoredEntry,
+    Answer, Ask, Claim, EntryName, Fetched, Level, Message, Raise, Raised, ScopeName, SharedError,
+    SharedLevel, StoredEntry,
 };
 
 use super::{
@@ -189,6 +190,27 @@ impl SharedLevel for MemoryNode {
     ) -> BoxFuture<'a, Result<(), SharedError>> {
         let node = &*self.node;
         Box::pin(node.call(LevelCall::Discard, move || node.shared.discard(scope, names)))
+    }
+
+    fn claim<'a>(&'a self, claim: &'a Claim, length: Duration) -> BoxFuture<'a, Result<bool, SharedError>> {
+        let node = &*self.node;
+        let claimed = move || node.shared.claim(claim, length);
+        Box::pin(node.call(LevelCall::Claim, claimed))
+    }
+
+    fn release<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<(), SharedError>> {
+        let node = &*self.node;
+        Box::pin(node.call(LevelCall::Release, move || node.shared.release(claim)))
+    }
+
+    fn heat<'a>(&'a self, uses: &'a [(ScopeName, u64)]) -> BoxFuture<'a, Result<(), SharedError>> {
+        let node = &*self.node;
+        Box::pin(node.call(LevelCall::Heat, move || node.shared.heat(uses)))
+    }
+
+    fn hottest(&self, most: usize) -> BoxFuture<'_, Result<Vec<ScopeName>, SharedError>> {
+        let node = &*self.node;
+        Box::pin(node.call(LevelCall::Hottest, move || node.shared.hottest(most)))
     }
 
     fn listen(&self) -> BoxStream<'static, Message> {

@@ -144,7 +144,10 @@ impl Cache {
     /// In a task of its own: whoever waits for the value does not wait for this.
     fn store_later(&self, entries: Vec<StoredEntry>) {
         let cache = self.clone();
-        tokio::spawn(async move { cache.store(&entries).await });
+        let stored = tokio::spawn(async move { cache.store(&entries).await });
+        if let Some(warming) = &self.warming {
+            warming.note_store(stored);
+        }
     }
 
     pub(super) async fn store(&self, entries: &[StoredEntry]) {

@@ -10,6 +10,7 @@ use super::{
     hub::{Account, Hub},
     shared::{Cell, FlushMode},
     slots::slot_of_tag,
+    warm::WarmHandle,
 };
 use crate::{
     Tenant,
@@ -26,6 +27,8 @@ pub struct Cache {
     pub(super) hub: Arc<Hub>,
     pub(super) account: Arc<Account>,
     pub(super) whose: Whose,
+    /// Of a recipe, rather than a request.
+    pub(super) warming: Option<Arc<WarmHandle>>,
 }
 
 /// In which scope loads run.
@@ -59,6 +62,24 @@ impl TenantCache {
                 hub,
                 account,
                 whose: Whose::Tenant(tenant.clone()),
+                warming: None,
+            },
+        }
+    }
+
+    pub(crate) fn for_warming(
+        tenant: &Tenant,
+        hub: &Arc<Hub>,
+        account: &Arc<Account>,
+        handle: Arc<WarmHandle>,
+    ) -> Self {
+        Self {
+            tenant: tenant.clone(),
+            cache: Cache {
+                hub: Arc::clone(hub),
+                account: Arc::clone(account),
+                whose: Whose::Tenant(tenant.clone()),
+                warming: Some(handle),
             },
         }
     }
@@ -78,6 +99,7 @@ impl CentralCache {
                 hub,
                 account,
                 whose: Whose::Central,
+                warming: None,
             },
         }
     }
@@ -170,7 +192,7 @@ impl Cache {
         Loading: Future<Output = Result<V, E>> + Send + 'static,
     {
         let found = self.look(key);
-        if let Some(value) = found.to_serve_at_once(options) {
+        if let Some(value) = self.serves_at_once(&found, options) {
             return Ok(value);
         }
         Box::pin(self.remember_slowly(key, options, load, found)).await
@@ -193,7 +215,7 @@ impl Cache {
         Loading: Future<Output = Result<Option<V>, E>> + Send + 'static,
     {
         let found = self.look(key);
-        if let Some(value) = found.to_serve_at_once(options) {
+        if let Some(value) = self.serves_at_once(&found, options) {
             return Ok(value);
         }
         let none_ttl = options.none_ttl;
@@ -300,7 +322,12 @@ impl Cache {
 
     pub(super) async fn raise(&self, cells: Vec<Cell>, mode: FlushMode) -> FlushReceipt {
         self.account.counters.flushes.add();
-        self.hub.flush(&self.account, cells, mode).await
+        let is_whole = cells.contains(&Cell::Base);
+        let receipt = self.hub.flush(&self.account, cells, mode).await;
+        if is_whole {
+            self.hub.warmer.wake(&self.account);
+        }
+        receipt
     }
 
     pub(super) fn own_cell<V>(key: &CacheKey<V>) -> Cell {

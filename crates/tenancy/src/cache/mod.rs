@@ -10,6 +10,7 @@
 //!   flush does not bring the old value back.
 //! * The memory of level 1 has one bound for all tenants. A tenant that asks for everything once does not push out what others
 //!   ask for again and again.
+//! * [`Recipe`]s load what a tenant will ask for, when it begins to be used, after a flush, and after a deploy.
 //! * [`Cache::explain`] tells why a key is found or not: in this process, in the shared level, by which flush.
 //! * [`CacheScope::key`] names things in a cache of your own.
 //!
@@ -88,8 +89,8 @@ pub mod shared;
 mod slots;
 mod statistics;
 mod versions;
+mod warm;
 
-pub(crate) use self::hub::{Account, LazyHub};
 pub use self::{
     codec::CacheCodec,
     explain::{
@@ -104,9 +105,14 @@ pub use self::{
     receipt::{FlushAbandoned, FlushReceipt},
     settings::{CacheSettings, OnOutage},
     statistics::CacheStatistics,
+    warm::{Recipe, RecipeFailure, TenantWarmed, Warming, WarmingProgress, WarmingSettings},
 };
 #[doc(hidden)]
 pub use self::{envelope::bench::CacheEntry, level1::bench::MemoryLevel};
+pub(crate) use self::{
+    hub::{Account, Hub, LazyHub},
+    warm::{Whom, Why},
+};
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 

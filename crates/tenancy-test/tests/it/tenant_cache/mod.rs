@@ -7,6 +7,7 @@ mod loads;
 mod outages;
 mod schedules;
 mod values;
+mod warming;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

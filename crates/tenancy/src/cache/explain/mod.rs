@@ -3,6 +3,8 @@
 mod finding;
 mod words;
 
+pub(super) use self::words::with_causes;
+
 use std::time::Duration;
 
 pub use self::finding::{
@@ -194,7 +196,7 @@ impl Look<'_> {
         match opened {
             Ok(opened) => SharedExplained::Found(self.shared_entry(&found, &opened)),
             Err(error) => SharedExplained::Unreadable {
-                error: words::with_causes(&error),
+                error: with_causes(&error),
                 is_of_another_release: error.is_of_another_release(),
             },
         }

@@ -81,7 +81,7 @@ pub(super) fn worst(dependencies: &[DependencyExplained]) -> DependencyState {
     states.max().unwrap_or(DependencyState::Same)
 }
 
-pub(super) fn with_causes(error: &dyn Error) -> String {
+pub(in crate::cache) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

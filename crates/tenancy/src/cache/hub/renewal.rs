@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::{Account, Hub, Link, Unanswered, account::nanoseconds, tasks::Running};
 use crate::cache::{
-    shared::{Answer, Ask, FlushMode, Message},
+    shared::{Answer, Ask, Cell, FlushMode, Message},
     versions::{Applied, PendingAsk},
 };
 
@@ -31,6 +31,10 @@ impl Listed {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn all(&self) -> Vec<Arc<Account>> {
+        self.lock().clone()
+    }
+
     /// Those that were used within this time.
     fn used_within(&self, time: Duration, now: Duration) -> Vec<Arc<Account>> {
         let listed = self.lock();
@@ -42,7 +46,8 @@ impl Listed {
     fn take_unused(&self, after: Duration, now: Duration) -> Vec<Arc<Account>> {
         let mut unused = Vec::new();
         self.lock().retain(|account| {
-            let is_used = account.was_used_within(after, now) && !account.is_orphaned();
+            let is_used =
+                (account.was_used_within(after, now) || account.is_kept(now)) && !account.is_orphaned();
             if !is_used {
                 account.end_to_be_listed();
                 unused.push(Arc::clone(account));
@@ -151,6 +156,9 @@ impl Hub {
                         account.note_soft_flush(self.now());
                     }
                     account.versions.hear(*previous, *number, cells, *mode);
+                    if cells.contains(&Cell::Base) {
+                        self.warmer.wake(&account);
+                    }
                 }
             }
         }
@@ -195,6 +203,7 @@ pub(super) async fn forget_unused(hub: Weak<Hub>, after: Duration, _running: Run
         // Without a lock: values are dropped, which may run any code.
         for account in hub.listed.take_unused(after, hub.now()) {
             hub.level1.purge(&account.share);
+            account.forget_warmth();
         }
         hub.level1.run_pending();
     }

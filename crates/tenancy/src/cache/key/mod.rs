@@ -123,7 +123,7 @@ impl<A, V> Keys<A, V> {
     }
 }
 
-const fn is_kind_name(name: &str) -> bool {
+pub(crate) const fn is_kind_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
