@@ -208,6 +208,15 @@ impl CliContext {
 
     /// The stack, over the catalogue or, to look at its order, over nothing.
     pub(crate) fn built_stack(&self, settings: &Settings, store: CommandStore) -> Result<Tenancy, CliError> {
+        self.built_stack_with(settings, store, |builder| builder)
+    }
+
+    fn built_stack_with(
+        &self,
+        settings: &Settings,
+        store: CommandStore,
+        finish: impl FnOnce(TenancyBuilder) -> TenancyBuilder,
+    ) -> Result<Tenancy, CliError> {
         let builder = match &self.make_stack {
             Some(make) => make(settings, store).map_err(|error| error.to_string()),
             None => settings.stack(store),
@@ -216,9 +225,29 @@ impl CliContext {
             .and_then(|builder| {
                 // A look at the stack must not write the file that a server keeps.
                 let builder = builder.resolve_settings(tenancy::resolve::ResolveSettings::default());
-                builder.build().map_err(|error| error.to_string())
+                finish(builder).build().map_err(|error| error.to_string())
             })
             .map_err(CliError::invalid)
+    }
+
+    /// The stack with the level that processes share: the application's own, or the one that the settings name.
+    pub(crate) fn built_stack_sharing_a_cache(
+        &self,
+        settings: &Settings,
+        store: CommandStore,
+    ) -> Result<Tenancy, CliError> {
+        #[cfg(feature = "redis")]
+        {
+            let level = shared_level(settings)?;
+            self.built_stack_with(settings, store, |builder| {
+                builder.map_cache(|cache| match level {
+                    Some(level) if !cache.is_shared() => cache.shared(level),
+                    _ => cache,
+                })
+            })
+        }
+        #[cfg(not(feature = "redis"))]
+        self.built_stack(settings, store)
     }
 
     /// Opens a managed catalogue that is there, to change it.
@@ -294,6 +323,22 @@ impl fmt::Debug for CliContext {
             .field("has_own_stack", &self.make_stack.is_some())
             .finish_non_exhaustive()
     }
+}
+
+#[cfg(feature = "redis")]
+fn shared_level(settings: &Settings) -> Result<Option<tenancy_redis::RedisLevel>, CliError> {
+    let Some(url) = &settings.cache.redis_url else {
+        return Ok(None);
+    };
+    // Nobody waits for this process but its operator.
+    let patience = std::time::Duration::from_secs(5);
+    let level = tenancy_redis::RedisSettings::single(url.as_str())
+        .response_timeout(patience)
+        .connect_timeout(patience)
+        .build();
+    level
+        .map(Some)
+        .map_err(|error| CliError::invalid(format!("cache.redis_url can not be used: {error}")))
 }
 
 pub(crate) fn check_is_there(file: &Path) -> Result<(), CliError> {

@@ -45,6 +45,11 @@ impl Keys {
         self.of(scope, &format!(":c:{what}"))
     }
 
+    /// What processes tell of it.
+    pub(crate) fn reports(&self, scope: &ScopeName) -> Vec<u8> {
+        self.of(scope, ":s")
+    }
+
     /// How much scopes are used, and when that was halved last; with what is no tenant's.
     pub(crate) fn heat(&self, central: &ScopeName) -> [Vec<u8>; 2] {
         [self.of(central, ":heat"), self.of(central, ":cooled")]

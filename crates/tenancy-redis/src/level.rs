@@ -4,8 +4,8 @@ use bb8_redis::redis::{self, Cmd, Value};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
 use tenancy::cache::shared::{
-    Answer, Ask, Claim, EntryName, Fetched, FoundEntry, HOTTEST, Level, Message, Raise, Raised, ScopeName,
-    SharedError, SharedLevel, StoredEntry,
+    Answer, Ask, Claim, EntryName, Fetched, FoundEntry, HOTTEST, Level, Message, ProcessReport, Raise,
+    Raised, ScopeName, SharedError, SharedLevel, StoredEntry,
 };
 use tokio::{sync::watch, time::timeout};
 
@@ -238,6 +238,37 @@ impl SharedLevel for RedisLevel {
             };
             // What is no name is not ours.
             Ok(names.iter().filter_map(scope_of).collect())
+        }
+        .boxed()
+    }
+
+    fn report<'a>(
+        &'a self,
+        reports: &'a [ProcessReport],
+        keep_for: Duration,
+    ) -> BoxFuture<'a, Result<(), SharedError>> {
+        async move {
+            let seconds = keep_for.min(LONGEST_TTL).as_secs().max(1);
+            let commands: Vec<_> = reports
+                .iter()
+                .map(|report| script::report(&self.keys, report, seconds))
+                .collect();
+            self.run(&commands).await?;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn reports<'a>(&'a self, scope: &'a ScopeName) -> BoxFuture<'a, Result<Vec<ProcessReport>, SharedError>> {
+        async move {
+            let reply = self.run_one(script::reports(&self.keys, scope)).await?;
+            let reported = script::reported(&reply)?.into_iter();
+            let with_scope = reported.map(|(process, text)| ProcessReport {
+                scope: scope.clone(),
+                process,
+                text,
+            });
+            Ok(with_scope.collect())
         }
         .boxed()
     }

@@ -1,9 +1,9 @@
 //! What the scripts are given.
 
-use tenancy::cache::shared::{Ask, Claim, HOTTEST, Level, Raise, ScopeName, SharedError};
+use tenancy::cache::shared::{Ask, Claim, HOTTEST, Level, ProcessReport, Raise, ScopeName, SharedError};
 
 use super::{
-    ASK, CLAIM, HEAT, RAISE, RELEASE, Script, TEACH,
+    ASK, CLAIM, HEAT, RAISE, RELEASE, REPORT, REPORTS, Script, TEACH,
     number::{cell_text, mode_text, number_text},
 };
 use crate::{command::Command, keys::Keys};
@@ -63,6 +63,19 @@ pub(crate) fn heat(keys: &Keys, central: &ScopeName, uses: &[(ScopeName, u64)]) 
         .flat_map(|(scope, uses)| [scope.to_string(), uses.to_string()]);
     let arguments = [HOTTEST.to_string()].into_iter().chain(uses).collect();
     Command::script(central, &HEAT, keys.heat(central), arguments)
+}
+
+pub(crate) fn report(keys: &Keys, report: &ProcessReport, seconds: u64) -> Command {
+    let arguments = vec![
+        report.process.to_string(),
+        seconds.to_string(),
+        report.text.clone(),
+    ];
+    Command::script(&report.scope, &REPORT, [keys.reports(&report.scope)], arguments)
+}
+
+pub(crate) fn reports(keys: &Keys, scope: &ScopeName) -> Command {
+    Command::script(scope, &REPORTS, [keys.reports(scope)], Vec::new())
 }
 
 fn command(keys: &Keys, scope: &ScopeName, script: &'static Script, arguments: Vec<String>) -> Command {

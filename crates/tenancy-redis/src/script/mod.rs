@@ -9,9 +9,9 @@ use std::sync::LazyLock;
 use bb8_redis::redis;
 
 pub(crate) use self::{
-    call::{ask, claim, heat, raise, release, teach},
+    call::{ask, claim, heat, raise, release, report, reports, teach},
     number::{cell_from_text, mode_from_text, number_from_text},
-    reply::{answer, raised},
+    reply::{answer, raised, reported},
 };
 
 /// A script that servers keep under its hash, once they were sent its text.
@@ -27,6 +27,8 @@ const TEACH_TEXT: &str = concat!(include_str!("scope.lua"), include_str!("teach.
 const CLAIM_TEXT: &str = include_str!("claim.lua");
 const RELEASE_TEXT: &str = include_str!("release.lua");
 const HEAT_TEXT: &str = include_str!("heat.lua");
+const REPORT_TEXT: &str = include_str!("report.lua");
+const REPORTS_TEXT: &str = include_str!("reports.lua");
 
 static ASK: Script = Script {
     text: ASK_TEXT,
@@ -51,6 +53,14 @@ static RELEASE: Script = Script {
 static HEAT: Script = Script {
     text: HEAT_TEXT,
     hash: LazyLock::new(|| hash_of(HEAT_TEXT)),
+};
+static REPORT: Script = Script {
+    text: REPORT_TEXT,
+    hash: LazyLock::new(|| hash_of(REPORT_TEXT)),
+};
+static REPORTS: Script = Script {
+    text: REPORTS_TEXT,
+    hash: LazyLock::new(|| hash_of(REPORTS_TEXT)),
 };
 
 fn hash_of(text: &str) -> String {

@@ -31,6 +31,10 @@ pub enum LevelCall {
     Heat,
     /// `hottest`.
     Hottest,
+    /// `report`, of however many scopes.
+    Report,
+    /// `reports`.
+    Reports,
 }
 
 /// How many calls there were of each kind, failed and dropped ones included.
@@ -65,18 +69,23 @@ pub struct LevelCalls {
     pub heat: u64,
     /// Of `hottest`.
     pub hottest: u64,
+    /// Of `report`.
+    pub report: u64,
+    /// Of `reports`.
+    pub reports: u64,
 }
 
 impl LevelCalls {
     /// All together.
     pub fn total(&self) -> u64 {
         let of_entries = self.renew + self.fetch + self.store + self.raise + self.teach + self.discard;
-        of_entries + self.listen + self.claim + self.release + self.heat + self.hottest
+        let of_work = self.claim + self.release + self.heat + self.hottest + self.report + self.reports;
+        of_entries + self.listen + of_work
     }
 }
 
 #[derive(Default)]
-pub(super) struct Counter([AtomicU64; 11]);
+pub(super) struct Counter([AtomicU64; 13]);
 
 impl Counter {
     pub(super) fn count(&self, call: LevelCall) {
@@ -97,6 +106,8 @@ impl Counter {
             release: of(LevelCall::Release),
             heat: of(LevelCall::Heat),
             hottest: of(LevelCall::Hottest),
+            report: of(LevelCall::Report),
+            reports: of(LevelCall::Reports),
         }
     }
 }

@@ -12,8 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use tenancy::cache::shared::{
-    Answer, Ask, Claim, EntryName, FlushMode, FoundEntry, Level, Message, Raise, Raised, ScopeName,
-    StoredEntry,
+    Answer, Ask, Claim, EntryName, FlushMode, FoundEntry, Level, Message, ProcessReport, Raise, Raised,
+    ScopeName, StoredEntry,
 };
 use tenancy_core::{Clock, SystemClock};
 
@@ -320,6 +320,16 @@ impl Shared {
 
     pub(super) fn hottest(&self, most: usize) -> Vec<ScopeName> {
         self.state().kept.spared.hottest(most)
+    }
+
+    pub(super) fn report(&self, reports: &[ProcessReport], keep_for: Duration) {
+        let now = self.clock.monotonic();
+        self.state().kept.spared.report(reports, keep_for, now);
+    }
+
+    pub(super) fn reports(&self, scope: &ScopeName) -> Vec<ProcessReport> {
+        let now = self.clock.monotonic();
+        self.state().kept.spared.reports(scope, now)
     }
 
     pub(super) fn raise(&self, raise: &Raise, node: u64) -> Raised {

@@ -11,8 +11,8 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use tenancy::cache::shared::{
-    Answer, Ask, Claim, EntryName, Fetched, Level, Message, Raise, Raised, ScopeName, SharedError,
-    SharedLevel, StoredEntry,
+    Answer, Ask, Claim, EntryName, Fetched, Level, Message, ProcessReport, Raise, Raised, ScopeName,
+    SharedError, SharedLevel, StoredEntry,
 };
 
 use super::{
@@ -211,6 +211,20 @@ impl SharedLevel for MemoryNode {
     fn hottest(&self, most: usize) -> BoxFuture<'_, Result<Vec<ScopeName>, SharedError>> {
         let node = &*self.node;
         Box::pin(node.call(LevelCall::Hottest, move || node.shared.hottest(most)))
+    }
+
+    fn report<'a>(
+        &'a self,
+        reports: &'a [ProcessReport],
+        keep_for: Duration,
+    ) -> BoxFuture<'a, Result<(), SharedError>> {
+        let node = &*self.node;
+        Box::pin(node.call(LevelCall::Report, move || node.shared.report(reports, keep_for)))
+    }
+
+    fn reports<'a>(&'a self, scope: &'a ScopeName) -> BoxFuture<'a, Result<Vec<ProcessReport>, SharedError>> {
+        let node = &*self.node;
+        Box::pin(node.call(LevelCall::Reports, move || node.shared.reports(scope)))
     }
 
     fn listen(&self) -> BoxStream<'static, Message> {

@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, collections::HashMap, time::Duration};
 
-use tenancy::cache::shared::{Claim, HOTTEST, ScopeName};
+use tenancy::cache::shared::{Claim, HOTTEST, ProcessReport, ScopeName};
 
 const DAY: f64 = 24.0 * 60.0 * 60.0;
 
@@ -11,6 +11,7 @@ pub(super) struct Spared {
     claims: HashMap<(ScopeName, String), (u64, Duration)>,
     heat: HashMap<ScopeName, f64>,
     cooled_at: Duration,
+    reports: Vec<(Duration, ProcessReport)>,
 }
 
 impl Spared {
@@ -43,6 +44,24 @@ impl Spared {
         }
         let kept = self.hottest(HOTTEST);
         self.heat.retain(|scope, _| kept.contains(scope));
+    }
+
+    pub(super) fn report(&mut self, reports: &[ProcessReport], keep_for: Duration, now: Duration) {
+        for report in reports {
+            let is_other = |(ends, other): &(Duration, ProcessReport)| {
+                *ends > now && (other.process != report.process || other.scope != report.scope)
+            };
+            self.reports.retain(is_other);
+            self.reports.push((now.saturating_add(keep_for), report.clone()));
+        }
+    }
+
+    pub(super) fn reports(&self, scope: &ScopeName, now: Duration) -> Vec<ProcessReport> {
+        let live = self
+            .reports
+            .iter()
+            .filter(|(ends, report)| *ends > now && report.scope == *scope);
+        live.map(|(_, report)| report.clone()).collect()
     }
 
     pub(super) fn hottest(&self, most: usize) -> Vec<ScopeName> {

@@ -8,7 +8,7 @@ use http::request::Parts;
 use super::{
     CacheKey, CacheScope, CacheStatistics, CacheValue, EntryOptions, Flush, FlushReceipt, LoadError,
     hub::{Account, Hub},
-    shared::{Cell, FlushMode},
+    shared::{Cell, FlushMode, SharedError},
     slots::slot_of_tag,
     warm::WarmHandle,
 };
@@ -316,8 +316,22 @@ impl Cache {
 
     /// What this process has counted of this scope.
     pub fn statistics(&self) -> CacheStatistics {
-        let share = &self.account.share;
-        self.account.counters.read(share.bytes(), share.evicted())
+        self.account.statistics()
+    }
+
+    /// What each process that shares the level has counted of this scope, as it has told within the last hour: every ten seconds while
+    /// that changes. Without a shared level, what this one has.
+    ///
+    /// # Errors
+    /// When the shared level does not answer.
+    pub async fn statistics_of_processes(&self) -> Result<Vec<CacheStatistics>, SharedError> {
+        if self.hub.link.is_none() {
+            return Ok(vec![self.statistics()]);
+        }
+        let reports = self.hub.reports_of(&self.account).await?;
+        // What a later release counts is left out; what an earlier one did not count is zero.
+        let counted = reports.iter().map(|report| serde_json::from_str(&report.text));
+        Ok(counted.flatten().collect())
     }
 
     pub(super) async fn raise(&self, cells: Vec<Cell>, mode: FlushMode) -> FlushReceipt {

@@ -95,7 +95,7 @@ pub use self::{
     codec::CacheCodec,
     explain::{
         CacheExplanation, CacheVerdict, DependencyExplained, DependencyState, EntryExplained, LeaseExplained,
-        SharedExplained, WhatItDependsOn,
+        SharedExplained, TagExplained, WhatItDependsOn,
     },
     flush::Flush,
     handle::{Cache, CentralCache, TenantCache},

@@ -223,6 +223,17 @@ pub enum Message {
     Gap,
 }
 
+/// What a process tells of a scope, for people to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessReport {
+    /// Of which scope.
+    pub scope: ScopeName,
+    /// Who tells it: a number by chance.
+    pub process: u64,
+    /// A short text.
+    pub text: String,
+}
+
 /// What one process does so that others need not, for a while: no lock, for it may end while it is held.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
@@ -298,6 +309,22 @@ pub trait SharedLevel: Send + Sync + fmt::Debug + 'static {
     /// Those that are used most, the hottest first. Default: none.
     fn hottest(&self, most: usize) -> BoxFuture<'_, Result<Vec<ScopeName>, SharedError>> {
         let _ = most;
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// Keeps what processes tell, in the place of what the same one told of the same scope before. Default: it is not kept.
+    fn report<'a>(
+        &'a self,
+        reports: &'a [ProcessReport],
+        keep_for: Duration,
+    ) -> BoxFuture<'a, Result<(), SharedError>> {
+        let _ = (reports, keep_for);
+        Box::pin(async { Ok(()) })
+    }
+
+    /// What processes have told of a scope. Default: nothing.
+    fn reports<'a>(&'a self, scope: &'a ScopeName) -> BoxFuture<'a, Result<Vec<ProcessReport>, SharedError>> {
+        let _ = scope;
         Box::pin(async { Ok(Vec::new()) })
     }
 

@@ -374,6 +374,13 @@ impl TenancyBuilder {
         self
     }
 
+    /// Changes how the cache works, from what was said before.
+    #[must_use]
+    pub fn map_cache(mut self, change: impl FnOnce(CacheSettings) -> CacheSettings) -> Self {
+        self.cache = change(self.cache);
+        self
+    }
+
     /// Adds a recipe: what a tenant will ask for, loaded when it begins to be used, after a flush of all it has, and by
     /// [`Tenancy::warm_all`]. They run in the order they were added. Default: none.
     ///

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Tenant, TenantRef,
-    cache::{CentralCache, Hub, TenantCache, TenantWarmed, Warming, Whom, Why},
+    cache::{CentralCache, Hub, Recipe, TenantCache, TenantWarmed, Warming, Whom, Why},
     gate::{GatePolicy, GlobalMaintenance},
     resolve::{Chain, Explanation, FirstLook, Resolver, Trust},
     rollout::Rollout,
@@ -184,6 +184,16 @@ impl Tenancy {
     /// Outside of a tokio runtime.
     pub fn warm_these(&self, tenants: impl IntoIterator<Item = Tenant>) -> Warming {
         Warming::begin(self.clone(), Whom::These(tenants.into_iter().collect()))
+    }
+
+    /// The recipes by which tenants are warmed, in the order in which they run.
+    pub fn recipes(&self) -> &[Recipe] {
+        &self.inner.parts.shared.home.cache.get().warmer.recipes
+    }
+
+    /// Whether processes have a second level of the cache in common.
+    pub fn shares_cache(&self) -> bool {
+        self.inner.parts.shared.home.cache.get().link.is_some()
     }
 
     pub(crate) fn cache_hub(&self) -> Arc<Hub> {

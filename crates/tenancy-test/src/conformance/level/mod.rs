@@ -91,7 +91,10 @@ pub use self::{
         a_flush_makes_a_missing_scope, a_later_flush_has_a_higher_number,
         a_soft_flush_leaves_the_hard_number, all_cells_are_flushed_at_once, flushes_at_once_make_one_chain,
     },
-    sparing::{a_claim_ends_by_itself, a_claim_is_one_processes_at_a_time, the_scopes_used_most_are_hottest},
+    sparing::{
+        a_claim_ends_by_itself, a_claim_is_one_processes_at_a_time, the_scopes_used_most_are_hottest,
+        what_processes_tell_is_found,
+    },
     teaching::{
         a_failover_is_healed_by_teaching, a_late_teaching_is_heard, a_teaching_makes_a_missing_scope,
         all_cells_are_taught_at_once, others_are_told_what_was_taught,
@@ -207,5 +210,7 @@ where
     report.add("a_claim_ends_by_itself", result);
     let result = the_scopes_used_most_are_hottest(&mut new().await).await;
     report.add("the_scopes_used_most_are_hottest", result);
+    let result = what_processes_tell_is_found(&mut new().await).await;
+    report.add("what_processes_tell_is_found", result);
     report
 }

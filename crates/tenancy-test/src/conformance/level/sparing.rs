@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tenancy::cache::shared::{Claim, HOTTEST, ScopeName};
+use tenancy::cache::shared::{Claim, HOTTEST, ProcessReport, ScopeName};
 
 use super::{
     harness::LevelHarness,
@@ -122,5 +122,40 @@ pub async fn the_scopes_used_most_are_hottest(harness: &mut impl LevelHarness) -
     check.that(all.len() == HOTTEST, format!("{HOTTEST} scopes"), all.len())?;
     let is_right = all.starts_with(&expected) && !all.contains(&scope(3));
     check.that(is_right, "those that were used most", &all[..2])?;
+    Ok(Verdict::Passed)
+}
+
+/// What processes tell of a scope is found, the newest of each, and of no other scope.
+///
+/// # Errors
+/// When the level fails the check.
+pub async fn what_processes_tell_is_found(harness: &mut impl LevelHarness) -> CheckResult {
+    let check = Check {
+        name: "what_processes_tell_is_found",
+        why: "operators look at what all processes have counted of a tenant: of one that is counted twice, or left out, the sum \
+              is wrong",
+    };
+    let (here, there) = Process::two(&check, harness).await?;
+    let report = |process: u64, scope: &str, text: &str| ProcessReport {
+        scope: ScopeName::for_tests(scope),
+        process,
+        text: text.to_owned(),
+    };
+    let first = report(u64::MAX, "acme:1", "{\"a\": 1}");
+    here.report(&[first, report(7, "globex:1", "elsewhere")], LONG)
+        .await?;
+    let mut found = there.reports(&acme()).await?;
+    if found.is_empty() {
+        return Ok(Verdict::NotOffered("reports"));
+    }
+    let expected = vec![
+        report(7, "acme:1", "two words"),
+        report(u64::MAX, "acme:1", "newer"),
+    ];
+    there.report(&expected[..1], LONG).await?;
+    here.report(&expected[1..], LONG).await?;
+    found = there.reports(&acme()).await?;
+    found.sort_by_key(|report| report.process);
+    check.that(found == expected, format!("{expected:?}"), &found)?;
     Ok(Verdict::Passed)
 }

@@ -11,8 +11,8 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use tenancy::cache::shared::{
-    Answer, Ask, Cell, Claim, EntryName, Fetched, FlushMode, Level, Message, Raise, Raised, ScopeName,
-    SharedError, SharedLevel, StoredEntry,
+    Answer, Ask, Cell, Claim, EntryName, Fetched, FlushMode, Level, Message, ProcessReport, Raise, Raised,
+    ScopeName, SharedError, SharedLevel, StoredEntry,
 };
 use tenancy_core::BoxError;
 use tenancy_test::{
@@ -354,6 +354,22 @@ impl SharedLevel for Process {
             Ok(hottest)
         }
         .boxed()
+    }
+
+    fn report<'a>(
+        &'a self,
+        reports: &'a [ProcessReport],
+        keep_for: Duration,
+    ) -> BoxFuture<'a, Result<(), SharedError>> {
+        let mut reports = reports.to_vec();
+        if self.server.is(Flaw::ReportsMeet) {
+            reports.iter_mut().for_each(|report| report.process = 1);
+        }
+        async move { self.spared.report(&reports, keep_for).await }.boxed()
+    }
+
+    fn reports<'a>(&'a self, scope: &'a ScopeName) -> BoxFuture<'a, Result<Vec<ProcessReport>, SharedError>> {
+        self.spared.reports(scope)
     }
 
     fn listen(&self) -> BoxStream<'static, Message> {

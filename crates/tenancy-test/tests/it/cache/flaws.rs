@@ -67,10 +67,12 @@ pub(super) enum Flaw {
     ClaimsOfAllScopesAreOne,
     ClaimsNeverEnd,
     KeepsTheColdest,
+    ReportsMeet,
 }
 
 /// Each flaw, and a check that is there for it.
-pub(super) const FLAWS: [(Flaw, &str); 71] = [
+pub(super) const FLAWS: [(Flaw, &str); 72] = [
+    (Flaw::ReportsMeet, "what_processes_tell_is_found"),
     (Flaw::AnybodyGivesBack, "a_claim_is_one_processes_at_a_time"),
     (
         Flaw::ClaimsOfAllScopesAreOne,

@@ -87,7 +87,7 @@ async fn checked(flaw: Flaw) -> Report {
 fn assert_all_passed(report: &Report) {
     report.assert_passed();
     assert_eq!(report.not_offered().collect::<Vec<_>>(), []);
-    assert_eq!(report.passed().count(), 45);
+    assert_eq!(report.passed().count(), 46);
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,6 +157,7 @@ one_check! {
     a_claim_is_one_processes_at_a_time
     a_claim_ends_by_itself
     the_scopes_used_most_are_hottest
+    what_processes_tell_is_found
 }
 
 #[tokio::test(start_paused = true)]

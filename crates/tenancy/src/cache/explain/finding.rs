@@ -168,6 +168,23 @@ pub enum DependencyState {
     Unknown,
 }
 
+/// When a tag was flushed last: see [`Cache::explain_tags`](crate::cache::Cache::explain_tags).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TagExplained {
+    /// The tag.
+    pub tag: String,
+    /// Its slot: tags of one slot are flushed together.
+    pub slot: u16,
+    /// The number of the slot's last flush; 0: never.
+    pub number: u64,
+    /// The number of its last hard flush.
+    pub hard: u64,
+    /// When it was flushed last, since the beginning of 1970, by the clock of the shared level.
+    #[serde(rename = "flushed_at_unix_ms", serialize_with = "maybe_milliseconds")]
+    pub flushed_at: Option<Duration>,
+}
+
 fn milliseconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub use self::finding::{
     CacheExplanation, CacheVerdict, DependencyExplained, DependencyState, EntryExplained, LeaseExplained,
-    SharedExplained, WhatItDependsOn,
+    SharedExplained, TagExplained, WhatItDependsOn,
 };
 use super::{
     AnyKey, Cache, CacheKey, CacheValue,
@@ -17,7 +17,7 @@ use super::{
     hub::Unanswered,
     level1::{Entry, Tier},
     look::Trust,
-    shared::{Answer, Ask, Cell, FoundEntry, Level},
+    shared::{Answer, Ask, Cell, FoundEntry, Level, SharedError},
     slots::slot_of_tag,
     versions::{Judgement, Stamp},
 };
@@ -65,6 +65,51 @@ impl Cache {
         self.explain_as(key, tags, None).await
     }
 
+    /// When these tags were flushed last, and by which numbers. Asks the shared level once.
+    ///
+    /// # Errors
+    /// When the shared level does not answer.
+    pub async fn explain_tags(&self, tags: &[&str]) -> Result<Vec<TagExplained>, SharedError> {
+        let numbers = self.all_numbers().await?;
+        let explained = tags.iter().map(|tag| {
+            let slot = slot_of_tag(tag);
+            let level = self.level_of(&numbers, Cell::Slot(slot));
+            TagExplained {
+                tag: (*tag).to_owned(),
+                slot,
+                number: level.any,
+                hard: level.hard,
+                flushed_at: (level.any > 0 && self.hub.link.is_some())
+                    .then(|| Duration::from_millis(level.any / 1024)),
+            }
+        });
+        Ok(explained.collect())
+    }
+
+    async fn all_numbers(&self) -> Result<Vec<Level>, SharedError> {
+        let Some(link) = &self.hub.link else {
+            return Ok(Vec::new());
+        };
+        let ask = Ask {
+            scope: self.account.name.clone(),
+            seen: 0,
+        };
+        let asked = link.call(link.level.renew(std::slice::from_ref(&ask))).await;
+        let answers = asked.map_err(Unanswered::into_error)?;
+        Ok(answers.into_iter().next().map_or_else(Vec::new, levels_of))
+    }
+
+    /// As the shared level has it, or this process, if that knows of a later flush.
+    fn level_of(&self, numbers: &[Level], cell: Cell) -> Level {
+        let here = self.account.versions.level(cell);
+        let there = numbers.iter().find(|level| level.cell == cell);
+        Level {
+            cell,
+            any: there.map_or(0, |level| level.any).max(here.any),
+            hard: there.map_or(0, |level| level.hard).max(here.hard),
+        }
+    }
+
     async fn explain_as(&self, key: &AnyKey, tags: &[&str], reads: Option<Reads>) -> CacheExplanation {
         let (found, numbers) = self.ask_for(key).await;
         let now = self.now();
@@ -105,12 +150,16 @@ impl Cache {
             Err(Unanswered::LeftAlone) => return (Asked::LeftAlone, Vec::new()),
             Err(Unanswered::Failed(error)) => return (Asked::Failed(error.to_string()), Vec::new()),
         };
-        let numbers = match fetched.answer {
-            Answer::Whole { levels, .. } | Answer::Changed { levels, .. } => levels,
-            Answer::Same | Answer::Behind => Vec::new(),
-        };
+        let numbers = levels_of(fetched.answer);
         let entry = fetched.entries.into_iter().next().flatten();
         (entry.map_or(Asked::Missing, Asked::Found), numbers)
+    }
+}
+
+fn levels_of(answer: Answer) -> Vec<Level> {
+    match answer {
+        Answer::Whole { levels, .. } | Answer::Changed { levels, .. } => levels,
+        Answer::Same | Answer::Behind => Vec::new(),
     }
 }
 
@@ -245,10 +294,7 @@ impl Look<'_> {
     }
 
     fn dependency(&self, what: WhatItDependsOn, cell: Cell, loaded_under: u64) -> DependencyExplained {
-        let here = self.cache.account.versions.level(cell);
-        let there = self.numbers.iter().find(|level| level.cell == cell);
-        let any = there.map_or(0, |level| level.any).max(here.any);
-        let hard = there.map_or(0, |level| level.hard).max(here.hard);
+        let Level { any, hard, .. } = self.cache.level_of(&self.numbers, cell);
         let state = if any == loaded_under {
             DependencyState::Same
         } else if loaded_under > any {

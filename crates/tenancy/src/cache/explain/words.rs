@@ -126,14 +126,19 @@ impl fmt::Display for CacheExplanation {
             Some(entry) => write!(f, "  in this process: {entry}")?,
             None => write!(f, "  in this process: nothing")?,
         }
-        write!(f, "\n  in the shared level: ")?;
-        match &self.shared {
-            SharedExplained::None => f.write_str("there is none"),
-            SharedExplained::LeftAlone => f.write_str("not asked; it did not answer lately"),
-            SharedExplained::Failed { error } => write!(f, "no answer: {error}"),
-            SharedExplained::Missing => f.write_str("nothing"),
-            SharedExplained::Unreadable { error, .. } => write!(f, "not readable: {error}"),
-            SharedExplained::Found(entry) => entry.fmt(f),
+        write!(f, "\n  in the shared level: {}", self.shared)
+    }
+}
+
+impl fmt::Display for SharedExplained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("there is none"),
+            Self::LeftAlone => f.write_str("not asked; it did not answer lately"),
+            Self::Failed { error } => write!(f, "no answer: {error}"),
+            Self::Missing => f.write_str("nothing"),
+            Self::Unreadable { error, .. } => write!(f, "not readable: {error}"),
+            Self::Found(entry) => entry.fmt(f),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     sync::{
-        Arc, OnceLock, Weak,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -17,7 +17,7 @@ use crate::{
         level1::Share,
         loads::{LoadSettings, Loads},
         shared::ScopeName,
-        statistics::Counters,
+        statistics::{CacheStatistics, Counters},
         versions::ScopeVersions,
         warm::{WarmState, Warmer},
     },
@@ -66,6 +66,8 @@ pub(crate) struct Account {
     renewed_until: AtomicU64,
     /// Until when it is kept though nobody uses it, in milliseconds.
     kept_until: AtomicU64,
+    /// What others were told that this process has counted.
+    reported: Mutex<CacheStatistics>,
     /// Of its warming; made when there are recipes.
     warm: OnceLock<Box<WarmState>>,
     /// Whether the renewal of leases knows it.
@@ -95,6 +97,7 @@ impl Account {
             uses: AtomicU64::new(0),
             renewed_until: AtomicU64::new(0),
             kept_until: AtomicU64::new(0),
+            reported: Mutex::default(),
             warm: OnceLock::new(),
             is_listed: AtomicBool::new(false),
             soft_flushed_at: AtomicU64::new(0),
@@ -159,6 +162,19 @@ impl Account {
     pub(crate) fn warm_state(&self, warmer: &Warmer) -> &WarmState {
         let make = || Box::new(WarmState::new(warmer.recipes.len(), self.loads.at_once()));
         self.warm.get_or_init(make)
+    }
+
+    /// What this process has counted.
+    pub(crate) fn statistics(&self) -> CacheStatistics {
+        self.counters.read(self.share.bytes(), self.share.evicted())
+    }
+
+    pub(super) fn reported(&self) -> CacheStatistics {
+        *self.reported.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn note_reported(&self, counted: CacheStatistics) {
+        *self.reported.lock().unwrap_or_else(PoisonError::into_inner) = counted;
     }
 
     pub(super) fn forget_warmth(&self) {

@@ -6,6 +6,7 @@ mod account;
 mod flushing;
 mod link;
 mod renewal;
+mod reporting;
 mod retries;
 mod tasks;
 
@@ -232,6 +233,7 @@ impl Hub {
             let round = self.settings.staleness_bound / 2;
             self.spawn(&runtime, renewal::renew_while_used(Arc::downgrade(self), round));
             self.spawn(&runtime, renewal::listen(Arc::downgrade(self)));
+            self.spawn(&runtime, reporting::report_counts(Arc::downgrade(self)));
             self.retries.go_on(self);
         }
     }
