@@ -5,7 +5,8 @@ use std::{
 };
 
 use clap::{Args as _, Command, Subcommand as _};
-use tenancy::{Tenancy, core::BoxError, stack::TenancyBuilder};
+use futures_util::future::BoxFuture;
+use tenancy::{Tenancy, cache::Recipe, core::BoxError, stack::TenancyBuilder};
 use tenancy_server::settings::{DatabaseUrl, LoadedSettings, Settings, Sources};
 use tenancy_sqlx::{
     migrate::Migrations,
@@ -17,6 +18,7 @@ use crate::{
     redact::without_passwords,
 };
 
+type MakeRecipes = dyn Fn(Tenancy) -> BoxFuture<'static, Result<Vec<Recipe>, BoxError>> + Send + Sync;
 type MakeStack = dyn Fn(&Settings, CommandStore) -> Result<TenancyBuilder, BoxError> + Send + Sync;
 
 /// Where the commands find settings, catalogue and stack, and in which form they answer.
@@ -34,6 +36,7 @@ pub struct CliContext {
     make_stack: Option<Arc<MakeStack>>,
     homes: Option<CommandHomes>,
     migrations: Option<Migrations>,
+    make_recipes: Option<Arc<MakeRecipes>>,
 }
 
 #[derive(Clone)]
@@ -82,6 +85,7 @@ impl CliContext {
             make_stack: None,
             homes: None,
             migrations: None,
+            make_recipes: None,
         }
     }
 
@@ -157,6 +161,47 @@ impl CliContext {
     pub fn migrations(mut self, migrations: Migrations) -> Self {
         self.migrations = Some(migrations);
         self
+    }
+
+    /// What `cache warm` loads, besides the recipes that the [`stack`](Self::stack) has: those that need something that is made of the
+    /// stack, such as the databases of tenants. Default: none.
+    ///
+    /// ```
+    /// use tenancy::{Tenancy, Tenant, cache::{Recipe, TenantCache}};
+    /// use tenancy_cli::CliContext;
+    /// use tenancy_server::settings::Settings;
+    ///
+    /// let context = CliContext::new(Settings::default()).recipes(async |_tenancy: Tenancy| {
+    ///     let counts = async |_: Tenant, cache: TenantCache| {
+    ///         // As a handler would: `counts(&cache, databases.of(&tenant)).await`.
+    ///         drop(cache);
+    ///         Ok::<_, std::io::Error>(())
+    ///     };
+    ///     Ok(vec![Recipe::new("counts", counts)])
+    /// });
+    /// ```
+    #[must_use]
+    pub fn recipes<Making>(mut self, make: impl Fn(Tenancy) -> Making + Send + Sync + 'static) -> Self
+    where
+        Making: Future<Output = Result<Vec<Recipe>, BoxError>> + Send + 'static,
+    {
+        self.make_recipes = Some(Arc::new(move |tenancy| Box::pin(make(tenancy))));
+        self
+    }
+
+    /// Adds the application's recipes to the stack.
+    pub(crate) async fn add_recipes(&self, tenancy: &Tenancy) -> Result<(), CliError> {
+        let Some(make) = &self.make_recipes else {
+            return Ok(());
+        };
+        let invalid = |error: &dyn std::error::Error| {
+            CliError::invalid(format!("the recipes can not be used: {error}"))
+        };
+        let recipes = make(tenancy.clone()).await.map_err(|error| invalid(&*error))?;
+        for recipe in recipes {
+            tenancy.add_recipe(recipe).map_err(|error| invalid(&error))?;
+        }
+        Ok(())
     }
 
     /// Whether answers are JSON.

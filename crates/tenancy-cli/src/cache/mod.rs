@@ -37,7 +37,7 @@ enum CacheCommand {
     /// Load what tenants will ask for, by the application's recipes, those first that are used most
     ///
     /// What is loaded is in Redis then, from where servers take it. Tenants that are warm cost a look. Recipes are part of an
-    /// application: this needs a command line that was built with it (`CliContext::stack`).
+    /// application: this needs its own command line, with them in it.
     Warm(WarmArgs),
     /// Show what running servers have counted of a tenant, or of what is no tenant's
     Stats(StatsArgs),
@@ -58,7 +58,7 @@ impl CacheArgs {
     pub(crate) async fn run(self, context: &CliContext, out: &mut Output<'_>) -> Result<(), CliError> {
         let settings = context.settings()?.settings;
         let store = context.catalogue_to_read_of(&settings).await?;
-        let opened = Opened::open(context, &settings, store)?;
+        let opened = Opened::open(context, &settings, store).await?;
         let done = match self.command {
             CacheCommand::Flush(args) => args.run(&opened, out).await,
             CacheCommand::Tags(args) => args.run(&opened, out).await,
@@ -78,9 +78,10 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    fn open(context: &CliContext, settings: &Settings, store: SqlStore) -> Result<Self, CliError> {
+    async fn open(context: &CliContext, settings: &Settings, store: SqlStore) -> Result<Self, CliError> {
         let catalogue = CommandStore::catalogue(store.clone());
         let tenancy = context.built_stack_sharing_a_cache(settings, catalogue)?;
+        context.add_recipes(&tenancy).await?;
         if !tenancy.shares_cache() {
             return Err(CliError::invalid(
                 "there is no cache that processes share: each has its own, which nothing else reaches",

@@ -31,8 +31,8 @@ impl WarmArgs {
         if tenancy.recipes().is_empty() {
             return Err(
                 CliError::invalid("there are no recipes: what to load only the application knows").advise(
-                    "Run this by the application's own command line, whose stack has them (`CliContext::stack`), or call \
-                     `Tenancy::warm_all` in it.",
+                    "Run this by the application's own command line, which gives them to `CliContext::stack` or `recipes`, or \
+                     call `Tenancy::warm_all` in it.",
                 ),
             );
         }

@@ -212,6 +212,10 @@ async fn an_application_warms_by_its_own_recipes() {
         });
         Ok(settings.stack(store)?.warm(notes).warm(fails))
     });
+    let context = context.recipes(async |_: Tenancy| {
+        let more = async |_: Tenant, _: TenantCache| Ok::<_, Infallible>(());
+        Ok(vec![Recipe::new("more", more)])
+    });
     let run = async |arguments: &[&str]| -> (Result<(), CliError>, HashMap<String, Value>) {
         let parser = TenancyCommand::augment_subcommands(Command::new("tenancy").no_binary_name(true));
         let command = TenancyCommand::from_arg_matches(&parser.get_matches_from(arguments)).unwrap();

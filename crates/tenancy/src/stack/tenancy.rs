@@ -15,6 +15,7 @@ use super::{
     builder::TenancyBuilder,
     composite::{Piece, TenancyService},
     layer::StageLayer,
+    mistake::{ConfigError, ConfigMistake},
     order::Stage,
     phase::{Phase, Segment, SegmentShared},
 };
@@ -184,6 +185,23 @@ impl Tenancy {
     /// Outside of a tokio runtime.
     pub fn warm_these(&self, tenants: impl IntoIterator<Item = Tenant>) -> Warming {
         Warming::begin(self.clone(), Whom::These(tenants.into_iter().collect()))
+    }
+
+    /// Adds a recipe, as [`TenancyBuilder::warm`], for one that needs something that is made of the stack, such as the databases of
+    /// tenants. Before anybody uses the cache.
+    ///
+    /// A recipe that keeps a handle on the stack keeps the stack until the process ends.
+    ///
+    /// # Errors
+    /// When its name is not allowed or taken, or the cache was used before.
+    pub fn add_recipe(&self, recipe: Recipe) -> Result<(), ConfigError> {
+        let mistakes = self.inner.parts.shared.home.cache.add_recipe(recipe);
+        if mistakes.is_empty() {
+            return Ok(());
+        }
+        Err(ConfigError::new(
+            mistakes.into_iter().map(ConfigMistake::Cache).collect(),
+        ))
     }
 
     /// The recipes by which tenants are warmed, in the order in which they run.

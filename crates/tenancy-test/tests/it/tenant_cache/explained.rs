@@ -1,6 +1,8 @@
 //! Why a key is found or not.
 
-use tenancy::cache::{AnyKey, CacheExplanation, CacheVerdict, LeaseExplained, SharedExplained};
+use tenancy::cache::{
+    AnyKey, CacheExplanation, CacheStatistics, CacheVerdict, LeaseExplained, SharedExplained,
+};
 use tenancy_test::cache::BarrierLoader;
 
 use super::*;
@@ -186,4 +188,54 @@ async fn a_load_that_runs_and_a_level_that_is_away_are_told() {
         CacheVerdict::Miss,
         "after the 30 s of an outage"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_processes_have_counted_is_told_to_all() {
+    let world = World::new();
+    let (here, there) = (world.process(), world.process());
+    let (one, other) = (here.cache_of("acme").await, there.cache_of("acme").await);
+    assert_eq!(other.statistics_of_processes().await.unwrap(), []);
+    for cache in [&one, &other, &other] {
+        remember_tagged(cache).await;
+    }
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let all = other.statistics_of_processes().await.unwrap();
+    assert_eq!(all.len(), 2);
+    let sum: CacheStatistics = all.into_iter().sum();
+    assert_eq!((sum.loads, sum.shared_hits, sum.hits), (1, 1, 1));
+    assert_eq!(sum, one.statistics() + other.statistics());
+    // Nothing is told that others know.
+    let reports = world.level.calls().report;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.level.calls().report, reports);
+    world.clock.advance(Duration::from_secs(3601));
+    assert_eq!(
+        one.statistics_of_processes().await.unwrap(),
+        [],
+        "whoever told it may be gone"
+    );
+    here.node.as_ref().unwrap().go_away();
+    assert!(one.statistics_of_processes().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_a_tag_was_flushed_last_is_told() {
+    let world = World::new();
+    let (here, there) = (world.process(), world.process());
+    let receipt = there.cache_of("acme").await.flush_tags(["x"]).soft().await;
+    let cache = here.cache_of("acme").await;
+    let tags = cache.explain_tags(&["x", "y"]).await.unwrap();
+    assert_eq!((tags[0].number, tags[0].hard), (receipt.version(), 0));
+    assert_eq!(
+        tags[0].flushed_at,
+        Some(Duration::from_millis(receipt.version() / 1024))
+    );
+    assert_eq!((tags[1].number, tags[1].flushed_at), (0, None));
+    here.node.as_ref().unwrap().go_away();
+    assert!(cache.explain_tags(&["x"]).await.is_err());
+    let alone = Process::alone().cache_of("acme").await;
+    alone.flush_tags(["x"]).await;
+    let tags = alone.explain_tags(&["x"]).await.unwrap();
+    assert!(tags[0].number > 0 && tags[0].flushed_at.is_none());
 }

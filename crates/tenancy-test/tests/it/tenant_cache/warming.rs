@@ -573,6 +573,23 @@ async fn without_recipes_there_is_nothing_to_do() {
     detached.detach();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_recipe_is_added_before_the_cache_is_used() {
+    let (ran, loader) = (Ran::default(), Loader::new());
+    loader.open_with("x".to_owned());
+    let made = one([recipe("settings", &ran, &loader)]);
+    let tenancy = &made.process.tenancy;
+    tenancy.add_recipe(recipe("counts", &ran, &loader)).unwrap();
+    let taken = tenancy.add_recipe(recipe("counts", &ran, &loader)).unwrap_err();
+    assert!(taken.to_string().contains("two recipes"), "{taken}");
+    assert_eq!(
+        tenancy.recipes().iter().map(Recipe::name).collect::<Vec<_>>(),
+        ["settings", "counts"]
+    );
+    let late = tenancy.add_recipe(recipe("late", &ran, &loader)).unwrap_err();
+    assert!(late.to_string().contains("too late"), "{late}");
+}
+
 #[test]
 fn recipes_that_can_not_be_told_apart_are_refused() {
     let recipe =

@@ -40,7 +40,7 @@ use crate::Tenant;
 /// What a stack knows of its cache before anybody uses it.
 pub(crate) struct LazyHub {
     settings: CacheSettings,
-    recipes: Vec<Recipe>,
+    recipes: Mutex<Vec<Recipe>>,
     warming: WarmingSettings,
     clock: Arc<dyn Clock>,
     hub: OnceLock<Arc<Hub>>,
@@ -50,7 +50,7 @@ impl LazyHub {
     pub(crate) fn new(settings: CacheSettings, clock: Arc<dyn Clock>) -> Self {
         Self {
             settings,
-            recipes: Vec::new(),
+            recipes: Mutex::default(),
             warming: WarmingSettings::new(),
             clock,
             hub: OnceLock::new(),
@@ -59,15 +59,36 @@ impl LazyHub {
 
     pub(crate) fn warmed_by(self, recipes: Vec<Recipe>, warming: WarmingSettings) -> Self {
         Self {
-            recipes,
+            recipes: Mutex::new(recipes),
             warming,
             ..self
         }
     }
 
+    /// What is wrong with adding this recipe; it is added if nothing is.
+    pub(crate) fn add_recipe(&self, recipe: Recipe) -> Vec<String> {
+        let mut recipes = self.recipes();
+        if self.hub.get().is_some() {
+            return vec![format!(
+                "the recipe {:?} comes too late: the cache was used before",
+                recipe.name()
+            )];
+        }
+        recipes.push(recipe);
+        let mistakes = Recipe::mistakes(&recipes);
+        if !mistakes.is_empty() {
+            recipes.pop();
+        }
+        mistakes
+    }
+
+    fn recipes(&self) -> MutexGuard<'_, Vec<Recipe>> {
+        self.recipes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn get(&self) -> &Arc<Hub> {
         self.hub.get_or_init(|| {
-            let warmer = Warmer::new(self.recipes.clone(), self.warming, self.settings.max_bytes);
+            let warmer = Warmer::new(self.recipes().clone(), self.warming, self.settings.max_bytes);
             Hub::new(self.settings.clone(), Arc::clone(&self.clock), warmer)
         })
     }

@@ -29,8 +29,8 @@ type Run = dyn Fn(Tenant, TenantCache) -> BoxFuture<'static, Result<(), BoxError
 ///     .refresh_every(Duration::from_secs(240));
 /// ```
 ///
-/// Its function runs in the tenant's scope, in a task without a request. It must not keep the
-/// [`Tenancy`](crate::Tenancy), which would never end then.
+/// Its function runs in the tenant's scope, in a task without a request. One that needs the databases of tenants, which are made
+/// of the stack, is added afterwards: [`Tenancy::add_recipe`](crate::Tenancy::add_recipe).
 #[derive(Clone)]
 #[must_use = "give it to the builder"]
 pub struct Recipe {
