@@ -7,6 +7,7 @@ use clap::Subcommand;
 
 use crate::{
     CliContext, CliError,
+    cache::CacheArgs,
     catalogue::CatalogueArgs,
     completions::CompletionsArgs,
     databases::{
@@ -57,6 +58,8 @@ pub enum TenancyCommand {
     Explain(ExplainArgs),
     /// Show the stages that a request passes, in the order in force. Needs no catalogue
     Order,
+    /// Flush, warm and look into the cache that running servers share in Redis. Reads any catalogue
+    Cache(CacheArgs),
     /// Show how the catalogue stands. Reads any catalogue
     Status,
     /// Write the completions of a shell
@@ -87,6 +90,7 @@ impl TenancyCommand {
             Self::Doctor(args) => Box::pin(args.run(context, &mut out)).await,
             Self::Explain(args) => args.run(context, &mut out).await,
             Self::Order => order::run(context, &mut out),
+            Self::Cache(args) => Box::pin(args.run(context, &mut out)).await,
             Self::Status => status::run(context, &mut out).await,
             Self::Completions(args) => args.run(context, &mut out),
         }

@@ -5,7 +5,8 @@ use std::{
 };
 
 use clap::{Args as _, Command, Subcommand as _};
-use tenancy::{Tenancy, core::BoxError, stack::TenancyBuilder};
+use futures_util::future::BoxFuture;
+use tenancy::{Tenancy, cache::Recipe, core::BoxError, stack::TenancyBuilder};
 use tenancy_server::settings::{DatabaseUrl, LoadedSettings, Settings, Sources};
 use tenancy_sqlx::{
     migrate::Migrations,
@@ -17,6 +18,7 @@ use crate::{
     redact::without_passwords,
 };
 
+type MakeRecipes = dyn Fn(Tenancy) -> BoxFuture<'static, Result<Vec<Recipe>, BoxError>> + Send + Sync;
 type MakeStack = dyn Fn(&Settings, CommandStore) -> Result<TenancyBuilder, BoxError> + Send + Sync;
 
 /// Where the commands find settings, catalogue and stack, and in which form they answer.
@@ -34,6 +36,7 @@ pub struct CliContext {
     make_stack: Option<Arc<MakeStack>>,
     homes: Option<CommandHomes>,
     migrations: Option<Migrations>,
+    make_recipes: Option<Arc<MakeRecipes>>,
 }
 
 #[derive(Clone)]
@@ -82,6 +85,7 @@ impl CliContext {
             make_stack: None,
             homes: None,
             migrations: None,
+            make_recipes: None,
         }
     }
 
@@ -159,6 +163,47 @@ impl CliContext {
         self
     }
 
+    /// What `cache warm` loads, besides the recipes that the [`stack`](Self::stack) has: those that need something that is made of the
+    /// stack, such as the databases of tenants. Default: none.
+    ///
+    /// ```
+    /// use tenancy::{Tenancy, Tenant, cache::{Recipe, TenantCache}};
+    /// use tenancy_cli::CliContext;
+    /// use tenancy_server::settings::Settings;
+    ///
+    /// let context = CliContext::new(Settings::default()).recipes(async |_tenancy: Tenancy| {
+    ///     let counts = async |_: Tenant, cache: TenantCache| {
+    ///         // As a handler would: `counts(&cache, databases.of(&tenant)).await`.
+    ///         drop(cache);
+    ///         Ok::<_, std::io::Error>(())
+    ///     };
+    ///     Ok(vec![Recipe::new("counts", counts)])
+    /// });
+    /// ```
+    #[must_use]
+    pub fn recipes<Making>(mut self, make: impl Fn(Tenancy) -> Making + Send + Sync + 'static) -> Self
+    where
+        Making: Future<Output = Result<Vec<Recipe>, BoxError>> + Send + 'static,
+    {
+        self.make_recipes = Some(Arc::new(move |tenancy| Box::pin(make(tenancy))));
+        self
+    }
+
+    /// Adds the application's recipes to the stack.
+    pub(crate) async fn add_recipes(&self, tenancy: &Tenancy) -> Result<(), CliError> {
+        let Some(make) = &self.make_recipes else {
+            return Ok(());
+        };
+        let invalid = |error: &dyn std::error::Error| {
+            CliError::invalid(format!("the recipes can not be used: {error}"))
+        };
+        let recipes = make(tenancy.clone()).await.map_err(|error| invalid(&*error))?;
+        for recipe in recipes {
+            tenancy.add_recipe(recipe).map_err(|error| invalid(&error))?;
+        }
+        Ok(())
+    }
+
     /// Whether answers are JSON.
     pub fn is_json(&self) -> bool {
         self.json
@@ -208,6 +253,15 @@ impl CliContext {
 
     /// The stack, over the catalogue or, to look at its order, over nothing.
     pub(crate) fn built_stack(&self, settings: &Settings, store: CommandStore) -> Result<Tenancy, CliError> {
+        self.built_stack_with(settings, store, |builder| builder)
+    }
+
+    fn built_stack_with(
+        &self,
+        settings: &Settings,
+        store: CommandStore,
+        finish: impl FnOnce(TenancyBuilder) -> TenancyBuilder,
+    ) -> Result<Tenancy, CliError> {
         let builder = match &self.make_stack {
             Some(make) => make(settings, store).map_err(|error| error.to_string()),
             None => settings.stack(store),
@@ -216,9 +270,29 @@ impl CliContext {
             .and_then(|builder| {
                 // A look at the stack must not write the file that a server keeps.
                 let builder = builder.resolve_settings(tenancy::resolve::ResolveSettings::default());
-                builder.build().map_err(|error| error.to_string())
+                finish(builder).build().map_err(|error| error.to_string())
             })
             .map_err(CliError::invalid)
+    }
+
+    /// The stack with the level that processes share: the application's own, or the one that the settings name.
+    pub(crate) fn built_stack_sharing_a_cache(
+        &self,
+        settings: &Settings,
+        store: CommandStore,
+    ) -> Result<Tenancy, CliError> {
+        #[cfg(feature = "redis")]
+        {
+            let level = shared_level(settings)?;
+            self.built_stack_with(settings, store, |builder| {
+                builder.map_cache(|cache| match level {
+                    Some(level) if !cache.is_shared() => cache.shared(level),
+                    _ => cache,
+                })
+            })
+        }
+        #[cfg(not(feature = "redis"))]
+        self.built_stack(settings, store)
     }
 
     /// Opens a managed catalogue that is there, to change it.
@@ -294,6 +368,22 @@ impl fmt::Debug for CliContext {
             .field("has_own_stack", &self.make_stack.is_some())
             .finish_non_exhaustive()
     }
+}
+
+#[cfg(feature = "redis")]
+fn shared_level(settings: &Settings) -> Result<Option<tenancy_redis::RedisLevel>, CliError> {
+    let Some(url) = &settings.cache.redis_url else {
+        return Ok(None);
+    };
+    // Nobody waits for this process but its operator.
+    let patience = std::time::Duration::from_secs(5);
+    let level = tenancy_redis::RedisSettings::single(url.as_str())
+        .response_timeout(patience)
+        .connect_timeout(patience)
+        .build();
+    level
+        .map(Some)
+        .map_err(|error| CliError::invalid(format!("cache.redis_url can not be used: {error}")))
 }
 
 pub(crate) fn check_is_there(file: &Path) -> Result<(), CliError> {

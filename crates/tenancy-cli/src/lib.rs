@@ -16,6 +16,7 @@
 //! | `doctor` | what is wrong with the databases of tenants |
 //! | `explain` | why a request gets the tenant that it gets |
 //! | `order` | the stages of the stack, in the order in force |
+//! | `cache flush`, `tags`, `warm`, `stats`, `explain` | the cache that servers share in Redis |
 //! | `status` | how the catalogue stands |
 //! | `completions` | for bash, zsh, fish, PowerShell and elvish |
 //!
@@ -97,6 +98,7 @@
 //! standard error; a binary of your own needs a subscriber for that.
 
 mod args;
+mod cache;
 mod catalogue;
 mod command;
 mod completions;
@@ -116,6 +118,7 @@ mod tenants;
 mod view;
 
 pub use args::TenancyArgs;
+pub use cache::CacheArgs;
 pub use catalogue::CatalogueArgs;
 pub use command::TenancyCommand;
 pub use completions::CompletionsArgs;

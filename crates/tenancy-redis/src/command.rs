@@ -34,14 +34,14 @@ impl Command {
     pub(crate) fn script(
         slot: u16,
         script: &'static Script,
-        keys: Vec<Vec<u8>>,
+        keys: impl Into<Vec<Vec<u8>>>,
         arguments: Vec<String>,
     ) -> Self {
         Self {
             slot,
             body: Body::Script {
                 script,
-                keys,
+                keys: keys.into(),
                 arguments,
             },
             is_repeatable: true,

@@ -40,6 +40,21 @@ impl Keys {
         self.of(scope, ":n")
     }
 
+    /// Something of it that one process does for all.
+    pub(crate) fn claim(&self, scope: &ScopeName, what: &str) -> Vec<u8> {
+        self.of(scope, &format!(":c:{what}"))
+    }
+
+    /// What processes tell of it.
+    pub(crate) fn reports(&self, scope: &ScopeName) -> Vec<u8> {
+        self.of(scope, ":s")
+    }
+
+    /// How much scopes are used, and when that was halved last; with what is no tenant's.
+    pub(crate) fn heat(&self, central: &ScopeName) -> [Vec<u8>; 2] {
+        [self.of(central, ":heat"), self.of(central, ":cooled")]
+    }
+
     /// An entry of it. `:e:` and `:s:` differ, so that no key is another one's hash.
     pub(crate) fn entry(&self, scope: &ScopeName, name: &EntryName) -> Vec<u8> {
         let name = name.as_bytes();

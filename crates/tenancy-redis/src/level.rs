@@ -4,14 +4,15 @@ use bb8_redis::redis::{self, Cmd, Value};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
 use tenancy::cache::shared::{
-    Answer, Ask, EntryName, Fetched, FoundEntry, Level, Message, Raise, Raised, ScopeName, SharedError,
-    SharedLevel, StoredEntry,
+    Answer, Ask, Claim, EntryName, Fetched, FoundEntry, HOTTEST, Level, Message, ProcessReport, Raise,
+    Raised, ScopeName, SharedError, SharedLevel, StoredEntry,
 };
 use tokio::sync::watch;
 
 use crate::{
     Redis,
     command::Command,
+    failure::Failure,
     keys::{Keys, slot_of},
     link::{Link, whole_milliseconds},
     listen::Listener,
@@ -128,7 +129,7 @@ fn found([value, remaining]: &mut [Value; 2]) -> Option<FoundEntry> {
 impl SharedLevel for RedisLevel {
     fn patience(&self) -> Duration {
         // Beyond what `run` waits, so that a connection which does not answer is found there, and closed.
-        3 * self.limits.answer + Duration::from_millis(100)
+        3 * self.link.limits.answer + Duration::from_millis(100)
     }
 
     fn renew<'a>(&'a self, asks: &'a [Ask]) -> BoxFuture<'a, Result<Vec<Answer>, SharedError>> {
@@ -189,6 +190,89 @@ impl SharedLevel for RedisLevel {
         .boxed()
     }
 
+    fn claim<'a>(&'a self, claim: &'a Claim, length: Duration) -> BoxFuture<'a, Result<bool, SharedError>> {
+        async move {
+            let length = whole_milliseconds(length);
+            let reply = self
+                .link
+                .run_one(script::claim(&self.link.keys, claim, length))
+                .await?;
+            Ok(reply == Value::Int(1))
+        }
+        .boxed()
+    }
+
+    fn release<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<(), SharedError>> {
+        async move {
+            self.link.run_one(script::release(&self.link.keys, claim)).await?;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn heat<'a>(&'a self, uses: &'a [(ScopeName, u64)]) -> BoxFuture<'a, Result<(), SharedError>> {
+        async move {
+            if let Some(central) = central() {
+                self.link
+                    .run_one(script::heat(&self.link.keys, &central, uses))
+                    .await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn hottest(&self, most: usize) -> BoxFuture<'_, Result<Vec<ScopeName>, SharedError>> {
+        async move {
+            let (Some(central), Some(last)) = (central(), most.min(HOTTEST).checked_sub(1)) else {
+                return Ok(Vec::new());
+            };
+            let [heat, _] = self.link.keys.heat(&central);
+            let range = redis::cmd("ZREVRANGE").arg(heat).arg(0).arg(last).take();
+            let Value::Array(names) = self
+                .link
+                .run_one(Command::plain(slot_of(&central), range))
+                .await?
+            else {
+                return Err(Failure::Unexpected("the hottest scopes are no list").into());
+            };
+            // What is no name is not ours.
+            Ok(names.iter().filter_map(scope_of).collect())
+        }
+        .boxed()
+    }
+
+    fn report<'a>(
+        &'a self,
+        reports: &'a [ProcessReport],
+        keep_for: Duration,
+    ) -> BoxFuture<'a, Result<(), SharedError>> {
+        async move {
+            let seconds = (whole_milliseconds(keep_for) / 1000).max(1);
+            let commands: Vec<_> = reports
+                .iter()
+                .map(|report| script::report(&self.link.keys, report, seconds))
+                .collect();
+            self.link.run(&commands).await?;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn reports<'a>(&'a self, scope: &'a ScopeName) -> BoxFuture<'a, Result<Vec<ProcessReport>, SharedError>> {
+        async move {
+            let reply = self.link.run_one(script::reports(&self.link.keys, scope)).await?;
+            let reported = script::reported(&reply)?.into_iter();
+            let with_scope = reported.map(|(process, text)| ProcessReport {
+                scope: scope.clone(),
+                process,
+                text,
+            });
+            Ok(with_scope.collect())
+        }
+        .boxed()
+    }
+
     fn listen(&self) -> BoxStream<'static, Message> {
         let listener = Listener {
             servers: Arc::clone(&self.link.servers),
@@ -197,6 +281,18 @@ impl SharedLevel for RedisLevel {
             level: self.lives.subscribe(),
         };
         listener.into_stream()
+    }
+}
+
+/// Where the heat of all scopes is.
+fn central() -> Option<ScopeName> {
+    ScopeName::parse(":central")
+}
+
+fn scope_of(value: &Value) -> Option<ScopeName> {
+    match value {
+        Value::BulkString(bytes) => ScopeName::parse(std::str::from_utf8(bytes).ok()?),
+        _ => None,
     }
 }
 

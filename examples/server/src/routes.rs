@@ -1,6 +1,6 @@
 //! The application: routes of tenants, of the bare base domain, and of both.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tenancy::{
     Central, Tenancy, Tenant,
-    cache::{CacheStatistics, EntryOptions, Keys, LoadError, TenantCache},
+    cache::{CacheStatistics, EntryOptions, Keys, LoadError, Recipe, TenantCache},
     rejection::{RejectionReason, refuse},
     resolve::Resolution,
     routes::TenancyApp,
@@ -88,10 +88,28 @@ async fn who_am_i(tenant: Tenant) -> Json<Value> {
 }
 
 async fn list_notes<DB: NotesDatabase>(cache: TenantCache, db: TenantDb<DB>) -> Result<Response, AppError> {
-    let options = EntryOptions::new().tag(NOTES);
-    let notes = cache.remember(&LIST.key(()), &options, || load_notes(db)).await?;
+    let notes = cached_notes(&cache, db).await?;
     tracing::debug!(notes = notes.len(), "listed");
     Ok(Json(&*notes).into_response())
+}
+
+/// The list as it is cached, for who asks for it, and for who warms up.
+async fn cached_notes<DB: NotesDatabase>(
+    cache: &TenantCache,
+    db: TenantDb<DB>,
+) -> Result<Arc<Vec<Note>>, LoadError> {
+    let options = EntryOptions::new().tag(NOTES);
+    cache.remember(&LIST.key(()), &options, || load_notes(db)).await
+}
+
+/// Loads the list when a tenant begins to be used, and again before it ends.
+pub(crate) fn warm_notes<DB: NotesDatabase>(databases: &TenantDatabases<DB>) -> Recipe {
+    let databases = databases.clone();
+    let warm = move |tenant: Tenant, cache: TenantCache| {
+        let db = databases.of(&tenant);
+        async move { cached_notes(&cache, db).await.map(drop) }
+    };
+    Recipe::new("notes", warm).refresh_every(Duration::from_secs(240))
 }
 
 async fn load_notes<DB: NotesDatabase>(db: TenantDb<DB>) -> Result<Vec<Note>, AppError> {

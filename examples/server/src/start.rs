@@ -16,6 +16,7 @@ use crate::{
     homes::Caretaker,
     notes::{NotesDatabase, Tables},
     roles::{self, Grant},
+    routes::warm_notes,
 };
 
 /// The server could not be started. Says why and what to do.
@@ -108,6 +109,9 @@ pub async fn prepare<DB: NotesDatabase>(
         .map_err(StartError::saying)?;
     let databases = TenantDatabases::over(&tenancy, &homes).audit(false).build().await;
     let databases = databases.map_err(|error| unusable(&error))?;
+    tenancy
+        .add_recipe(warm_notes(&databases))
+        .map_err(|error| StartError::new("the cache can not be warmed", &error))?;
     let tables = tables_of(settings);
     let grant = Grant::of(settings)?;
     let seeds = settings.databases.seeds.as_deref();

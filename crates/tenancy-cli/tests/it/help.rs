@@ -14,6 +14,7 @@ fn the_help_of_commands_is_what_was_agreed() {
         ("doctor", include_str!("help/doctor.txt")),
         ("pending", include_str!("help/pending.txt")),
         ("seed", include_str!("help/seed.txt")),
+        ("cache", include_str!("help/cache.txt")),
     ] {
         let help = place.done(&[command, "--help"]);
         if std::env::var_os("AGREE").is_some() {

@@ -5,6 +5,7 @@
     reason = "a test that meets a surprise should stop there"
 )]
 
+mod cache;
 mod catalogue;
 mod completions;
 mod databases;

@@ -10,10 +10,10 @@ use std::sync::LazyLock;
 use bb8_redis::redis;
 
 pub(crate) use self::{
-    call::{ask, raise, teach},
+    call::{ask, claim, heat, raise, release, report, reports, teach},
     number::{cell_from_text, mode_from_text, number_from_text},
     own::{COUNT, EXTEND, LOCK, UNLOCK},
-    reply::{answer, raised},
+    reply::{answer, raised, reported},
 };
 
 /// A script that servers keep under its hash, once they were sent its text.
@@ -26,6 +26,11 @@ pub(crate) struct Script {
 const ASK_TEXT: &str = concat!(include_str!("scope.lua"), include_str!("ask.lua"));
 const RAISE_TEXT: &str = concat!(include_str!("scope.lua"), include_str!("raise.lua"));
 const TEACH_TEXT: &str = concat!(include_str!("scope.lua"), include_str!("teach.lua"));
+const CLAIM_TEXT: &str = include_str!("claim.lua");
+const RELEASE_TEXT: &str = include_str!("release.lua");
+const HEAT_TEXT: &str = include_str!("heat.lua");
+const REPORT_TEXT: &str = include_str!("report.lua");
+const REPORTS_TEXT: &str = include_str!("reports.lua");
 
 static ASK: Script = Script {
     text: ASK_TEXT,
@@ -38,6 +43,26 @@ static RAISE: Script = Script {
 static TEACH: Script = Script {
     text: TEACH_TEXT,
     hash: LazyLock::new(|| hash_of(TEACH_TEXT)),
+};
+static CLAIM: Script = Script {
+    text: CLAIM_TEXT,
+    hash: LazyLock::new(|| hash_of(CLAIM_TEXT)),
+};
+static RELEASE: Script = Script {
+    text: RELEASE_TEXT,
+    hash: LazyLock::new(|| hash_of(RELEASE_TEXT)),
+};
+static HEAT: Script = Script {
+    text: HEAT_TEXT,
+    hash: LazyLock::new(|| hash_of(HEAT_TEXT)),
+};
+static REPORT: Script = Script {
+    text: REPORT_TEXT,
+    hash: LazyLock::new(|| hash_of(REPORT_TEXT)),
+};
+static REPORTS: Script = Script {
+    text: REPORTS_TEXT,
+    hash: LazyLock::new(|| hash_of(REPORTS_TEXT)),
 };
 
 fn hash_of(text: &str) -> String {

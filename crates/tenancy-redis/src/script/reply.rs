@@ -45,6 +45,21 @@ pub(crate) fn raised(reply: &Value) -> Result<Raised, Failure> {
     }
 }
 
+/// Of asking for reports: process and text. What is neither is not ours.
+pub(crate) fn reported(reply: &Value) -> Result<Vec<(u64, String)>, Failure> {
+    let Value::Array(parts) = reply else {
+        return Err(NOT_AN_ANSWER);
+    };
+    let (pairs, _) = parts.as_chunks::<2>();
+    let read = |[process, text]: &[Value; 2]| {
+        Some((
+            read_text(process).ok()?.parse().ok()?,
+            read_text(text).ok()?.to_owned(),
+        ))
+    };
+    Ok(pairs.iter().filter_map(read).collect())
+}
+
 /// Members and their scores by turns, by cell.
 fn levels(members: &[Value]) -> Result<Vec<Level>, Failure> {
     let mut levels = BTreeMap::<Cell, Level>::new();

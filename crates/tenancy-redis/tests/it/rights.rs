@@ -1,7 +1,9 @@
 //! What a login has to be allowed.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
-use tenancy::cache::shared::{Ask, Message, SharedLevel};
+use tenancy::cache::shared::{Ask, Claim, Message, ProcessReport, SharedLevel};
 use tenancy_test::servers::Redis;
 
 use crate::{
@@ -89,6 +91,28 @@ async fn the_commands_that_the_readme_names_are_enough() {
         .await
         .unwrap();
     level.discard(&acme, &[name(b"a")]).await.unwrap();
+    let claim = Claim {
+        scope: acme.clone(),
+        what: "warm:settings".to_owned(),
+        by: 7,
+    };
+    let minute = Duration::from_secs(60);
+    assert!(level.claim(&claim, minute).await.unwrap() && level.claim(&claim, minute).await.unwrap());
+    level.release(&claim).await.unwrap();
+    level.heat(&[(acme.clone(), 3)]).await.unwrap();
+    // As if the last time had been long ago.
+    server
+        .command("SELECT 1\nSET tenancy:{:central}:cooled 1000000000\nHSET tenancy:{acme:1}:s 8 1000000000")
+        .await;
+    level.heat(&[(acme.clone(), 3)]).await.unwrap();
+    assert_eq!(level.hottest(10).await.unwrap(), std::slice::from_ref(&acme));
+    let report = ProcessReport {
+        scope: acme.clone(),
+        process: 7,
+        text: "{}".to_owned(),
+    };
+    level.report(std::slice::from_ref(&report), minute).await.unwrap();
+    assert_eq!(level.reports(&acme).await.unwrap(), [report]);
     // Nothing beyond the prefix.
     assert_eq!(server.command("ACL LOG").await.concat(), "");
 }

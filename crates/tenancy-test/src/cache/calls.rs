@@ -23,6 +23,18 @@ pub enum LevelCall {
     Discard,
     /// `listen`.
     Listen,
+    /// `claim`.
+    Claim,
+    /// `release`.
+    Release,
+    /// `heat`, of however many scopes.
+    Heat,
+    /// `hottest`.
+    Hottest,
+    /// `report`, of however many scopes.
+    Report,
+    /// `reports`.
+    Reports,
 }
 
 /// How many calls there were of each kind, failed and dropped ones included.
@@ -49,17 +61,31 @@ pub struct LevelCalls {
     pub discard: u64,
     /// Of `listen`.
     pub listen: u64,
+    /// Of `claim`.
+    pub claim: u64,
+    /// Of `release`.
+    pub release: u64,
+    /// Of `heat`.
+    pub heat: u64,
+    /// Of `hottest`.
+    pub hottest: u64,
+    /// Of `report`.
+    pub report: u64,
+    /// Of `reports`.
+    pub reports: u64,
 }
 
 impl LevelCalls {
     /// All together.
     pub fn total(&self) -> u64 {
-        self.renew + self.fetch + self.store + self.raise + self.teach + self.discard + self.listen
+        let of_entries = self.renew + self.fetch + self.store + self.raise + self.teach + self.discard;
+        let of_work = self.claim + self.release + self.heat + self.hottest + self.report + self.reports;
+        of_entries + self.listen + of_work
     }
 }
 
 #[derive(Default)]
-pub(super) struct Counter([AtomicU64; 7]);
+pub(super) struct Counter([AtomicU64; 13]);
 
 impl Counter {
     pub(super) fn count(&self, call: LevelCall) {
@@ -76,6 +102,12 @@ impl Counter {
             teach: of(LevelCall::Teach),
             discard: of(LevelCall::Discard),
             listen: of(LevelCall::Listen),
+            claim: of(LevelCall::Claim),
+            release: of(LevelCall::Release),
+            heat: of(LevelCall::Heat),
+            hottest: of(LevelCall::Hottest),
+            report: of(LevelCall::Report),
+            reports: of(LevelCall::Reports),
         }
     }
 }

@@ -12,7 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use tenancy::cache::shared::{
-    Answer, Ask, EntryName, FlushMode, FoundEntry, Level, Message, Raise, Raised, ScopeName, StoredEntry,
+    Answer, Ask, Claim, EntryName, FlushMode, FoundEntry, Level, Message, ProcessReport, Raise, Raised,
+    ScopeName, StoredEntry,
 };
 use tenancy_core::{Clock, SystemClock};
 
@@ -20,6 +21,7 @@ use super::{
     calls::{Counter, LevelCalls},
     memory_node::{MemoryNode, Node},
     numbers::{Lifted, Numbers, next_number},
+    spared::Spared,
 };
 
 /// A shared level in memory, for several caches of one test that stand for several processes.
@@ -190,6 +192,7 @@ struct KeptEntry {
 struct Kept {
     numbers: HashMap<ScopeName, Numbers>,
     entries: HashMap<ScopeName, BTreeMap<EntryName, KeptEntry>>,
+    spared: Spared,
 }
 
 #[derive(Default)]
@@ -299,6 +302,34 @@ impl Shared {
                 entries.remove(name);
             }
         }
+    }
+
+    pub(super) fn claim(&self, claim: &Claim, length: Duration) -> bool {
+        let now = self.clock.monotonic();
+        self.state().kept.spared.claim(claim, length, now)
+    }
+
+    pub(super) fn release(&self, claim: &Claim) {
+        self.state().kept.spared.release(claim);
+    }
+
+    pub(super) fn heat(&self, uses: &[(ScopeName, u64)]) {
+        let now = self.clock.monotonic();
+        self.state().kept.spared.add_heat(uses, now);
+    }
+
+    pub(super) fn hottest(&self, most: usize) -> Vec<ScopeName> {
+        self.state().kept.spared.hottest(most)
+    }
+
+    pub(super) fn report(&self, reports: &[ProcessReport], keep_for: Duration) {
+        let now = self.clock.monotonic();
+        self.state().kept.spared.report(reports, keep_for, now);
+    }
+
+    pub(super) fn reports(&self, scope: &ScopeName) -> Vec<ProcessReport> {
+        let now = self.clock.monotonic();
+        self.state().kept.spared.reports(scope, now)
     }
 
     pub(super) fn raise(&self, raise: &Raise, node: u64) -> Raised {

@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::{
@@ -13,8 +14,8 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use tenancy::cache::shared::{
-    Answer, Ask, EntryName, Fetched, Level, Message, Raise, Raised, ScopeName, SharedError, SharedLevel,
-    StoredEntry,
+    Answer, Ask, Claim, EntryName, Fetched, Level, Message, ProcessReport, Raise, Raised, ScopeName,
+    SharedError, SharedLevel, StoredEntry,
 };
 
 use super::{
@@ -204,6 +205,41 @@ impl SharedLevel for MemoryNode {
     ) -> BoxFuture<'a, Result<(), SharedError>> {
         let node = &*self.node;
         Box::pin(node.call(LevelCall::Discard, move || node.shared.discard(scope, names)))
+    }
+
+    fn claim<'a>(&'a self, claim: &'a Claim, length: Duration) -> BoxFuture<'a, Result<bool, SharedError>> {
+        let node = &*self.node;
+        let claimed = move || node.shared.claim(claim, length);
+        Box::pin(node.call(LevelCall::Claim, claimed))
+    }
+
+    fn release<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<(), SharedError>> {
+        let node = &*self.node;
+        Box::pin(node.call(LevelCall::Release, move || node.shared.release(claim)))
+    }
+
+    fn heat<'a>(&'a self, uses: &'a [(ScopeName, u64)]) -> BoxFuture<'a, Result<(), SharedError>> {
+        let node = &*self.node;
+        Box::pin(node.call(LevelCall::Heat, move || node.shared.heat(uses)))
+    }
+
+    fn hottest(&self, most: usize) -> BoxFuture<'_, Result<Vec<ScopeName>, SharedError>> {
+        let node = &*self.node;
+        Box::pin(node.call(LevelCall::Hottest, move || node.shared.hottest(most)))
+    }
+
+    fn report<'a>(
+        &'a self,
+        reports: &'a [ProcessReport],
+        keep_for: Duration,
+    ) -> BoxFuture<'a, Result<(), SharedError>> {
+        let node = &*self.node;
+        Box::pin(node.call(LevelCall::Report, move || node.shared.report(reports, keep_for)))
+    }
+
+    fn reports<'a>(&'a self, scope: &'a ScopeName) -> BoxFuture<'a, Result<Vec<ProcessReport>, SharedError>> {
+        let node = &*self.node;
+        Box::pin(node.call(LevelCall::Reports, move || node.shared.reports(scope)))
     }
 
     fn listen(&self) -> BoxStream<'static, Message> {

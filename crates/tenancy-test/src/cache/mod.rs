@@ -73,6 +73,7 @@ mod memory_level;
 mod memory_node;
 mod messages;
 mod numbers;
+mod spared;
 
 pub use self::{
     barrier_loader::{BarrierLoader, LoaderFailure, WaitingLoad},

@@ -29,6 +29,7 @@ impl Cache {
         E: Into<BoxError> + 'static,
         Loading: Future<Output = Result<Vec<V>, E>> + Send + 'static,
     {
+        let spare_turn = self.spare_turn().await;
         let missing: Vec<_> = (0..keys.len()).filter(|&at| found[at].is_none()).collect();
         let wanted: Vec<_> = missing.iter().map(|&at| keys[at].clone()).collect();
         // Before the load.
@@ -44,7 +45,10 @@ impl Cache {
         let kind = first.kind();
         let flight = FlightKey::alone::<Vec<Arc<V>>>(kind, stamp.clone());
         let loading = self.account.loads.join(flight, move || {
-            let all = async move { cache.load_all(wanted, stamps, life, missing, load).await };
+            let all = async move {
+                let _spare_turn = spare_turn;
+                cache.load_all(wanted, stamps, life, missing, load).await
+            };
             Box::pin(all.in_current_span())
         });
         let loaded = loading.outcome().await?.downcast::<Vec<Arc<V>>>();

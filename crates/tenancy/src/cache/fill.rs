@@ -189,7 +189,10 @@ impl Cache {
             return;
         }
         let cache = self.clone();
-        tokio::spawn(async move { cache.store(&entries).await });
+        let stored = tokio::spawn(async move { cache.store(&entries).await });
+        if let Some(warming) = &self.warming {
+            warming.note_store(stored);
+        }
     }
 
     pub(super) async fn store(&self, entries: &[StoredEntry]) {

@@ -8,8 +8,9 @@ use http::request::Parts;
 use super::{
     CacheKey, CacheScope, CacheStatistics, CacheValue, EntryOptions, Flush, FlushReceipt, LoadError,
     hub::{Account, Hub},
-    shared::{Cell, FlushMode},
+    shared::{Cell, FlushMode, SharedError},
     slots::slot_of_tag,
+    warm::WarmHandle,
 };
 use crate::{
     Tenant,
@@ -26,6 +27,8 @@ pub struct Cache {
     pub(super) hub: Arc<Hub>,
     pub(super) account: Arc<Account>,
     pub(super) whose: Whose,
+    /// Of a recipe, rather than a request.
+    pub(super) warming: Option<Arc<WarmHandle>>,
 }
 
 /// In which scope loads run.
@@ -59,6 +62,24 @@ impl TenantCache {
                 hub,
                 account,
                 whose: Whose::Tenant(tenant.clone()),
+                warming: None,
+            },
+        }
+    }
+
+    pub(crate) fn for_warming(
+        tenant: &Tenant,
+        hub: &Arc<Hub>,
+        account: &Arc<Account>,
+        handle: Arc<WarmHandle>,
+    ) -> Self {
+        Self {
+            tenant: tenant.clone(),
+            cache: Cache {
+                hub: Arc::clone(hub),
+                account: Arc::clone(account),
+                whose: Whose::Tenant(tenant.clone()),
+                warming: Some(handle),
             },
         }
     }
@@ -78,6 +99,7 @@ impl CentralCache {
                 hub,
                 account,
                 whose: Whose::Central,
+                warming: None,
             },
         }
     }
@@ -175,7 +197,7 @@ impl Cache {
         Loading: Future<Output = Result<V, E>> + Send + 'static,
     {
         let found = self.look(key);
-        if let Some(value) = found.to_serve_at_once(options) {
+        if let Some(value) = self.serves_at_once(&found, options) {
             return Ok(value);
         }
         Box::pin(self.remember_slowly(key, options, load, found)).await
@@ -198,7 +220,7 @@ impl Cache {
         Loading: Future<Output = Result<Option<V>, E>> + Send + 'static,
     {
         let found = self.look(key);
-        if let Some(value) = found.to_serve_at_once(options) {
+        if let Some(value) = self.serves_at_once(&found, options) {
             return Ok(value);
         }
         let none_ttl = options.none_ttl;
@@ -300,13 +322,32 @@ impl Cache {
 
     /// What this process has counted of this scope.
     pub fn statistics(&self) -> CacheStatistics {
-        let share = &self.account.share;
-        self.account.counters.read(share.bytes(), share.evicted())
+        self.account.statistics()
+    }
+
+    /// What each process that shares the level has counted of this scope, as it has told within the last hour: every ten seconds while
+    /// that changes. Without a shared level, what this one has.
+    ///
+    /// # Errors
+    /// When the shared level does not answer.
+    pub async fn statistics_of_processes(&self) -> Result<Vec<CacheStatistics>, SharedError> {
+        if self.hub.link.is_none() {
+            return Ok(vec![self.statistics()]);
+        }
+        let reports = self.hub.reports_of(&self.account).await?;
+        // What a later release counts is left out; what an earlier one did not count is zero.
+        let counted = reports.iter().map(|report| serde_json::from_str(&report.text));
+        Ok(counted.flatten().collect())
     }
 
     pub(super) async fn raise(&self, cells: Vec<Cell>, mode: FlushMode) -> FlushReceipt {
         self.account.counters.flushes.add();
-        self.hub.flush(&self.account, cells, mode).await
+        let is_whole = cells.contains(&Cell::Base);
+        let receipt = self.hub.flush(&self.account, cells, mode).await;
+        if is_whole {
+            self.hub.warmer.wake(&self.account);
+        }
+        receipt
     }
 
     pub(super) fn own_cell<V>(key: &CacheKey<V>) -> Cell {

@@ -3,7 +3,7 @@
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use tenancy_core::BoxError;
-use tokio::time::timeout;
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use tracing::Instrument as _;
 
 use super::{
@@ -28,6 +28,7 @@ pub(super) struct Job<V> {
     pub(super) slots: Vec<u16>,
     /// Not if it has just not answered: nobody waits for it twice.
     pub(super) asks_shared: bool,
+    pub(super) _spare_turn: Option<OwnedSemaphorePermit>,
 }
 
 /// What came of making sure of a lease.
@@ -50,9 +51,9 @@ impl Cache {
         }
         let value = match renewal {
             Renewal::Failed => None,
-            Renewal::NotNeeded | Renewal::Done => self.fetch_one(key, Duration::ZERO).await,
+            Renewal::NotNeeded | Renewal::Done => self.fetch_one(key, self.wanted()).await,
         };
-        if value.is_none() {
+        if value.is_none() && self.warming.is_none() {
             self.account.counters.misses.add();
         }
         value
@@ -76,7 +77,10 @@ impl Cache {
             }
         }
         if renewal != Renewal::Failed {
-            self.fetch_missing(keys, values, Duration::ZERO).await;
+            self.fetch_missing(keys, values, self.wanted()).await;
+        }
+        if self.warming.is_some() {
+            return;
         }
         for _ in values.iter().filter(|value| value.is_none()) {
             self.account.counters.misses.add();
@@ -133,11 +137,12 @@ impl Cache {
         };
         if renewal != Renewal::NotNeeded {
             found = self.look_while(key, renewal == Renewal::Failed);
-            if let Some(value) = found.to_serve_at_once(options) {
+            if let Some(value) = self.serves_at_once(&found, options) {
                 return Ok(value);
             }
         }
         let slots = slots_of(key, options);
+        let spare_turn = self.spare_turn().await;
         // Before the stamp: what is read under a lease is known to be the newest.
         let span = self.span_without_lease();
         // Before the load, and before the question to the shared level.
@@ -148,6 +153,7 @@ impl Cache {
             life: Life::of(options, &self.hub.settings),
             slots,
             asks_shared: renewal != Renewal::Failed,
+            _spare_turn: spare_turn,
         };
         let early = match &found {
             Found::Fresh { early, .. } => *early,
@@ -164,6 +170,8 @@ impl Cache {
             });
         self.note_flight(is_leader, early.is_some());
         match found {
+            // A recipe has ended when all is there.
+            _ if self.warming.is_some() => typed(key, flight.outcome().await),
             // The load goes on by itself.
             Found::Fresh { value, .. } => Ok(value),
             Found::Stale(stale) => self.wait_beside(key, stale, flight).await,
@@ -183,7 +191,17 @@ impl Cache {
         (!self.account.versions.holds_lease(now)).then(|| u64::try_from(span()).unwrap_or(u64::MAX))
     }
 
+    /// Requests have turns of their own, that recipes do not take; who joins what a recipe loads does not wait for its turn.
+    pub(super) async fn spare_turn(&self) -> Option<OwnedSemaphorePermit> {
+        self.warming.as_ref()?;
+        let turns = &self.account.warm_state(&self.hub.warmer).spare_turns;
+        Arc::clone(turns).acquire_owned().await.ok()
+    }
+
     fn note_flight(&self, is_leader: bool, is_early: bool) {
+        if self.warming.is_some() {
+            return;
+        }
         let counters = &self.account.counters;
         match (is_leader, is_early) {
             (true, true) => counters.early_refreshes.add(),
@@ -247,7 +265,10 @@ impl<V: CacheValue> Job<V> {
             return Ok(value);
         }
         // Who loads early wants one that lives on for longer: here an entry may end sooner than in the shared level.
-        let for_longer_than = early.map_or(Duration::ZERO, |left| left * 2 + CLEARLY);
+        let for_longer_than = match &self.cache.warming {
+            Some(warming) => warming.wanted(),
+            None => early.map_or(Duration::ZERO, |left| left * 2 + CLEARLY),
+        };
         if self.asks_shared
             && let Some(value) = self.cache.fetch_one(&self.key, for_longer_than).await
         {

@@ -31,21 +31,9 @@ pub(super) struct Stale<V> {
     valid_at: Duration,
 }
 
-impl<V> Found<V> {
-    /// What the caller gets without waiting.
-    pub(super) fn to_serve_at_once(&self, options: &EntryOptions) -> Option<Arc<V>> {
-        match self {
-            Self::Fresh { value, early } if early.is_none() || !options.early_refresh => {
-                Some(Arc::clone(value))
-            }
-            _ => None,
-        }
-    }
-}
-
 /// By what the numbers of this process are known to be the newest.
 #[derive(Clone, Copy)]
-enum Trust {
+pub(super) enum Trust {
     Lease,
     /// Nobody can be asked.
     Outage,
@@ -53,7 +41,7 @@ enum Trust {
 }
 
 /// What an entry is worth at a time.
-enum Worth {
+pub(super) enum Worth {
     Fresh,
     Stale { is_flushed: bool },
     Unsure,
@@ -61,9 +49,30 @@ enum Worth {
 }
 
 impl Cache {
+    /// What the caller gets without waiting.
+    #[inline]
+    pub(super) fn serves_at_once<V>(&self, found: &Found<V>, options: &EntryOptions) -> Option<Arc<V>> {
+        match found {
+            Found::Fresh { value, early }
+                if early.is_none() || !(options.early_refresh || self.warming.is_some()) =>
+            {
+                Some(Arc::clone(value))
+            }
+            _ => None,
+        }
+    }
+
+    /// For how long what is found has to be fresh: a recipe wants it until it runs again.
+    pub(super) fn wanted(&self) -> Duration {
+        self.warming
+            .as_ref()
+            .map_or(Duration::ZERO, |warming| warming.wanted())
+    }
+
     /// Fresh, and nothing else.
     pub(super) fn get_now<V: CacheValue>(&self, key: &CacheKey<V>) -> Option<Arc<V>> {
         match self.look(key) {
+            Found::Fresh { early: Some(_), .. } if self.warming.is_some() => None,
             Found::Fresh { value, .. } => Some(value),
             Found::Stale(_) | Found::Unsure | Found::Nothing => None,
         }
@@ -78,7 +87,10 @@ impl Cache {
     /// Takes no lock, and allocates nothing where the entry is asked for often.
     pub(super) fn look_while<V: CacheValue>(&self, key: &CacheKey<V>, is_cut_off: bool) -> Found<V> {
         let now = self.now();
-        self.hub.note_use(&self.account, now);
+        let is_request = self.warming.is_none();
+        if is_request {
+            self.hub.note_use(&self.account, now);
+        }
         // Before the entry is judged: an old judgement must not meet a new lease.
         let trust = match self.account.versions.holds_lease(now) {
             true => Trust::Lease,
@@ -92,7 +104,9 @@ impl Cache {
             self.found::<V>(entry, trust, now)
         });
         let found = found.unwrap_or(Found::Nothing);
-        if let Found::Fresh { .. } = found {
+        if let Found::Fresh { .. } = found
+            && is_request
+        {
             self.account.counters.hits.add();
         }
         found
@@ -112,7 +126,9 @@ impl Cache {
         match worth {
             Worth::Fresh => Found::Fresh {
                 value,
-                early: is_due_early(entry, now).then(|| entry.fresh_until.saturating_sub(now)),
+                early: self
+                    .is_due_early(entry, now)
+                    .then(|| entry.fresh_until.saturating_sub(now)),
             },
             Worth::Stale { is_flushed } => Found::Stale(Stale {
                 value,
@@ -132,7 +148,14 @@ impl Cache {
         is_trusted && self.account.versions.judge(&stale.stamp) != Judgement::Dead
     }
 
-    fn worth(&self, entry: &Entry, trust: Trust, now: Duration) -> Worth {
+    fn is_due_early(&self, entry: &Entry, now: Duration) -> bool {
+        match &self.warming {
+            None => is_due_early(entry, now),
+            Some(warming) => entry.fresh_until.saturating_sub(now) < warming.wanted(),
+        }
+    }
+
+    pub(super) fn worth(&self, entry: &Entry, trust: Trust, now: Duration) -> Worth {
         if now >= entry.usable_until {
             return Worth::Nothing;
         }

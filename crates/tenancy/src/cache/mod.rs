@@ -10,6 +10,8 @@
 //!   flush does not bring the old value back.
 //! * The memory of level 1 has one bound for all tenants. A tenant that asks for everything once does not push out what others
 //!   ask for again and again.
+//! * [`Recipe`]s load what a tenant will ask for, when it begins to be used, after a flush, and after a deploy.
+//! * [`Cache::explain`] tells why a key is found or not: in this process, in the shared level, by which flush.
 //! * [`CacheScope::key`] names things in a cache of your own.
 //!
 //! **Caveats.** Without [`CacheSettings::shared`] processes know nothing of each other, and an entry of one lives for up to
@@ -69,6 +71,7 @@
 mod bulk;
 mod codec;
 mod envelope;
+mod explain;
 mod fill;
 mod flush;
 mod handle;
@@ -87,22 +90,31 @@ pub mod shared;
 mod slots;
 mod statistics;
 mod versions;
+mod warm;
 
-pub(crate) use self::hub::{Account, LazyHub};
 pub use self::{
     codec::CacheCodec,
+    explain::{
+        CacheExplanation, CacheVerdict, DependencyExplained, DependencyState, EntryExplained, LeaseExplained,
+        SharedExplained, TagExplained, WhatItDependsOn,
+    },
     flush::Flush,
     handle::{Cache, CentralCache, TenantCache},
-    key::{CacheKey, CacheValue, KeyArg, KeyWriter, KeyWritten, Keys},
+    key::{AnyKey, CacheKey, CacheValue, KeyArg, KeyTextError, KeyWriter, KeyWritten, Keys},
     loads::LoadError,
     options::EntryOptions,
     plan::{FlushPlan, InvalidFlushPlan},
     receipt::{FlushAbandoned, FlushReceipt},
     settings::{CacheSettings, OnOutage},
     statistics::CacheStatistics,
+    warm::{Recipe, RecipeFailure, TenantWarmed, Warming, WarmingProgress, WarmingSettings},
 };
 #[doc(hidden)]
 pub use self::{envelope::bench::CacheEntry, level1::bench::MemoryLevel};
+pub(crate) use self::{
+    hub::{Account, Hub, LazyHub},
+    warm::{Whom, Why},
+};
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 

@@ -77,6 +77,11 @@ impl CacheSettings {
         self
     }
 
+    /// Whether processes have a second level in common.
+    pub fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
     /// How many bytes entries may take in this process, keys and book-keeping included.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;

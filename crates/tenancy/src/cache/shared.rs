@@ -13,6 +13,9 @@ use tenancy_core::TenantId;
 /// seen an older one is [`Answer::Behind`].
 pub const REMEMBERED: usize = 128;
 
+/// Of how many scopes a level keeps how much they are used.
+pub const HOTTEST: usize = 1000;
+
 /// How many version cells a scope has. Tags and keys share them by their hash.
 pub const SLOTS: u16 = 4096;
 
@@ -231,6 +234,28 @@ pub enum Message {
     Gap,
 }
 
+/// What a process tells of a scope, for people to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessReport {
+    /// Of which scope.
+    pub scope: ScopeName,
+    /// Who tells it: a number by chance.
+    pub process: u64,
+    /// A short text.
+    pub text: String,
+}
+
+/// What one process does so that others need not, for a while: no lock, for it may end while it is held.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// In which scope.
+    pub scope: ScopeName,
+    /// What is done; at most 128 bytes.
+    pub what: String,
+    /// Who does it: a number by chance, so that nobody gives back what another one has.
+    pub by: u64,
+}
+
 /// The second level. All calls must be safe to drop at any await: what they began is done as a whole or not at all, or, for
 /// entries, in part.
 ///
@@ -277,6 +302,49 @@ pub trait SharedLevel: Send + Sync + fmt::Debug + 'static {
         scope: &'a ScopeName,
         names: &'a [EntryName],
     ) -> BoxFuture<'a, Result<(), SharedError>>;
+
+    /// Claims something for a time, unless another has it: whether that succeeded. Who has it may claim it again.
+    ///
+    /// Claims save work, and nothing rests on them. Default: everybody gets what they ask for.
+    fn claim<'a>(&'a self, claim: &'a Claim, length: Duration) -> BoxFuture<'a, Result<bool, SharedError>> {
+        let _ = (claim, length);
+        Box::pin(async { Ok(true) })
+    }
+
+    /// Gives back what was claimed, if it is still the claimant's.
+    fn release<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<(), SharedError>> {
+        let _ = claim;
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Adds to how much these scopes are used. What is older counts for less, halved within about a day, and of the [`HOTTEST`] alone
+    /// anything is kept. Default: nothing is.
+    fn heat<'a>(&'a self, uses: &'a [(ScopeName, u64)]) -> BoxFuture<'a, Result<(), SharedError>> {
+        let _ = uses;
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Those that are used most, the hottest first. Default: none.
+    fn hottest(&self, most: usize) -> BoxFuture<'_, Result<Vec<ScopeName>, SharedError>> {
+        let _ = most;
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// Keeps what processes tell, in the place of what the same one told of the same scope before. Default: it is not kept.
+    fn report<'a>(
+        &'a self,
+        reports: &'a [ProcessReport],
+        keep_for: Duration,
+    ) -> BoxFuture<'a, Result<(), SharedError>> {
+        let _ = (reports, keep_for);
+        Box::pin(async { Ok(()) })
+    }
+
+    /// What processes have told of a scope. Default: nothing.
+    fn reports<'a>(&'a self, scope: &'a ScopeName) -> BoxFuture<'a, Result<Vec<ProcessReport>, SharedError>> {
+        let _ = scope;
+        Box::pin(async { Ok(Vec::new()) })
+    }
 
     /// Messages from now on, beginning with a [`Message::Gap`] once they are heard. It goes on after lost connections, with
     /// another `Gap`, and ends only with this level.

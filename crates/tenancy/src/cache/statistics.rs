@@ -51,7 +51,10 @@ impl Counters {
 }
 
 /// What one process has counted of one tenant's cache, since it has used it without a pause of some minutes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+///
+/// Those of several processes can be added up: `iter.sum()`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct CacheStatistics {
     /// Answers from level 1.
@@ -78,4 +81,31 @@ pub struct CacheStatistics {
     pub bytes: u64,
     /// Entries that level 1 gave up for want of room.
     pub evicted: u64,
+}
+
+impl std::ops::Add for CacheStatistics {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            hits: self.hits.saturating_add(other.hits),
+            shared_hits: self.shared_hits.saturating_add(other.shared_hits),
+            misses: self.misses.saturating_add(other.misses),
+            stale: self.stale.saturating_add(other.stale),
+            coalesced: self.coalesced.saturating_add(other.coalesced),
+            loads: self.loads.saturating_add(other.loads),
+            failed_loads: self.failed_loads.saturating_add(other.failed_loads),
+            early_refreshes: self.early_refreshes.saturating_add(other.early_refreshes),
+            unreadable: self.unreadable.saturating_add(other.unreadable),
+            flushes: self.flushes.saturating_add(other.flushes),
+            bytes: self.bytes.saturating_add(other.bytes),
+            evicted: self.evicted.saturating_add(other.evicted),
+        }
+    }
+}
+
+impl std::iter::Sum for CacheStatistics {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), std::ops::Add::add)
+    }
 }

@@ -21,7 +21,7 @@ use super::{
     tenancy::{OrderInForce, Tenancy, TenancyParts},
 };
 use crate::{
-    cache::{CacheSettings, LazyHub},
+    cache::{CacheSettings, LazyHub, Recipe, WarmingSettings},
     event::TenancyListener,
     gate::{BypassSettings, GatePolicy, GlobalMaintenance},
     home::Home,
@@ -61,6 +61,8 @@ pub struct TenancyBuilder {
     public_url: Option<String>,
     max_resources: u64,
     cache: CacheSettings,
+    recipes: Vec<Recipe>,
+    warming: WarmingSettings,
     exempts_acme: bool,
 }
 
@@ -109,6 +111,8 @@ impl TenancyBuilder {
             public_url: None,
             max_resources: 1_024,
             cache: CacheSettings::new(),
+            recipes: Vec::new(),
+            warming: WarmingSettings::new(),
             exempts_acme: false,
         }
     }
@@ -370,6 +374,53 @@ impl TenancyBuilder {
         self
     }
 
+    /// Changes how the cache works, from what was said before.
+    #[must_use]
+    pub fn map_cache(mut self, change: impl FnOnce(CacheSettings) -> CacheSettings) -> Self {
+        self.cache = change(self.cache);
+        self
+    }
+
+    /// Adds a recipe: what a tenant will ask for, loaded when it begins to be used, after a flush of all it has, and by
+    /// [`Tenancy::warm_all`]. They run in the order they were added. Default: none.
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tenancy::{
+    ///     MemoryStore, Tenancy, Tenant,
+    ///     cache::{EntryOptions, Keys, LoadError, Recipe, TenantCache},
+    ///     resolve::Subdomain,
+    /// };
+    ///
+    /// const COUNT: Keys<(), u64> = Keys::new("count", 1);
+    ///
+    /// async fn count(cache: &TenantCache) -> Result<u64, LoadError> {
+    ///     let load = async || Ok::<_, std::convert::Infallible>(17);
+    ///     Ok(*cache.remember(&COUNT.key(()), &EntryOptions::new(), load).await?)
+    /// }
+    ///
+    /// let tenancy = Tenancy::builder(Subdomain::of("example.com")?, MemoryStore::of(["acme"])?)
+    ///     .warm(Recipe::new("count", async |_: Tenant, cache: TenantCache| count(&cache).await.map(drop)))
+    ///     .build()?;
+    /// let acme = tenancy.enter(&"acme".parse()?).await?;
+    /// assert!(tenancy.warm(&acme).await.is_warm());
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+    /// ```
+    #[must_use]
+    pub fn warm(mut self, recipe: Recipe) -> Self {
+        self.recipes.push(recipe);
+        self
+    }
+
+    /// What warming may take. Default: [`WarmingSettings::new`].
+    #[must_use]
+    pub fn warming(mut self, settings: WarmingSettings) -> Self {
+        self.warming = settings;
+        self
+    }
+
     /// Builds the stack. Starts to follow the store if a tokio runtime is there; else the first request does.
     ///
     /// # Errors
@@ -384,7 +435,11 @@ impl TenancyBuilder {
                 mistakes.push(ConfigMistake::LayerWithoutStage { stage: place.stage() });
             }
         }
-        mistakes.extend(self.cache.mistakes().into_iter().map(ConfigMistake::Cache));
+        let of_cache = self.cache.mistakes().into_iter();
+        let of_warming = Recipe::mistakes(&self.recipes)
+            .into_iter()
+            .chain(self.warming.mistakes());
+        mistakes.extend(of_cache.chain(of_warming).map(ConfigMistake::Cache));
         let mut central_hosts = Vec::new();
         for host in &self.central_hosts {
             match canonical_host(host) {
@@ -492,7 +547,7 @@ impl TenancyBuilder {
             resources: Resources::at_most(self.max_resources),
             lookup: OnceLock::new(),
             rollout: Rollout::new(self.observing, Arc::clone(&clock), self.listener.clone()),
-            cache: LazyHub::new(self.cache, Arc::clone(&clock)),
+            cache: LazyHub::new(self.cache, Arc::clone(&clock)).warmed_by(self.recipes, self.warming),
             clock,
             listener: self.listener,
             bypass: self.bypass,

@@ -15,12 +15,13 @@ use super::{
     builder::TenancyBuilder,
     composite::{Piece, TenancyService},
     layer::StageLayer,
+    mistake::{ConfigError, ConfigMistake},
     order::Stage,
     phase::{Phase, Segment, SegmentShared},
 };
 use crate::{
     Tenant, TenantRef,
-    cache::{CentralCache, TenantCache},
+    cache::{CentralCache, Hub, Recipe, TenantCache, TenantWarmed, Warming, Whom, Why},
     gate::{GatePolicy, GlobalMaintenance},
     resolve::{Chain, Explanation, FirstLook, Resolver, Trust},
     rollout::Rollout,
@@ -155,6 +156,76 @@ impl Tenancy {
     /// The part of the cache that is no tenant's, outside of requests.
     pub fn central_cache(&self) -> CentralCache {
         CentralCache::of(&self.inner.parts.shared.home)
+    }
+
+    /// Runs every [recipe](crate::cache::Recipe) for one tenant, and waits for their end. Who asks while another one warms the tenant
+    /// gets what comes of that. A tenant that is not active is left alone.
+    ///
+    /// Dropping the future ends it; what recipes have begun to load goes on.
+    pub async fn warm(&self, tenant: &Tenant) -> TenantWarmed {
+        self.cache_hub().warm(tenant, Why::Asked).await
+    }
+
+    /// Begins to warm every active tenant of the complete list, those first that were used most: after a deploy, for instance.
+    /// Waits until the list is read.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn warm_all(&self) -> Warming {
+        Warming::begin(self.clone(), Whom::All)
+    }
+
+    /// As [`warm_all`](Self::warm_all), for so many of those that were used most. By the shared level, which keeps that of 1,000, by
+    /// what this process has seen, and then by the order of their ids.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn warm_hottest(&self, most: usize) -> Warming {
+        Warming::begin(self.clone(), Whom::Hottest(most))
+    }
+
+    /// As [`warm_all`](Self::warm_all), for these tenants.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn warm_these(&self, tenants: impl IntoIterator<Item = Tenant>) -> Warming {
+        Warming::begin(self.clone(), Whom::These(tenants.into_iter().collect()))
+    }
+
+    /// Adds a recipe, as [`TenancyBuilder::warm`], for one that needs something that is made of the stack, such as the databases of
+    /// tenants. Before anybody uses the cache.
+    ///
+    /// A recipe that keeps a handle on the stack keeps the stack until the process ends.
+    ///
+    /// # Errors
+    /// When its name is not allowed or taken, or the cache was used before.
+    pub fn add_recipe(&self, recipe: Recipe) -> Result<(), ConfigError> {
+        let mistakes = self.inner.parts.shared.home.cache.add_recipe(recipe);
+        if mistakes.is_empty() {
+            return Ok(());
+        }
+        Err(ConfigError::new(
+            mistakes.into_iter().map(ConfigMistake::Cache).collect(),
+        ))
+    }
+
+    /// The recipes by which tenants are warmed, in the order in which they run.
+    pub fn recipes(&self) -> &[Recipe] {
+        &self.inner.parts.shared.home.cache.get().warmer.recipes
+    }
+
+    /// Whether processes have a second level of the cache in common.
+    pub fn shares_cache(&self) -> bool {
+        self.inner.parts.shared.home.cache.get().link.is_some()
+    }
+
+    pub(crate) fn cache_hub(&self) -> Arc<Hub> {
+        Arc::clone(self.inner.parts.shared.home.cache.get())
+    }
+
+    pub(crate) async fn all_tenants(&self) -> Vec<Tenant> {
+        self.ready().await;
+        self.tenants()
     }
 
     /// Which stages only observe, what they have seen, and the switches.

@@ -59,6 +59,7 @@ mod harness;
 mod hearing;
 mod process;
 mod raising;
+mod sparing;
 mod teaching;
 
 use std::future::Future;
@@ -89,6 +90,10 @@ pub use self::{
         a_dropped_flush_is_done_as_a_whole_or_not_at_all, a_flush_is_above_what_its_caller_knows,
         a_flush_makes_a_missing_scope, a_later_flush_has_a_higher_number,
         a_soft_flush_leaves_the_hard_number, all_cells_are_flushed_at_once, flushes_at_once_make_one_chain,
+    },
+    sparing::{
+        a_claim_ends_by_itself, a_claim_is_one_processes_at_a_time, the_scopes_used_most_are_hottest,
+        what_processes_tell_is_found,
     },
     teaching::{
         a_failover_is_healed_by_teaching, a_late_teaching_is_heard, a_teaching_makes_a_missing_scope,
@@ -198,5 +203,14 @@ where
     report.add("a_lost_connection_is_heard_as_a_gap", result);
     let result = trouble_is_an_error(&mut new().await).await;
     report.add("trouble_is_an_error", result);
+
+    let result = a_claim_is_one_processes_at_a_time(&mut new().await).await;
+    report.add("a_claim_is_one_processes_at_a_time", result);
+    let result = a_claim_ends_by_itself(&mut new().await).await;
+    report.add("a_claim_ends_by_itself", result);
+    let result = the_scopes_used_most_are_hottest(&mut new().await).await;
+    report.add("the_scopes_used_most_are_hottest", result);
+    let result = what_processes_tell_is_found(&mut new().await).await;
+    report.add("what_processes_tell_is_found", result);
     report
 }

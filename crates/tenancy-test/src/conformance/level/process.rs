@@ -13,8 +13,8 @@ use std::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::BoxStream};
 use tenancy::cache::shared::{
-    Answer, Ask, Cell, EntryName, Fetched, FlushMode, FoundEntry, Level, Message, Raise, Raised, SLOTS,
-    ScopeName, SharedLevel, StoredEntry,
+    Answer, Ask, Cell, Claim, EntryName, Fetched, FlushMode, FoundEntry, Level, Message, ProcessReport,
+    Raise, Raised, SLOTS, ScopeName, SharedLevel, StoredEntry,
 };
 use tenancy_core::BoxError;
 
@@ -118,6 +118,31 @@ impl<'c> Process<'c> {
                 .check
                 .failure(expected, format!("no answer within {LIMIT:?}"))),
         }
+    }
+
+    pub(super) async fn claim(&self, claim: &Claim, length: Duration) -> Result<bool, Failure> {
+        self.done("claiming", self.level.claim(claim, length)).await
+    }
+
+    pub(super) async fn release(&self, claim: &Claim) -> Result<(), Failure> {
+        self.done("giving a claim back", self.level.release(claim)).await
+    }
+
+    pub(super) async fn heat(&self, uses: &[(ScopeName, u64)]) -> Result<(), Failure> {
+        self.done("telling uses", self.level.heat(uses)).await
+    }
+
+    pub(super) async fn hottest(&self, most: usize) -> Result<Vec<ScopeName>, Failure> {
+        self.done("asking for the hottest", self.level.hottest(most))
+            .await
+    }
+
+    pub(super) async fn report(&self, reports: &[ProcessReport], keep_for: Duration) -> Result<(), Failure> {
+        self.done("reporting", self.level.report(reports, keep_for)).await
+    }
+
+    pub(super) async fn reports(&self, scope: &ScopeName) -> Result<Vec<ProcessReport>, Failure> {
+        self.done("asking for reports", self.level.reports(scope)).await
     }
 
     pub(super) async fn renew(&self, asks: &[Ask]) -> Result<Vec<Answer>, Failure> {

@@ -11,12 +11,13 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use tenancy::cache::shared::{
-    Answer, Ask, Cell, EntryName, Fetched, FlushMode, Level, Message, Raise, Raised, ScopeName, SharedError,
-    SharedLevel, StoredEntry,
+    Answer, Ask, Cell, Claim, EntryName, Fetched, FlushMode, Level, Message, ProcessReport, Raise, Raised,
+    ScopeName, SharedError, SharedLevel, StoredEntry,
 };
 use tenancy_core::BoxError;
 use tenancy_test::{
     Clock, ManualClock,
+    cache::{MemoryLevel, MemoryNode},
     conformance::{LevelHarness, Offered},
 };
 use tokio::{sync::mpsc::unbounded_channel, task::yield_now};
@@ -33,6 +34,8 @@ struct Process {
     number: usize,
     /// Answers on a connection, for who asks next.
     on_the_way: Mutex<Vec<Fetched>>,
+    /// Where claims and heat are.
+    spared: MemoryNode,
 }
 
 impl Process {
@@ -314,6 +317,61 @@ impl SharedLevel for Process {
         self.discard_now(scope, names).boxed()
     }
 
+    fn claim<'a>(&'a self, claim: &'a Claim, length: Duration) -> BoxFuture<'a, Result<bool, SharedError>> {
+        let mut claim = claim.clone();
+        if self.server.is(Flaw::ClaimsOfAllScopesAreOne) {
+            claim.scope = ScopeName::for_tests("all:1");
+        }
+        let length = match self.server.is(Flaw::ClaimsNeverEnd) {
+            true => Duration::from_secs(3600),
+            false => length,
+        };
+        async move { self.spared.claim(&claim, length).await }.boxed()
+    }
+
+    fn release<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<(), SharedError>> {
+        async move {
+            let everybody = self.server.is(Flaw::AnybodyGivesBack);
+            for by in (0..4).filter(|by| everybody || *by == claim.by) {
+                self.spared.release(&Claim { by, ..claim.clone() }).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn heat<'a>(&'a self, uses: &'a [(ScopeName, u64)]) -> BoxFuture<'a, Result<(), SharedError>> {
+        self.spared.heat(uses)
+    }
+
+    fn hottest(&self, most: usize) -> BoxFuture<'_, Result<Vec<ScopeName>, SharedError>> {
+        async move {
+            let mut hottest = self.spared.hottest(usize::MAX).await?;
+            if self.server.is(Flaw::KeepsTheColdest) {
+                hottest.reverse();
+            }
+            hottest.truncate(most);
+            Ok(hottest)
+        }
+        .boxed()
+    }
+
+    fn report<'a>(
+        &'a self,
+        reports: &'a [ProcessReport],
+        keep_for: Duration,
+    ) -> BoxFuture<'a, Result<(), SharedError>> {
+        let mut reports = reports.to_vec();
+        if self.server.is(Flaw::ReportsMeet) {
+            reports.iter_mut().for_each(|report| report.process = 1);
+        }
+        async move { self.spared.report(&reports, keep_for).await }.boxed()
+    }
+
+    fn reports<'a>(&'a self, scope: &'a ScopeName) -> BoxFuture<'a, Result<Vec<ProcessReport>, SharedError>> {
+        self.spared.reports(scope)
+    }
+
     fn listen(&self) -> BoxStream<'static, Message> {
         let (messages, mut receiver) = unbounded_channel();
         if !self.server.is(Flaw::NoGapFirst) {
@@ -335,6 +393,8 @@ impl SharedLevel for Process {
 pub(super) struct Workshop {
     server: Arc<Server>,
     connected: Mutex<usize>,
+    spared: MemoryLevel,
+    clock: Arc<ManualClock>,
 }
 
 impl Workshop {
@@ -344,9 +404,12 @@ impl Workshop {
             clock: ManualClock::new(),
             state: Mutex::default(),
         };
+        let clock = Arc::new(ManualClock::new());
         Self {
             server: Arc::new(server),
             connected: Mutex::default(),
+            spared: MemoryLevel::with_clock(clock.clone()),
+            clock,
         }
     }
 }
@@ -358,12 +421,14 @@ impl LevelHarness for Workshop {
         Ok(Arc::new(Process {
             server: Arc::clone(&self.server),
             number: *connected,
+            spared: self.spared.node(),
             on_the_way: Mutex::default(),
         }))
     }
 
     async fn pass(&self, time: Duration) -> Result<(), BoxError> {
         self.server.clock.advance(time);
+        self.clock.advance(time);
         Ok(())
     }
 

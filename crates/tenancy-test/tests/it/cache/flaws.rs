@@ -63,10 +63,23 @@ pub(super) enum Flaw {
     EndsAfterACut,
     SameForTrouble,
     NothingForTrouble,
+    AnybodyGivesBack,
+    ClaimsOfAllScopesAreOne,
+    ClaimsNeverEnd,
+    KeepsTheColdest,
+    ReportsMeet,
 }
 
 /// Each flaw, and a check that is there for it.
-pub(super) const FLAWS: [(Flaw, &str); 67] = [
+pub(super) const FLAWS: [(Flaw, &str); 72] = [
+    (Flaw::ReportsMeet, "what_processes_tell_is_found"),
+    (Flaw::AnybodyGivesBack, "a_claim_is_one_processes_at_a_time"),
+    (
+        Flaw::ClaimsOfAllScopesAreOne,
+        "a_claim_is_one_processes_at_a_time",
+    ),
+    (Flaw::ClaimsNeverEnd, "a_claim_ends_by_itself"),
+    (Flaw::KeepsTheColdest, "the_scopes_used_most_are_hottest"),
     (Flaw::WrongPrevious, "a_later_flush_has_a_higher_number"),
     (Flaw::ReadsThenWrites, "flushes_at_once_make_one_chain"),
     (Flaw::IgnoresKnown, "a_flush_is_above_what_its_caller_knows"),

@@ -87,7 +87,7 @@ async fn checked(flaw: Flaw) -> Report {
 fn assert_all_passed(report: &Report) {
     report.assert_passed();
     assert_eq!(report.not_offered().collect::<Vec<_>>(), []);
-    assert_eq!(report.passed().count(), 42);
+    assert_eq!(report.passed().count(), 46);
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,6 +154,10 @@ one_check! {
     a_listener_that_leaves_disturbs_nobody
     a_lost_connection_is_heard_as_a_gap
     trouble_is_an_error
+    a_claim_is_one_processes_at_a_time
+    a_claim_ends_by_itself
+    the_scopes_used_most_are_hottest
+    what_processes_tell_is_found
 }
 
 #[tokio::test(start_paused = true)]

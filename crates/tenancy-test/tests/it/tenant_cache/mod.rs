@@ -1,11 +1,13 @@
 //! The tenant cache as applications use it, over a shared level in memory that can be hurt.
 
+mod explained;
 mod flushes;
 mod lifetimes;
 mod loads;
 mod outages;
 mod schedules;
 mod values;
+mod warming;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

@@ -45,7 +45,6 @@ impl EnvelopeError {
 
     /// Whether another release of the application has written it, or of this crate: to be expected while one replaces
     /// the other.
-    #[cfg(test)]
     pub(crate) fn is_of_another_release(&self) -> bool {
         matches!(self.fault, Fault::OtherFormat | Fault::OtherSchema)
     }

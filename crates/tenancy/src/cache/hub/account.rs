@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -17,11 +17,15 @@ use crate::{
         level1::Share,
         loads::{LoadSettings, Loads},
         shared::ScopeName,
-        statistics::Counters,
+        statistics::{CacheStatistics, Counters},
         versions::ScopeVersions,
+        warm::{WarmState, Warmer},
     },
     tenant::ControlBlock,
 };
+
+/// So that the first use counts on a clock that begins at zero.
+const OFFSET: u64 = 1_000;
 
 /// A value of whichever type.
 pub(crate) type AnyValue = Arc<dyn Any + Send + Sync>;
@@ -56,8 +60,18 @@ pub(crate) struct Account {
     pub(super) renewing: tokio::sync::Mutex<()>,
     /// Counts renewals that failed, so that those who waited for one do not each wait for another. Written while `renewing`.
     pub(super) failures: AtomicU64,
-    /// When it was used last, in milliseconds.
+    /// When it was used last, in milliseconds plus [`OFFSET`]; 0: never.
     used_at: AtomicU64,
+    /// In how many tenths of a second it was used, about.
+    uses: AtomicU64,
+    /// Until when its lease is renewed though nobody uses it, in milliseconds.
+    renewed_until: AtomicU64,
+    /// Until when it is kept though nobody uses it, in milliseconds.
+    kept_until: AtomicU64,
+    /// What others were told that this process has counted.
+    reported: Mutex<CacheStatistics>,
+    /// Of its warming; made when there are recipes.
+    warm: OnceLock<Box<WarmState>>,
     /// Whether the renewal of leases knows it.
     is_listed: AtomicBool,
     /// When the last soft flush was heard of, in nanoseconds plus one; 0: never.
@@ -82,6 +96,11 @@ impl Account {
             renewing: tokio::sync::Mutex::new(()),
             failures: AtomicU64::new(0),
             used_at: AtomicU64::new(0),
+            uses: AtomicU64::new(0),
+            renewed_until: AtomicU64::new(0),
+            kept_until: AtomicU64::new(0),
+            reported: Mutex::default(),
+            warm: OnceLock::new(),
             is_listed: AtomicBool::new(false),
             soft_flushed_at: AtomicU64::new(0),
         }
@@ -93,13 +112,13 @@ impl Account {
     }
 
     /// Whether its tenant was deleted, or is another incarnation now: nobody can ask for what is in it.
-    pub(super) fn is_orphaned(&self) -> bool {
+    pub(crate) fn is_orphaned(&self) -> bool {
         self.with_tenant(|owner, tenant| owner.is_gone(tenant))
             .unwrap_or(false)
     }
 
     /// Whose it is, if it is a tenant's that is still there.
-    pub(super) fn tenant(&self) -> Option<Tenant> {
+    pub(crate) fn tenant(&self) -> Option<Tenant> {
         self.with_tenant(|owner, tenant| (!owner.is_gone(tenant)).then(|| tenant.clone()))
             .flatten()
     }
@@ -123,20 +142,68 @@ impl Account {
     /// Written a few times a second at most, so that processors do not pass it around.
     #[inline]
     pub(crate) fn note_use(&self, now: Duration) {
-        let now = milliseconds(now);
+        let now = milliseconds(now) + OFFSET;
         if now > self.used_at.load(Ordering::Relaxed) + 100 {
             self.used_at.store(now, Ordering::Relaxed);
+            self.uses.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// It counts as used until then.
-    pub(super) fn note_use_until(&self, until: Duration) {
-        self.used_at.fetch_max(milliseconds(until), Ordering::Relaxed);
+    /// In how many tenths of a second requests have asked for something of it, about.
+    pub(crate) fn uses(&self) -> u64 {
+        self.uses.load(Ordering::Relaxed)
     }
 
+    /// Its lease is renewed until then.
+    pub(super) fn renew_until(&self, until: Duration) {
+        self.renewed_until
+            .fetch_max(milliseconds(until), Ordering::Relaxed);
+    }
+
+    /// It is kept until then.
+    pub(super) fn keep_until(&self, until: Duration) {
+        self.kept_until.fetch_max(milliseconds(until), Ordering::Relaxed);
+    }
+
+    pub(super) fn is_kept(&self, now: Duration) -> bool {
+        milliseconds(now) <= self.kept_until.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is in use: a request has asked for something, or it was flushed here and others may have to be told.
     pub(super) fn was_used_within(&self, time: Duration, now: Duration) -> bool {
-        let used_at = Duration::from_millis(self.used_at.load(Ordering::Relaxed));
-        now.saturating_sub(used_at) <= time
+        milliseconds(now) <= self.renewed_until.load(Ordering::Relaxed) || self.was_asked_within(time, now)
+    }
+
+    /// Whether a request has asked for something of it.
+    pub(crate) fn was_asked_within(&self, time: Duration, now: Duration) -> bool {
+        let Some(used_at) = self.used_at.load(Ordering::Relaxed).checked_sub(OFFSET) else {
+            return false;
+        };
+        now.saturating_sub(Duration::from_millis(used_at)) <= time
+    }
+
+    pub(crate) fn warm_state(&self, warmer: &Warmer) -> &WarmState {
+        let make = || Box::new(WarmState::new(warmer.recipes.len(), self.loads.at_once()));
+        self.warm.get_or_init(make)
+    }
+
+    /// What this process has counted.
+    pub(crate) fn statistics(&self) -> CacheStatistics {
+        self.counters.read(self.share.bytes(), self.share.evicted())
+    }
+
+    pub(super) fn reported(&self) -> CacheStatistics {
+        *self.reported.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn note_reported(&self, counted: CacheStatistics) {
+        *self.reported.lock().unwrap_or_else(PoisonError::into_inner) = counted;
+    }
+
+    pub(super) fn forget_warmth(&self) {
+        if let Some(state) = self.warm.get() {
+            state.forget();
+        }
     }
 
     /// Whether the caller is the one who is to put it on the list.

@@ -46,6 +46,18 @@ pub(crate) enum Unanswered {
     Failed(SharedError),
 }
 
+impl Unanswered {
+    /// For who asked for nothing else.
+    pub(crate) fn into_error(self) -> SharedError {
+        match self {
+            Self::Failed(error) => error,
+            Self::LeftAlone => SharedError::message(
+                "the shared level did not answer lately, and is left alone for some seconds",
+            ),
+        }
+    }
+}
+
 /// Allows one call, and ends a probe however the call ends.
 struct Permit<'a> {
     link: &'a Link,

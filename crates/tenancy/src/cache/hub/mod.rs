@@ -6,6 +6,7 @@ mod account;
 mod flushing;
 mod link;
 mod renewal;
+mod reporting;
 mod retries;
 mod tasks;
 
@@ -32,6 +33,7 @@ use super::{
     loads::LoadSettings,
     shared::ScopeName,
     versions::{ScopeVersions, lease_length},
+    warm::{Recipe, Warmer, WarmingSettings, warm_in_use},
 };
 use crate::Tenant;
 
@@ -41,6 +43,8 @@ const KEY_AND_BOOKS: u32 = 8 << 10;
 /// What a stack knows of its cache before anybody uses it.
 pub(crate) struct LazyHub {
     settings: CacheSettings,
+    recipes: Mutex<Vec<Recipe>>,
+    warming: WarmingSettings,
     clock: Arc<dyn Clock>,
     hub: OnceLock<Arc<Hub>>,
 }
@@ -49,14 +53,47 @@ impl LazyHub {
     pub(crate) fn new(settings: CacheSettings, clock: Arc<dyn Clock>) -> Self {
         Self {
             settings,
+            recipes: Mutex::default(),
+            warming: WarmingSettings::new(),
             clock,
             hub: OnceLock::new(),
         }
     }
 
+    pub(crate) fn warmed_by(self, recipes: Vec<Recipe>, warming: WarmingSettings) -> Self {
+        Self {
+            recipes: Mutex::new(recipes),
+            warming,
+            ..self
+        }
+    }
+
+    /// What is wrong with adding this recipe; it is added if nothing is.
+    pub(crate) fn add_recipe(&self, recipe: Recipe) -> Vec<String> {
+        let mut recipes = self.recipes();
+        if self.hub.get().is_some() {
+            return vec![format!(
+                "the recipe {:?} comes too late: the cache was used before",
+                recipe.name()
+            )];
+        }
+        recipes.push(recipe);
+        let mistakes = Recipe::mistakes(&recipes);
+        if !mistakes.is_empty() {
+            recipes.pop();
+        }
+        mistakes
+    }
+
+    fn recipes(&self) -> MutexGuard<'_, Vec<Recipe>> {
+        self.recipes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn get(&self) -> &Arc<Hub> {
-        self.hub
-            .get_or_init(|| Hub::new(self.settings.clone(), Arc::clone(&self.clock)))
+        self.hub.get_or_init(|| {
+            let warmer = Warmer::new(self.recipes().clone(), self.warming, self.settings.max_bytes);
+            Hub::new(self.settings.clone(), Arc::clone(&self.clock), warmer)
+        })
     }
 }
 
@@ -79,10 +116,11 @@ pub(crate) struct Hub {
     retries: Retries,
     hashes: foldhash::quality::RandomState,
     tasks: Tasks,
+    pub(crate) warmer: Arc<Warmer>,
 }
 
 impl Hub {
-    fn new(settings: CacheSettings, clock: Arc<dyn Clock>) -> Arc<Self> {
+    fn new(settings: CacheSettings, clock: Arc<dyn Clock>, warmer: Warmer) -> Arc<Self> {
         let level1 = Level1::new(
             &Level1Settings {
                 max_bytes: settings.max_bytes,
@@ -108,6 +146,7 @@ impl Hub {
             retries: Retries::default(),
             hashes: foldhash::quality::RandomState::default(),
             tasks: Tasks::default(),
+            warmer: Arc::new(warmer),
         })
     }
 
@@ -164,7 +203,7 @@ impl Hub {
     }
 
     /// The account of a scope that is in use.
-    fn known_account(&self, name: &ScopeName) -> Option<Arc<Account>> {
+    pub(crate) fn known_account(&self, name: &ScopeName) -> Option<Arc<Account>> {
         self.accounts().get(name).and_then(Weak::upgrade)
     }
 
@@ -207,16 +246,20 @@ impl Hub {
         let Some(running) = self.tasks.begin() else {
             return;
         };
-        // Longer than anything of it is fresh in level 1.
-        let forget_after = self.settings.local_ttl + Duration::from_secs(300);
+        let forget_after = self.forget_after();
         self.spawn(
             &runtime,
             renewal::forget_unused(Arc::downgrade(self), forget_after, running),
         );
+        if self.warmer.has_recipes() {
+            let warmer = Arc::clone(&self.warmer);
+            self.spawn(&runtime, warm_in_use(warmer, Arc::downgrade(self)));
+        }
         if self.link.is_some() {
             let round = self.settings.staleness_bound / 2;
             self.spawn(&runtime, renewal::renew_while_used(Arc::downgrade(self), round));
             self.spawn(&runtime, renewal::listen(Arc::downgrade(self)));
+            self.spawn(&runtime, reporting::report_counts(Arc::downgrade(self)));
             self.retries.go_on(self);
         }
     }
@@ -232,15 +275,35 @@ impl Hub {
         account.note_use(now);
         if account.begin_to_be_listed() {
             self.listed.add(account);
+            self.warmer.wake(account);
         }
+    }
+
+    /// The account is kept for as long as its entries may live, though nobody uses it yet.
+    pub(crate) fn keep_warm(&self, account: &Arc<Account>) {
+        account.keep_until(self.now() + self.forget_after());
+        if account.begin_to_be_listed() {
+            self.listed.add(account);
+        }
+    }
+
+    /// All accounts that are kept.
+    pub(crate) fn listed_accounts(&self) -> Vec<Arc<Account>> {
+        self.listed.all()
+    }
+
+    /// Longer than anything is fresh in level 1.
+    fn forget_after(&self) -> Duration {
+        self.settings.local_ttl.saturating_add(Duration::from_secs(300))
     }
 
     /// The account has been flushed here: what this process knows of it may be all that a failover leaves, so that it goes on
     /// asking for a while, though nobody uses it.
     fn note_flush(&self, account: &Arc<Account>) {
-        let now = self.now();
-        self.note_use(account, now);
-        account.note_use_until(now + self.settings.staleness_bound * 4);
+        account.renew_until(self.now() + self.settings.staleness_bound * 4);
+        if account.begin_to_be_listed() {
+            self.listed.add(account);
+        }
     }
 
     /// Of one entry in this process. Keyed at random: nobody outside can make two keys meet.

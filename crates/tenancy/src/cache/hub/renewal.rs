@@ -13,7 +13,7 @@ use super::{Account, Hub, Link, Unanswered, tasks::Running};
 use crate::{
     Tenant,
     cache::{
-        shared::{Answer, Ask, FlushMode, Message},
+        shared::{Answer, Ask, Cell, FlushMode, Message},
         versions::{Applied, PendingAsk},
     },
 };
@@ -37,6 +37,10 @@ impl Listed {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn all(&self) -> Vec<Arc<Account>> {
+        self.lock().clone()
+    }
+
     /// Those that were used within this time.
     fn used_within(&self, time: Duration, now: Duration) -> Vec<Arc<Account>> {
         let listed = self.lock();
@@ -46,19 +50,18 @@ impl Listed {
 
     /// Takes those off the list that were not used for so long, and those of tenants that are gone.
     fn take_unused(&self, after: Duration, now: Duration) -> Vec<Arc<Account>> {
+        // Not under the lock: a look at whose tenant may be what ends it, which may run any code.
         let mut unused = self.all();
-        unused.retain(|account| !account.was_used_within(after, now) || account.is_orphaned());
+        unused.retain(|account| {
+            let is_used = account.was_used_within(after, now) || account.is_kept(now);
+            !is_used || account.is_orphaned()
+        });
         let ids: HashSet<_> = unused.iter().map(|account| account.share.id()).collect();
         self.lock().retain(|account| !ids.contains(&account.share.id()));
         for account in &unused {
             account.end_to_be_listed();
         }
         unused
-    }
-
-    /// A look at whose tenant may be what ends it, which may run any code: not under the lock.
-    fn all(&self) -> Vec<Arc<Account>> {
-        self.lock().clone()
     }
 }
 
@@ -174,6 +177,9 @@ impl Hub {
                         account.note_soft_flush(self.now());
                     }
                     account.versions.hear(*previous, *number, cells, *mode);
+                    if cells.contains(&Cell::Base) {
+                        self.warmer.wake(&account);
+                    }
                 }
             }
         }
@@ -222,6 +228,7 @@ pub(super) async fn forget_unused(hub: Weak<Hub>, after: Duration, _running: Run
         // Without a lock: values are dropped, which may run any code.
         for account in hub.listed.take_unused(after, hub.now()) {
             hub.level1.purge(&account.share);
+            account.forget_warmth();
         }
         hub.level1.run_pending();
     }

@@ -34,7 +34,7 @@ use super::{bytes::KeyBuffer, mark};
 /// const NOTE: Keys<(NoteId, Author), String> = Keys::new("note", 1);
 ///
 /// let author = Author { name: "Ada".into(), site: "ada.example".into() };
-/// assert_eq!(NOTE.key((NoteId(7), &author)).to_string(), r#"note@1(7, ("Ada", "ada.example"))"#);
+/// assert_eq!(NOTE.key((NoteId(7), &author)).to_string(), r#"note@1(7u64, ("Ada", "ada.example"))"#);
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot stand in a cache key",

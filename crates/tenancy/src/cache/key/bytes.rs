@@ -26,7 +26,7 @@ pub(super) struct KeyBuffer {
 
 impl KeyBuffer {
     /// Names have no `@`, and no argument begins with a digit: it is clear where each part ends.
-    pub(super) fn of_kind(name: &'static str, version: u32) -> Self {
+    pub(super) fn of_kind(name: &str, version: u32) -> Self {
         let mut buffer = Self {
             inline: [0; INLINE],
             inline_len: 0,

@@ -2,7 +2,8 @@ use std::fmt::{self, Write};
 
 use super::{bytes::LONGEST, mark};
 
-/// The text of an encoded key. Bytes that are no key are written escaped.
+/// The text of an encoded key, from which [`read`](super::read::read) makes the key again. Bytes that are no key are written
+/// escaped.
 pub(super) struct Explained<'b>(pub(super) &'b [u8]);
 
 impl fmt::Display for Explained<'_> {
@@ -49,9 +50,16 @@ impl<'b> Reader<'b> {
             return Ok(None);
         };
         let written = match mark {
-            mark::TUPLE if nesting == Nesting::Outermost => return self.list(f, mark::TUPLE_END),
-            mark::TUPLE => return self.enclosed(f, ['(', ')'], mark::TUPLE_END),
-            mark::LIST => return self.enclosed(f, ['[', ']'], mark::LIST_END),
+            mark::TUPLE if nesting == Nesting::Outermost => return self.tuple(f),
+            mark::TUPLE => {
+                f.write_char('(')?;
+                return self.tuple(f)?.map(|()| f.write_char(')')).transpose();
+            }
+            mark::LIST => {
+                f.write_char('[')?;
+                let all = self.list(f, mark::LIST_END)?;
+                return all.map(|_| f.write_char(']')).transpose();
+            }
             mark::SOME => {
                 f.write_str("Some(")?;
                 let inner = self.value(f, Nesting::Inner)?;
@@ -66,16 +74,18 @@ impl<'b> Reader<'b> {
                 .bytes()
                 .map(|bytes| write!(f, "b\"{}\"", bytes.escape_ascii())),
             mark::DIGEST => self.array().map(|digest: [u8; 32]| write_digest(f, &digest)),
-            mark::U8 => self.number(f, u8::from_be_bytes),
-            mark::U16 => self.number(f, u16::from_be_bytes),
-            mark::U32 => self.number(f, u32::from_be_bytes),
-            mark::U64 | mark::USIZE => self.number(f, u64::from_be_bytes),
-            mark::U128 => self.number(f, u128::from_be_bytes),
-            mark::I8 => self.number(f, i8::from_be_bytes),
-            mark::I16 => self.number(f, i16::from_be_bytes),
-            mark::I32 => self.number(f, i32::from_be_bytes),
-            mark::I64 | mark::ISIZE => self.number(f, i64::from_be_bytes),
-            mark::I128 => self.number(f, i128::from_be_bytes),
+            mark::U8 => self.number(f, u8::from_be_bytes, "u8"),
+            mark::U16 => self.number(f, u16::from_be_bytes, "u16"),
+            mark::U32 => self.number(f, u32::from_be_bytes, ""),
+            mark::U64 => self.number(f, u64::from_be_bytes, "u64"),
+            mark::U128 => self.number(f, u128::from_be_bytes, "u128"),
+            mark::USIZE => self.number(f, u64::from_be_bytes, "usize"),
+            mark::I8 => self.number(f, i8::from_be_bytes, "i8"),
+            mark::I16 => self.number(f, i16::from_be_bytes, "i16"),
+            mark::I32 => self.number(f, i32::from_be_bytes, "i32"),
+            mark::I64 => self.number(f, i64::from_be_bytes, "i64"),
+            mark::I128 => self.number(f, i128::from_be_bytes, "i128"),
+            mark::ISIZE => self.number(f, i64::from_be_bytes, "isize"),
             _ => None,
         };
         if written.is_none() {
@@ -84,23 +94,26 @@ impl<'b> Reader<'b> {
         written.transpose()
     }
 
-    fn enclosed(&mut self, f: &mut fmt::Formatter<'_>, [open, close]: [char; 2], end: u8) -> Read<()> {
-        f.write_char(open)?;
-        let all = self.list(f, end)?;
-        all.map(|()| f.write_char(close)).transpose()
+    /// One alone has a comma, as in Rust: it is another key than what is in it.
+    fn tuple(&mut self, f: &mut fmt::Formatter<'_>) -> Read<()> {
+        match self.list(f, mark::TUPLE_END)? {
+            Some(1) => f.write_char(',').map(Some),
+            all => Ok(all.map(|_| ())),
+        }
     }
 
-    fn list(&mut self, f: &mut fmt::Formatter<'_>, end: u8) -> Read<()> {
-        let mut first = true;
+    /// Returns how many there were.
+    fn list(&mut self, f: &mut fmt::Formatter<'_>, end: u8) -> Read<usize> {
+        let mut count = 0;
         loop {
             if let Some(rest) = self.rest.strip_prefix(&[end]) {
                 self.rest = rest;
-                return Ok(Some(()));
+                return Ok(Some(count));
             }
-            if !first {
+            if count > 0 {
                 f.write_str(", ")?;
             }
-            first = false;
+            count += 1;
             if self.value(f, Nesting::Inner)?.is_none() {
                 return Ok(None);
             }
@@ -111,9 +124,10 @@ impl<'b> Reader<'b> {
         &mut self,
         f: &mut fmt::Formatter<'_>,
         of_bytes: impl FnOnce([u8; N]) -> T,
+        suffix: &str,
     ) -> Option<fmt::Result> {
         let number = of_bytes(self.array()?);
-        Some(write!(f, "{number}"))
+        Some(write!(f, "{number}{suffix}"))
     }
 
     fn character(&mut self) -> Option<char> {
@@ -146,8 +160,7 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// Sixteen digits are enough to tell keys apart by eye.
 fn write_digest(f: &mut fmt::Formatter<'_>, digest: &[u8; 32]) -> fmt::Result {
     f.write_str("sha256:")?;
-    digest[..8].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }

@@ -1,9 +1,11 @@
 //! What a cached value is called: typed where it is written, the same bytes in every process.
 
+mod any;
 mod arg;
 mod bytes;
 mod explain;
 mod mark;
+mod read;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +17,11 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-pub use self::arg::{KeyArg, KeyWriter, KeyWritten};
+pub use self::{
+    any::AnyKey,
+    arg::{KeyArg, KeyWriter, KeyWritten},
+    read::KeyTextError,
+};
 use self::{
     bytes::{KeyBuffer, KeyBytes},
     explain::Explained,
@@ -118,7 +124,7 @@ impl<A, V> Keys<A, V> {
     }
 }
 
-const fn is_kind_name(name: &str) -> bool {
+pub(crate) const fn is_kind_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
@@ -146,8 +152,8 @@ impl<A, V> fmt::Debug for Keys<A, V> {
 
 /// The key of one cached value of type `V`, made by [`Keys::key`]. It names no tenant: that is the cache's part.
 ///
-/// Its text, `notes@1(7, "open")`, has the arguments in it, and is for people who may read them. It is escaped for logs.
-/// Cloning allocates nothing.
+/// Its text, `notes@1(7, "open")`, has the arguments in it, and is for people who may read them. It is escaped for logs, and
+/// [`AnyKey`] reads it. Cloning allocates nothing.
 pub struct CacheKey<V> {
     kind: &'static str,
     encoded: KeyBytes,
@@ -174,12 +180,6 @@ impl<V> CacheKey<V> {
     pub(crate) fn entry_name(&self) -> EntryName {
         EntryName::new(self.as_bytes())
     }
-}
-
-/// What an encoded key says, for people. Takes any bytes.
-#[cfg(test)]
-pub(crate) fn explain(encoded: &[u8]) -> impl fmt::Display + '_ {
-    Explained(encoded)
 }
 
 impl<V> Clone for CacheKey<V> {

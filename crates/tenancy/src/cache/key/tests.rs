@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use tenancy_core::TenantId;
 
-use super::{CacheKey, KeyArg, KeyWriter, KeyWritten, Keys, bytes::INLINE, explain};
+use super::{AnyKey, CacheKey, KeyArg, KeyWriter, KeyWritten, Keys, bytes::INLINE, explain::Explained};
 
 const NOTES: Keys<(u32, &str), u8> = Keys::new("notes", 1);
 
@@ -81,9 +81,10 @@ fn a_key_is_told_to_people() {
     let args = (None, (-5, u128::MAX), &b"a\"\n"[..], false, '\n', [1, -1]);
     assert_eq!(
         text::<All>(args),
-        r#"k@1(None, (-5, 340282366920938463463374607431768211455), b"a\"\n", false, '\n', [1, -1])"#
+        r#"k@1(None, (-5i16, 340282366920938463463374607431768211455u128), b"a\"\n", false, '\n', [1i64, -1i64])"#
     );
-    assert_eq!(text::<u8>(7), "k@1(7)");
+    assert_eq!(text::<u8>(7), "k@1(7u8)");
+    assert_eq!(text::<(u8,)>((7,)), "k@1(7u8,)");
     assert_eq!(
         text::<&str>("two\nlines \u{202e}"),
         r#"k@1("two\nlines \u{202e}")"#
@@ -154,7 +155,7 @@ fn types_of_the_application_are_arguments_too() {
     let acme: TenantId = "acme".parse().unwrap();
     assert_eq!(
         text::<(NoteId, Vec<NoteId>, TenantId)>((NoteId(1), &[NoteId(2)], &acme)),
-        r#"k@1(1, [2], "acme")"#
+        r#"k@1(1u64, [2u64], "acme")"#
     );
 }
 
@@ -232,10 +233,110 @@ proptest! {
     }
 
     #[test]
+    fn the_text_of_a_key_is_read_as_the_key(samples in proptest::collection::vec(samples(), 20)) {
+        for (bytes, _) in samples {
+            let text = Explained(&bytes).to_string();
+            let key: AnyKey = text.parse().map_err(|error| TestCaseError::fail(format!("{text}: {error}")))?;
+            prop_assert_eq!(key.as_bytes(), bytes, "{}", text);
+        }
+    }
+
+    #[test]
+    fn any_text_can_be_read(text in "(k@1\\()?[kS\\(\\)\\[\\]@,'\"b\\\\xu{}0-9 n\u{e4}-]{0,40}\\)?") {
+        if let Ok(key) = text.parse::<AnyKey>() {
+            prop_assert_eq!(key.to_string().parse(), Ok(key));
+        }
+    }
+
+    #[test]
     fn any_bytes_can_be_explained(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let as_args = [b"k@1(", &bytes[..]].concat();
         for bytes in [bytes, as_args] {
-            prop_assert!(!explain(&bytes).to_string().contains(char::is_control));
+            prop_assert!(!Explained(&bytes).to_string().contains(char::is_control));
         }
     }
+}
+
+#[test]
+fn every_kind_of_argument_is_read_as_it_was_written() {
+    type All = (u8, u16, u32, u64, u128, usize);
+    type Signed = (i8, i16, i32, i64, i128, isize);
+    type Rest = (
+        Option<Option<(u8,)>>,
+        char,
+        bool,
+        &'static [u8],
+        Vec<(i8, ())>,
+        String,
+    );
+    let keys = [
+        encoded::<All>((0, 1, u32::MAX, u64::MAX, u128::MAX, 5)),
+        encoded::<Signed>((i8::MIN, -1, 0, i64::MIN, i128::MIN, isize::MIN)),
+        encoded::<Rest>((
+            Some(Some((7,))),
+            '\'',
+            true,
+            &[0, 255, b'"', b'\\', b'a'],
+            &[(-1, ())],
+            "\0\u{202e}\"'ä\\",
+        )),
+        encoded::<Rest>((Some(None), '\u{10ffff}', false, b"", &[], "")),
+        encoded::<u8>(7),
+        encoded::<(u8,)>((7,)),
+        encoded::<((u8,),)>(((7,),)),
+        encoded::<()>(()),
+        encoded::<((),)>(((),)),
+        encoded::<Vec<NoteId>>(&[]),
+        encoded::<&str>(&"x".repeat(300)),
+    ];
+    for key in keys {
+        let text = Explained(&key).to_string();
+        assert_eq!(text.parse::<AnyKey>().unwrap().as_bytes(), key, "{text}");
+    }
+}
+
+#[test]
+fn a_key_may_be_written_by_hand() {
+    let key = AnyKey::from(&NOTES.key((7, "open")));
+    for text in [r#"notes@1(7,"open")"#, r#" notes@1( 7u32 , "open" , ) "#] {
+        assert_eq!(text.trim().parse().as_ref(), Ok(&key), "{text}");
+    }
+    let long = "x".repeat(1000);
+    assert_eq!(
+        format!("notes@1(7, {long:?})").parse().as_ref(),
+        Ok(&AnyKey::from(&NOTES.key((7, &long))))
+    );
+}
+
+#[test]
+fn what_is_no_key_is_refused_where_it_goes_wrong() {
+    for (text, at) in [
+        ("", 0),
+        ("notes", 5),
+        ("notes(7)", 5),
+        ("Notes@1(7)", 5),
+        ("notes@(7)", 6),
+        ("notes@01(7)", 8),
+        ("notes@4294967296(7)", 16),
+        ("notes@1", 7),
+        ("notes@1(7", 9),
+        ("notes@1(7) x", 11),
+        ("notes@1(,)", 8),
+        ("notes@1(7 8)", 10),
+        ("notes@1(256u8)", 8),
+        ("notes@1(-1)", 8),
+        ("notes@1(7f32)", 8),
+        ("notes@1('ab')", 9),
+        ("notes@1(\"a)", 11),
+        ("notes@1(\"\\q\")", 11),
+        ("notes@1(b\"ä\")", 12),
+        ("notes@1(sha256:00)", 17),
+        ("notes@1(Some 7)", 8),
+    ] {
+        let error = text.parse::<AnyKey>().unwrap_err().to_string();
+        assert!(error.starts_with(&format!("at byte {at} ")), "{text}: {error}");
+    }
+    let deep = format!("notes@1({}{})", "(".repeat(1000), ")".repeat(1000));
+    assert!(deep.parse::<AnyKey>().is_err());
+    assert!("x".repeat(100_000).parse::<AnyKey>().is_err());
 }

@@ -75,6 +75,13 @@ impl Default for Level1Settings {
     }
 }
 
+/// Where an entry was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tier {
+    Hot,
+    Others,
+}
+
 /// Entries of all shares, within one bound.
 pub(crate) struct Level1 {
     tiers: Arc<Tiers>,
@@ -160,6 +167,24 @@ impl Level1 {
             self.tiers.hot.promote(&slot);
         }
         Some(slot)
+    }
+
+    /// As [`get`](Self::get), without a trace: nothing is promoted, and nobody counts as having used it. Takes the lock of the
+    /// share.
+    pub(crate) fn peek<R>(
+        &self,
+        share: &Share,
+        key: &[u8],
+        hash: u64,
+        read: impl FnOnce(&Entry, Tier) -> R,
+    ) -> Option<R> {
+        let hash = named(hash);
+        let slot = share.find(key, hash)?;
+        let tier = match self.tiers.hot.find(share.id(), key, hash) {
+            Some(_) => Tier::Hot,
+            None => Tier::Others,
+        };
+        Some(read(&slot.entry, tier))
     }
 
     /// Puts an entry in the place of what was there. One that is too large is not kept, and what was there is gone.

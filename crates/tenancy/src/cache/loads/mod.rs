@@ -138,6 +138,16 @@ impl<T: Clone + Send + Sync + 'static> Loads<T> {
         }
     }
 
+    /// How many loaders run at the same time.
+    pub(crate) fn at_once(&self) -> usize {
+        self.board.settings.at_once
+    }
+
+    /// Whether a value of this name is being loaded, or waits for it. Looks at all loads.
+    pub(crate) fn is_aloft(&self, name: &EntryName) -> bool {
+        self.board.aloft().keys().any(|key| key.name == *name)
+    }
+
     /// How many values are being loaded, or wait for it.
     #[cfg(test)]
     pub(crate) fn aloft(&self) -> usize {

@@ -263,6 +263,15 @@ impl ScopeVersions {
         self.progress().highest()
     }
 
+    /// The present numbers of one cell, as far as this process knows.
+    pub(crate) fn level(&self, cell: Cell) -> Level {
+        Level {
+            cell,
+            any: self.cells.any(cell),
+            hard: self.cells.hard(cell),
+        }
+    }
+
     /// All levels that are not 0.
     #[cfg(test)]
     pub(crate) fn known(&self) -> Vec<Level> {
