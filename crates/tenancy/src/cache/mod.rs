@@ -76,6 +76,7 @@ mod hub;
 mod key;
 mod level1;
 mod load;
+mod loaded;
 mod loads;
 mod look;
 mod options;
@@ -87,12 +88,12 @@ mod slots;
 mod statistics;
 mod versions;
 
-pub(crate) use self::hub::{Account, LazyHub};
 pub use self::{
     codec::CacheCodec,
     flush::Flush,
     handle::{Cache, CentralCache, TenantCache},
     key::{CacheKey, CacheValue, KeyArg, KeyWriter, KeyWritten, Keys},
+    loaded::Loaded,
     loads::LoadError,
     options::EntryOptions,
     receipt::{FlushAbandoned, FlushReceipt},
@@ -101,6 +102,10 @@ pub use self::{
 };
 #[doc(hidden)]
 pub use self::{envelope::bench::CacheEntry, level1::bench::MemoryLevel};
+pub(crate) use self::{
+    hub::{Account, LazyHub},
+    load::How,
+};
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
@@ -131,6 +136,16 @@ impl CacheScope {
     }
 }
 
+impl CacheScope {
+    /// The request says whose it is; the scope says that the stage has run, and must agree.
+    pub(crate) fn is_open_for(tenant: &Tenant) -> bool {
+        with_current(|current| {
+            current
+                .is_some_and(|current| current.cache_scope && current.scope == Scope::Tenant(tenant.clone()))
+        })
+    }
+}
+
 fn scoped_key(id: &str, incarnation: u64, name: &str) -> String {
     format!("t:{id}:{incarnation}:{name}")
 }
@@ -140,12 +155,7 @@ impl<S: Sync> FromRequestParts<S> for CacheScope {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ExtractRejection> {
         let tenant = <Tenant as FromRequestParts<S>>::from_request_parts(parts, state).await?;
-        // The request says whose it is; the scope says that the stage has run, and must agree.
-        let open = with_current(|current| {
-            current
-                .is_some_and(|current| current.cache_scope && current.scope == Scope::Tenant(tenant.clone()))
-        });
-        if open {
+        if Self::is_open_for(&tenant) {
             Ok(Self { tenant })
         } else {
             Err(ExtractRejection::missing_stage("cache_scope", tenant.home()))

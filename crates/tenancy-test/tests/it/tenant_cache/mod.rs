@@ -1,6 +1,7 @@
 //! The tenant cache as applications use it, over a shared level in memory that can be hurt.
 
 mod flushes;
+mod late_tags;
 mod lifetimes;
 mod loads;
 mod outages;

@@ -1,6 +1,7 @@
 //! Loading a value once for all who want it at the same time, in a task of its own.
 
 mod error;
+mod response;
 #[cfg(test)]
 mod tests;
 
@@ -60,6 +61,7 @@ pub(crate) struct FlightKey {
     name: EntryName,
     stamp: Stamp,
     span: Option<u64>,
+    changes: Option<u64>,
 }
 
 impl FlightKey {
@@ -71,12 +73,21 @@ impl FlightKey {
             name: key.entry_name(),
             stamp,
             span: None,
+            changes: None,
         }
     }
 
     /// Of a load in a span of time in which nobody can say whether the stamp is the newest: others join it only within the span.
     pub(crate) fn within(self, span: Option<u64>) -> Self {
         Self { span, ..self }
+    }
+
+    /// Of a value whose tags are known only once it is loaded: nobody joins who came after any flush of the scope.
+    pub(crate) fn as_of(self, changes: u64) -> Self {
+        Self {
+            changes: Some(changes),
+            ..self
+        }
     }
 
     /// Of a load that nobody joins.
@@ -88,6 +99,7 @@ impl FlightKey {
             name: EntryName::new(&NEXT.fetch_add(1, Ordering::Relaxed).to_le_bytes()),
             stamp,
             span: None,
+            changes: None,
         }
     }
 }
