@@ -100,7 +100,11 @@ impl Page {
         let Self { headers, body, .. } = self;
         let is_known = self.status == StatusCode::OK.as_u16() && wanted.conditions.are_met_by(&headers.0);
         let mut response = if is_known {
-            Self::not_modified(&headers.0)
+            let mut response = Self::not_modified(&headers.0);
+            // As of the whole page (RFC 9110 §8.6): else the router, which sees no body, says 0.
+            let len = HeaderValue::from(body.0.len());
+            response.headers_mut().insert(header::CONTENT_LENGTH, len);
+            response
         } else {
             let mut response = Response::new(Body::empty());
             // It was one when it was kept.
@@ -325,6 +329,7 @@ mod tests {
         let expected = [
             "age: 1",
             "cache-control: private, no-cache",
+            "content-length: 4",
             "content-location: /x",
             "etag: \"a\"",
             "vary: accept-language",

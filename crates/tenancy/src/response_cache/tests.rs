@@ -31,17 +31,19 @@ fn wishes() -> impl Strategy<Value = Wish> {
         prop::option::of(prop::collection::vec("[ab]{0,2}", 0..3)),
         0_u32..2,
     )
-        .prop_map(|((route, path, original), (host, proto, languages), query, fingerprint, version)| Wish {
-            route,
-            path,
-            original,
-            host,
-            proto,
-            query,
-            languages,
-            fingerprint,
-            version,
-        })
+        .prop_map(
+            |((route, path, original), (host, proto, languages), query, fingerprint, version)| Wish {
+                route,
+                path,
+                original,
+                host,
+                proto,
+                query,
+                languages,
+                fingerprint,
+                version,
+            },
+        )
 }
 
 fn escaped(text: &str) -> String {
@@ -77,7 +79,12 @@ fn key_of(wish: &Wish) -> String {
         .vary(["accept-language"])
         .version(wish.version);
     let fingerprint = wish.fingerprint.as_ref().map(Fingerprint::of);
-    let key = page_key(&cache.settings, &wish.route, &parts_of(wish), fingerprint.as_ref());
+    let key = page_key(
+        &cache.settings,
+        &wish.route,
+        &parts_of(wish),
+        fingerprint.as_ref(),
+    );
     key.unwrap().key.to_string()
 }
 

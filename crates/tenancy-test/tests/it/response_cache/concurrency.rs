@@ -81,7 +81,10 @@ async fn a_cookie_that_is_set_reaches_its_own_client_alone_however_many_ask_at_o
     // It is forgotten soon, so that one odd answer does not keep the page out.
     process.clock.advance(Duration::from_secs(5));
     gate.add_permits(1);
-    assert_eq!(ask(&app, to("acme").header("x-client", "x")).await.told(), "fwd=miss");
+    assert_eq!(
+        ask(&app, to("acme").header("x-client", "x")).await.told(),
+        "fwd=miss"
+    );
 }
 
 #[tokio::test]
@@ -139,7 +142,11 @@ async fn a_handler_that_uses_the_cache_itself_does_not_wait_for_its_own_turn() {
     let handler = async |cache: tenancy::cache::TenantCache| {
         let load = async || Ok::<_, std::convert::Infallible>("inner".to_owned());
         let key = crate::tenant_cache::TEXT.key(("inner",));
-        cache.remember(&key, &tenancy::cache::EntryOptions::new(), load).await.unwrap().to_string()
+        cache
+            .remember(&key, &tenancy::cache::EntryOptions::new(), load)
+            .await
+            .unwrap()
+            .to_string()
     };
     let app = app(&process.tenancy, hour(), handler);
     let asking: Vec<_> = (0..20)

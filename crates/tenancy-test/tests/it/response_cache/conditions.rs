@@ -45,13 +45,17 @@ async fn who_has_the_page_already_gets_304() {
         if status == 304 {
             assert_eq!(answer.text(), "");
             assert_eq!(answer.header("content-type"), "");
+            assert_eq!(answer.header("content-length"), "8");
             assert_eq!(answer.header("cache-control"), "private, no-cache");
         }
     }
     // Also who is the first to ask here: the condition is the client's, not the page's.
     let process = Process::alone();
     let app = super::app(&process.tenancy, hour(), page);
-    assert_eq!(ask(&app, to("acme").header("if-none-match", &tag)).await.status, 304);
+    assert_eq!(
+        ask(&app, to("acme").header("if-none-match", &tag)).await.status,
+        304
+    );
     assert_eq!(ask(&app, to("acme")).await.text(), "the page");
 }
 

@@ -73,9 +73,15 @@ async fn a_flush_during_the_making_of_a_page_wins_wherever_it_comes_from() {
         old.answer("old".to_owned());
         assert_eq!(first.await.unwrap().text(), "old");
         settle().await;
-        world.clock.advance(receipt.everywhere_within().unwrap().min(BOUND));
+        world
+            .clock
+            .advance(receipt.everywhere_within().unwrap().min(BOUND));
         loader.open_with("new".to_owned());
-        assert_eq!(ask(&app, to("acme")).await.text(), "new", "elsewhere: {is_elsewhere}");
+        assert_eq!(
+            ask(&app, to("acme")).await.text(),
+            "new",
+            "elsewhere: {is_elsewhere}"
+        );
     }
 }
 

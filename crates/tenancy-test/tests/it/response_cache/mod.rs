@@ -86,9 +86,7 @@ async fn statistics(process: &Process) -> CacheStatistics {
 }
 
 /// A handler that answers what the barrier says, as soon as it says it.
-fn from_barrier(
-    loader: &BarrierLoader<String>,
-) -> impl Handler<((),), ()> + use<> {
+fn from_barrier(loader: &BarrierLoader<String>) -> impl Handler<((),), ()> + use<> {
     let loader = loader.clone();
     async move || {
         let loader = loader.clone();

@@ -24,10 +24,15 @@ fn stack() -> tenancy::stack::TenancyBuilder {
 async fn a_stack_without_cache_scope_makes_no_response_cache() {
     let tenancy = stack().disable(Stage::CacheScope).build().unwrap();
     let error = tenancy.response_cache(hour()).unwrap_err().to_string();
-    assert!(error.contains("cache_scope") && error.contains("add it"), "{error}");
+    assert!(
+        error.contains("cache_scope") && error.contains("add it"),
+        "{error}"
+    );
     let nothing = stack().order(Order::new([]).unwrap()).build().unwrap();
     assert_eq!(nothing.response_cache(hour()).unwrap_err().mistakes().len(), 2);
-    let all = ResponseCache::same_for_everybody(Duration::ZERO).vary(["cookie"]).max_body(usize::MAX);
+    let all = ResponseCache::same_for_everybody(Duration::ZERO)
+        .vary(["cookie"])
+        .max_body(usize::MAX);
     let error = tenancy.response_cache(all).unwrap_err();
     assert_eq!(error.mistakes().len(), 4, "{error}");
 }
@@ -51,7 +56,9 @@ async fn where_the_layer_can_not_work_nothing_is_served() {
     let by_hand = route(&tenancy).layer(tenancy.stage(Stage::Resolve));
     for _ in 0..2 {
         let request = || to("acme").body(Body::empty()).unwrap();
-        let to_central = Request::get("/report").header("host", "example.com").body(Body::empty());
+        let to_central = Request::get("/report")
+            .header("host", "example.com")
+            .body(Body::empty());
         let answers = [
             of_no_stack.clone().oneshot(request()).await.unwrap(),
             central.clone().oneshot(to_central.unwrap()).await.unwrap(),
@@ -61,7 +68,10 @@ async fn where_the_layer_can_not_work_nothing_is_served() {
         for (at, answer) in answers.into_iter().enumerate() {
             assert_eq!(answer.status(), 500, "{at}");
             assert_eq!(answer.headers()["cache-control"], "no-store");
-            let rejection = answer.extensions().get::<tenancy::rejection::Rejection>().unwrap();
+            let rejection = answer
+                .extensions()
+                .get::<tenancy::rejection::Rejection>()
+                .unwrap();
             assert_eq!(rejection.reason().as_str(), "misbuilt_stack");
         }
     }
@@ -71,7 +81,11 @@ async fn where_the_layer_can_not_work_nothing_is_served() {
         .layer(tenancy.stage(Stage::CacheScope))
         .layer(tenancy.stage(Stage::Resolve));
     for told in ["tenancy; fwd=miss; stored", "tenancy; hit"] {
-        let answer = by_hand.clone().oneshot(to("acme").body(Body::empty()).unwrap()).await.unwrap();
+        let answer = by_hand
+            .clone()
+            .oneshot(to("acme").body(Body::empty()).unwrap())
+            .await
+            .unwrap();
         assert_eq!(answer.headers()["cache-status"], told);
     }
 }
@@ -120,11 +134,17 @@ async fn a_route_that_is_nested_under_a_parameter_has_pages_for_each() {
 async fn what_matches_no_route_is_not_kept() {
     let tenancy = stack().build().unwrap();
     let cache = tenancy.response_cache(hour().also(StatusCode::NOT_FOUND, Duration::from_secs(60)));
-    let router = Router::new().route("/report", on_get(async || "page")).layer(cache.unwrap());
+    let router = Router::new()
+        .route("/report", on_get(async || "page"))
+        .fallback(async || (StatusCode::NOT_FOUND, "none"))
+        .layer(cache.unwrap());
     let app = tenancy.wrap(router);
     for _ in 0..2 {
         let answer = ask(&app, to("acme").uri("/other")).await;
-        assert_eq!((answer.status, answer.told()), (StatusCode::NOT_FOUND, "fwd=bypass"));
+        assert_eq!(
+            (answer.status, answer.told()),
+            (StatusCode::NOT_FOUND, "fwd=bypass")
+        );
     }
     assert_eq!(ask(&app, to("acme")).await.told(), "fwd=miss; stored");
 }
@@ -155,7 +175,10 @@ impl Service<Request<Body>> for NeedsReadiness {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        assert!(std::mem::take(self.is_ready.get_mut()), "it was not asked whether it is ready");
+        assert!(
+            std::mem::take(self.is_ready.get_mut()),
+            "it was not asked whether it is ready"
+        );
         self.inner.call(request)
     }
 }
@@ -170,7 +193,12 @@ async fn the_service_that_was_found_ready_is_the_one_that_is_called() {
     });
     let both = tower::layer::layer_fn(move |inner| cache.layer(needs.layer(inner)));
     let app = tenancy.wrap(Router::new().route("/report", on_get(async || "page").layer(both)));
-    for request in [to("acme"), to("acme").method("HEAD"), to("acme").header("range", "bytes=0-1"), to("globex")] {
+    for request in [
+        to("acme"),
+        to("acme").method("HEAD"),
+        to("acme").header("range", "bytes=0-1"),
+        to("globex"),
+    ] {
         assert_eq!(ask(&app, request).await.status, 200);
     }
 }

@@ -5,7 +5,14 @@ use axum::http::Uri;
 use super::*;
 
 async fn echo(uri: Uri, headers: HeaderMap) -> String {
-    let names = ["cookie", "if-none-match", "if-modified-since", "cache-control", "pragma", "x-other"];
+    let names = [
+        "cookie",
+        "if-none-match",
+        "if-modified-since",
+        "cache-control",
+        "pragma",
+        "x-other",
+    ];
     let seen = names.into_iter().filter(|name| headers.contains_key(*name));
     format!("{uri} {}", seen.collect::<Vec<_>>().join(" "))
 }
@@ -64,9 +71,7 @@ async fn requests_that_want_something_else_go_to_the_handler() {
 #[tokio::test]
 async fn tenants_and_hosts_do_not_share_pages() {
     let process = Process::alone();
-    let handler = async |tenant: Tenant, headers: HeaderMap| {
-        format!("{} {:?}", tenant.id(), headers["host"])
-    };
+    let handler = async |tenant: Tenant, headers: HeaderMap| format!("{} {:?}", tenant.id(), headers["host"]);
     let app = app(&process.tenancy, hour(), handler);
     for told in ["fwd=miss; stored", "hit"] {
         for host in ["acme.example.com", "globex.example.com", "acme.example.com:8080"] {

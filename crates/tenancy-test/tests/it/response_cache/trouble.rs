@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 
 use super::*;
 
@@ -32,30 +32,22 @@ async fn a_body_above_the_cap_is_passed_on_whole_and_not_kept() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_goes_on_is_passed_on_as_it_comes() {
     let process = Process::alone();
-    let handler = async || Body::from_stream(stream::repeat(Ok::<_, io::Error>("x")).take_slowly());
+    let handler = async || {
+        let slowly = stream::unfold((), async |()| {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            Some((Ok::<_, io::Error>("x"), ()))
+        });
+        Body::from_stream(slowly)
+    };
     let app = app(&process.tenancy, hour(), handler);
     let request = to("acme").body(Body::empty()).unwrap();
     let answer = app.oneshot(request).await.unwrap();
     assert_eq!(answer.headers()["cache-status"], "tenancy; fwd=miss");
     let mut body = answer.into_body().into_data_stream();
     for _ in 0..3 {
-        assert_eq!(futures_util::StreamExt::next(&mut body).await.unwrap().unwrap(), "x");
+        assert_eq!(body.next().await.unwrap().unwrap(), "x");
     }
 }
-
-trait TakeSlowly: futures_util::Stream + Sized + Send + 'static {
-    fn take_slowly(self) -> impl futures_util::Stream<Item = Self::Item> + Send
-    where
-        Self::Item: Send,
-    {
-        futures_util::StreamExt::then(self, async |item| {
-            tokio::time::sleep(Duration::from_secs(10)).await;
-            item
-        })
-    }
-}
-
-impl<S: futures_util::Stream + Send + 'static> TakeSlowly for S {}
 
 /// Answers 200, or what it is told to.
 struct Moody {
@@ -136,7 +128,11 @@ async fn what_goes_wrong_for_one_is_nobody_elses_answer() {
         assert_eq!(first.await.unwrap().status, 500, "{failure}");
         loader.entered().await.answer("mine".to_owned());
         let second = second.await.unwrap();
-        assert_eq!((second.text(), second.told()), ("mine", "fwd=bypass"), "{failure}");
+        assert_eq!(
+            (second.text(), second.told()),
+            ("mine", "fwd=bypass"),
+            "{failure}"
+        );
     }
 }
 
@@ -191,9 +187,14 @@ async fn a_load_error_is_an_answer_without_what_is_inside() {
     let handler = async |cache: TenantCache| {
         let key = crate::tenant_cache::TEXT.key(("a",));
         let load = async || Err::<String, _>(io::Error::other("password is 1234"));
-        cache.remember(&key, &EntryOptions::new(), load).await.map(|text| text.to_string())
+        cache
+            .remember(&key, &EntryOptions::new(), load)
+            .await
+            .map(|text| text.to_string())
     };
-    let app = process.tenancy.wrap(Router::new().route("/report", on_get(handler)));
+    let app = process
+        .tenancy
+        .wrap(Router::new().route("/report", on_get(handler)));
     let answer = ask(&app, to("acme")).await;
     assert_eq!(answer.status, 500);
     assert!(!answer.text().contains("1234"));

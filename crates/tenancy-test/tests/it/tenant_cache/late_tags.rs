@@ -36,7 +36,13 @@ async fn get(process: &Process) -> Option<String> {
 
 #[tokio::test]
 async fn a_flush_that_comes_during_the_load_wins_wherever_it_comes_from() {
-    for way in ["tag", "all", "remove", "elsewhere", "elsewhere, and nobody hears of it"] {
+    for way in [
+        "tag",
+        "all",
+        "remove",
+        "elsewhere",
+        "elsewhere, and nobody hears of it",
+    ] {
         let world = World::new();
         let (one, two) = (world.process(), world.process());
         let cache = one.cache_of("acme").await;
@@ -117,7 +123,9 @@ async fn a_value_says_for_how_long_it_is_fresh_and_usable() {
         found.unwrap().to_string()
     };
     let loaded = |text: &str| Loaded::new(text.to_owned());
-    let short = loaded("short").ttl(Duration::from_secs(1)).stale_for(Duration::ZERO);
+    let short = loaded("short")
+        .ttl(Duration::from_secs(1))
+        .stale_for(Duration::ZERO);
     assert_eq!(remember(short).await, "short");
     assert_eq!(remember(loaded("next")).await, "short");
     process.clock.advance(Duration::from_secs(1));
