@@ -219,8 +219,8 @@ impl Cache {
         let flight = FlightKey::new(key, stamp).within(span);
         let (loads, flight) = match manner {
             Manner::Value => (&self.account.loads, flight),
-            Manner::TaggedLate => (&self.account.loads, flight.as_of(changes)),
-            Manner::Page => (&self.account.page_loads, flight.as_of(changes)),
+            Manner::TaggedLate => (&self.account.loads, flight.begun_after(changes)),
+            Manner::Page => (&self.account.page_loads, flight.begun_after(changes)),
         };
         let job = Job {
             cache: self.clone(),

@@ -21,7 +21,7 @@ use super::{
     ResponseCache,
     page::Answer,
     plan::{Plan, plan},
-    serve::{at_once, look_up, response_of, told},
+    serve::{Looking, told},
     settings::Settings,
     status::Told,
 };
@@ -117,21 +117,21 @@ where
                 response: Some(response),
             },
             Plan::Pass(told) => self.pass(request, told),
-            Plan::Look(look) => match at_once(settings, &look).as_deref() {
-                Some(Answer::Page(page)) => {
-                    let response = response_of(settings, &look.cache, page, &look.wanted, Told::Hit);
-                    State::Answer {
-                        response: Some(Box::new(response)),
-                    }
+            Plan::Look(look) => {
+                let looking = Looking {
+                    settings: Arc::clone(settings),
+                    look: *look,
+                };
+                match looking.at_once().as_deref() {
+                    Some(Answer::Page(page)) => State::Answer {
+                        response: Some(Box::new(looking.response_of(page, Told::Hit))),
+                    },
+                    Some(Answer::Pass) => self.pass(request, Told::Bypass),
+                    None => State::Looking {
+                        looking: Box::pin(looking.answer(request, self.take_ready())),
+                    },
                 }
-                Some(Answer::Pass) => self.pass(request, Told::Bypass),
-                None => {
-                    let looking = look_up(Arc::clone(settings), *look, request, self.take_ready());
-                    State::Looking {
-                        looking: Box::pin(looking),
-                    }
-                }
-            },
+            }
         };
         ResponseCacheFuture { state }
     }

@@ -7,14 +7,15 @@ use axum::{
     body::{Body, Bytes, HttpBody},
     response::IntoResponse,
 };
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, response::Parts};
 use tokio::sync::oneshot;
 use tower_service::Service;
 
 use super::{
     CacheTags,
     collect::{Collected, collect},
-    page::{Answer, Page, Wanted},
+    page::{Answer, Page},
     plan::{Look, for_everybody},
     settings::Settings,
     status::Told,
@@ -32,90 +33,117 @@ const PASS_FOR: Duration = Duration::from_secs(5);
 /// A body that has not ended by then is passed on as it comes.
 const COLLECT_WITHIN: Duration = Duration::from_secs(1);
 
-/// From what is here and fresh, without waiting.
-pub(super) fn at_once(settings: &Settings, look: &Look) -> Option<Arc<Answer>> {
-    look.cache.peek(&look.key.key, &settings.entry)
+/// A request whose page is not here.
+pub(super) struct Looking {
+    pub(super) settings: Arc<Settings>,
+    pub(super) look: Look,
 }
 
-pub(super) fn response_of(
-    settings: &Settings,
-    cache: &TenantCache,
-    page: &Page,
-    wanted: &Wanted,
-    told: Told,
-) -> Response<Body> {
-    let now = (told != Told::Stored).then(|| cache.unix_time());
-    page.response(wanted, now, settings.says_status.then(|| told.header()))
-}
+impl Looking {
+    /// Dropped at any await it leaves the load alone, which others may wait for, and which is kept.
+    pub(super) async fn answer<S, B>(self, request: Request<Body>, service: S) -> Response<Body>
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Send + 'static,
+        S::Future: Send + 'static,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        if self.look.wanted.is_head {
+            return self.answer_head(request, service).await;
+        }
+        let ticket = Arc::new(Ticket::new(request, service));
+        let (to_own_client, own) = oneshot::channel();
+        let load = self.load(&ticket, to_own_client);
+        let Look { cache, key, .. } = &self.look;
+        let remembered = cache.remember_page(&key.key, &self.settings.entry, load).await;
+        let error = match remembered {
+            Ok(remembered) => match &*remembered.value {
+                Answer::Page(page) => return self.response_of(page, told_of(remembered.how, ticket.used())),
+                Answer::Pass => None,
+            },
+            Err(error) => Some(error),
+        };
+        match ticket.take() {
+            Some(held) => ask_for_oneself(&self.settings, *held, error).await,
+            // The handler was asked for this very client.
+            None => self.own_answer(own, error).await,
+        }
+    }
 
-/// Answers a request whose page is not here.
-///
-/// Dropped at any await it leaves the load alone, which others may wait for, and which is kept.
-pub(super) async fn look_up<S, B>(
-    settings: Arc<Settings>,
-    look: Look,
-    request: Request<Body>,
-    mut service: S,
-) -> Response<Body>
-where
-    S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Send + 'static,
-    S::Future: Send + 'static,
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    let Look { cache, key, wanted } = look;
-    if wanted.is_head {
-        // The handler of a HEAD makes no page.
-        return match cache.get(&key.key).await.as_deref() {
-            Some(Answer::Page(page)) => response_of(&settings, &cache, page, &wanted, Told::Hit),
+    /// The handler of a HEAD makes no page.
+    async fn answer_head<S, B>(self, request: Request<Body>, mut service: S) -> Response<Body>
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        match self.look.cache.get(&self.look.key.key).await.as_deref() {
+            Some(Answer::Page(page)) => self.response_of(page, Told::Hit),
             Some(Answer::Pass) | None => {
                 let Ok(response) = service.call(request).await;
-                told(&settings, Told::Miss, response.map(Body::new))
+                told(&self.settings, Told::Miss, response.map(Body::new))
             }
-        };
-    }
-    let ticket = Arc::new(Ticket::new(request, service));
-    let (to_own_client, own) = oneshot::channel();
-    let load = {
-        let (settings, cache, ticket) = (Arc::clone(&settings), cache.clone(), Arc::clone(&ticket));
-        let query = key.query;
-        async move || {
-            let Some(held) = ticket.take() else {
-                return Err(NoPage::Unneeded);
-            };
-            let made = make(&settings, &cache, *held, &query, to_own_client).await?;
-            if made.is_kept {
-                ticket.note_kept();
-            }
-            Ok(made.answer)
         }
-    };
-    let remembered = cache.remember_page(&key.key, &settings.entry, load).await;
-    let refused = match remembered {
-        Ok(remembered) => match &*remembered.value {
-            Answer::Page(page) => {
-                let told = told_of(remembered.how, ticket.used());
-                return response_of(&settings, &cache, page, &wanted, told);
-            }
-            Answer::Pass => None,
-        },
-        Err(error) => Some(error),
-    };
-    let response = match ticket.take() {
-        Some(held) => ask_for_oneself(&settings, *held, refused).await,
-        // The handler was asked for this very client.
-        None => match own.await {
-            Ok(response) => told(&settings, Told::Miss, response),
-            Err(_) => match cache.get(&key.key).await.as_deref() {
-                // It was asked again, since the answer before was for one client, and made a page now.
-                Some(Answer::Page(page)) => response_of(&settings, &cache, page, &wanted, Told::Collapsed),
-                Some(Answer::Pass) | None => refused
-                    .unwrap_or_else(|| LoadError::abandoned("response"))
-                    .into_response(),
-            },
-        },
-    };
-    response
+    }
+
+    /// What makes the page, if this request is the one whose handler is asked.
+    fn load<S, B>(
+        &self,
+        ticket: &Arc<Ticket<S>>,
+        to_own_client: oneshot::Sender<Response<Body>>,
+    ) -> impl FnOnce() -> BoxFuture<'static, Result<Loaded<Answer>, NoPage>> + Send + use<S, B>
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Send + 'static,
+        S::Future: Send + 'static,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let ticket = Arc::clone(ticket);
+        let maker = Maker {
+            settings: Arc::clone(&self.settings),
+            cache: self.look.cache.clone(),
+            query: self.look.key.query.clone(),
+            to_own_client,
+        };
+        move || {
+            Box::pin(async move {
+                let held = ticket.take().ok_or(NoPage::Unneeded)?;
+                let made = maker.make(*held).await?;
+                if made.is_kept {
+                    ticket.note_kept();
+                }
+                Ok(made.answer)
+            })
+        }
+    }
+
+    async fn own_answer(
+        &self,
+        own: oneshot::Receiver<Response<Body>>,
+        error: Option<LoadError>,
+    ) -> Response<Body> {
+        if let Ok(response) = own.await {
+            return told(&self.settings, Told::Miss, response);
+        }
+        match self.look.cache.get(&self.look.key.key).await.as_deref() {
+            // The last answer was for one client, and the handler, asked again, has made a page.
+            Some(Answer::Page(page)) => self.response_of(page, Told::Stored),
+            Some(Answer::Pass) | None => error
+                .unwrap_or_else(|| LoadError::abandoned("response"))
+                .into_response(),
+        }
+    }
+
+    /// What is here and fresh, without waiting.
+    pub(super) fn at_once(&self) -> Option<Arc<Answer>> {
+        self.look.cache.peek(&self.look.key.key, &self.settings.entry)
+    }
+
+    pub(super) fn response_of(&self, page: &Page, told: Told) -> Response<Body> {
+        let now = (told != Told::Stored).then(|| self.look.cache.unix_time());
+        let status = self.settings.says_status.then(|| told.header());
+        page.response(&self.look.wanted, now, status)
+    }
 }
 
 fn told_of(how: How, used: Use) -> Told {
@@ -164,75 +192,79 @@ struct Made {
     is_kept: bool,
 }
 
-impl Made {
-    fn pass() -> Self {
-        Self {
+/// Asks the handler, in a task of its own. What it answers is a page, or goes to its own client alone.
+struct Maker {
+    settings: Arc<Settings>,
+    cache: TenantCache,
+    query: String,
+    to_own_client: oneshot::Sender<Response<Body>>,
+}
+
+impl Maker {
+    async fn make<S, B>(self, held: Held<S>) -> Result<Made, NoPage>
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let Held { request, mut service } = held;
+        let request = for_everybody(&self.settings, &self.query, request).ok_or(NoPage::Unneeded)?;
+        let Ok(response) = service.call(request).await;
+        let (head, body) = response.into_parts();
+        let body = Body::new(body);
+        match judge(&self.settings, head.status, &head.headers) {
+            Verdict::Keep(ttl) => self.collect(head, body, ttl).await,
+            Verdict::ForOne(reason) => Ok(self.pass(head, body, reason)),
+            Verdict::Failed => {
+                let status = head.status;
+                self.send(head, body);
+                Err(NoPage::Failed(status))
+            }
+        }
+    }
+
+    async fn collect(self, head: Parts, body: Body, ttl: Duration) -> Result<Made, NoPage> {
+        match collect(body, self.settings.max_body, COLLECT_WITHIN).await {
+            Collected::Whole(body) if is_complete(&head.headers, &body) => Ok(self.page(head, body, ttl)),
+            Collected::TooMuch(body) => {
+                Ok(self.pass(head, body, "it is too large or too slow, or has trailers"))
+            }
+            Collected::Whole(body) => {
+                self.send(head, body.into());
+                Err(NoPage::BrokeOff)
+            }
+            Collected::Broken(body) => {
+                self.send(head, body);
+                Err(NoPage::BrokeOff)
+            }
+        }
+    }
+
+    fn page(self, mut head: Parts, body: Bytes, ttl: Duration) -> Made {
+        let tags = head.extensions.remove::<CacheTags>().unwrap_or_default();
+        let page = Page::new(&self.settings, head, body, self.cache.unix_time());
+        // Made of what is old already: it is as good as that for those who wait, and not for those who come.
+        let is_kept = !scope::has_seen_stale();
+        let ttl = if is_kept { ttl } else { Duration::ZERO };
+        Made {
+            answer: Loaded::new(Answer::Page(page)).ttl(ttl).tags(tags.iter()),
+            is_kept,
+        }
+    }
+
+    fn pass(self, head: Parts, body: Body, reason: &str) -> Made {
+        tracing::debug!(reason, "a response is not kept");
+        self.send(head, body);
+        Made {
             answer: Loaded::new(Answer::Pass).ttl(PASS_FOR).stale_for(Duration::ZERO),
             is_kept: false,
         }
     }
-}
 
-/// Asks the handler, in a task of its own. What it answers is a page, or goes to its own client alone.
-async fn make<S, B>(
-    settings: &Settings,
-    cache: &TenantCache,
-    held: Held<S>,
-    query: &str,
-    to_own_client: oneshot::Sender<Response<Body>>,
-) -> Result<Made, NoPage>
-where
-    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
-    B: HttpBody<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    let Held { request, mut service } = held;
-    let request = for_everybody(settings, query, request).ok_or(NoPage::Unneeded)?;
-    let Ok(response) = service.call(request).await;
-    let (mut head, body) = response.into_parts();
-    let body = Body::new(body);
-    let send = |head, body| {
+    fn send(self, head: Parts, body: Body) {
         // Nobody has it if the client hung up.
-        let _ = to_own_client.send(Response::from_parts(head, body));
-    };
-    let ttl = match judge(settings, head.status, &head.headers) {
-        Verdict::Keep(ttl) => ttl,
-        Verdict::ForOne(reason) => {
-            tracing::debug!(reason, "a response is not kept");
-            send(head, body);
-            return Ok(Made::pass());
-        }
-        Verdict::Failed => {
-            let status = head.status;
-            send(head, body);
-            return Err(NoPage::Failed(status));
-        }
-    };
-    let body = match collect(body, settings.max_body, COLLECT_WITHIN).await {
-        Collected::Whole(body) if is_complete(&head.headers, &body) => body,
-        Collected::Whole(body) => {
-            send(head, body.into());
-            return Err(NoPage::BrokeOff);
-        }
-        Collected::TooMuch(body) => {
-            tracing::debug!("a response is not kept: it is too large, too slow, or has trailers");
-            send(head, body);
-            return Ok(Made::pass());
-        }
-        Collected::Broken(body) => {
-            send(head, body);
-            return Err(NoPage::BrokeOff);
-        }
-    };
-    let tags = head.extensions.remove::<CacheTags>().unwrap_or_default();
-    let page = Page::new(settings, head, body, cache.unix_time());
-    // Made of what is old already: it is as good as that for those who wait, and not for those who come.
-    let is_kept = !scope::has_seen_stale();
-    let ttl = if is_kept { ttl } else { Duration::ZERO };
-    Ok(Made {
-        answer: Loaded::new(Answer::Page(page)).ttl(ttl).tags(tags.iter()),
-        is_kept,
-    })
+        let _ = self.to_own_client.send(Response::from_parts(head, body));
+    }
 }
 
 /// RFC 9111 §3.3: a body that is shorter than announced is none to keep.

@@ -198,7 +198,8 @@ impl ResponseCache {
         self
     }
 
-    /// How large a body may be to be kept, in bytes. A larger one is passed on as it comes.
+    /// How large a body may be to be kept, in bytes. A larger one is passed on as it comes. In a shared level that is written as
+    /// JSON a body takes four times as much.
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.settings.max_body = bytes;
         self

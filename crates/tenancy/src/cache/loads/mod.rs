@@ -83,7 +83,7 @@ impl FlightKey {
     }
 
     /// Of a value whose tags are known only once it is loaded: nobody joins who came after any flush of the scope.
-    pub(crate) fn as_of(self, changes: u64) -> Self {
+    pub(crate) fn begun_after(self, changes: u64) -> Self {
         Self {
             changes: Some(changes),
             ..self
