@@ -39,7 +39,7 @@ impl Tenancy {
     /// When this stack has no cache scope, or settings can not work. All mistakes are named at once.
     pub fn response_cache(&self, cache: ResponseCache) -> Result<ResponseCacheLayer, ConfigError> {
         let home = &self.shared().home;
-        let mut mistakes = cache.mistakes(home.cache.get().settings.max_entry_bytes);
+        let mut mistakes = cache.mistakes(home.cache.settings().max_entry_bytes);
         for stage in [Stage::Resolve, Stage::CacheScope] {
             if !self.order().contains(stage) {
                 mistakes.push(format!(

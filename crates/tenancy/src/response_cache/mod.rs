@@ -51,7 +51,7 @@
 //! |---|---|
 //! | a stack without the stages `resolve` or `cache_scope`; no time to live; `vary` by `Cookie` or `Authorization`; a body larger than an entry may be | when the layer is made: [`ConfigError`](crate::stack::ConfigError) |
 //! | a page without a choice of who may see it | does not compile |
-//! | a route outside of the stack, a central one, one in another stack, one outside of the cache scope | by each request: 500, and an error in the log that says what to do. Nothing is served or kept |
+//! | a route outside of the stack, a central one, one outside of the cache scope | by each request: 500, and an error in the log that says what to do. Nothing is served or kept |
 //! | a client that says who it is (`Authorization`, `Cookie`), where pages are the same for everybody: authentication may stand further in | by each request: it goes to the handler, and the answer is not kept |
 //!
 //! axum does not say which routes of a router have a layer, so that the third row can not be checked earlier.
@@ -91,7 +91,8 @@
 //! For each tenant four times [`loads_per_tenant`](crate::cache::CacheSettings::loads_per_tenant) pages are made at once; more wait for
 //! their turn.
 //!
-//! **Caveats.** RFC 9111 has a cache forget a page when its address is written to; here flushes say what has changed. A page that is
+//! **Caveats.** Each query is a page of its own: where clients could invent parameters, name those that count by
+//! [`only_query`](ResponseCache::only_query), or they fill the shared level with pages that nobody asks for again. RFC 9111 has a cache forget a page when its address is written to; here flushes say what has changed. A page that is
 //! made of a value that the cache served stale, after a soft flush for instance, is not kept. A believed `Forwarded` header is part of
 //! the key with all that it says: where it names each client, no page is found again; have the proxy send `X-Forwarded-Host`. After any flush
 //! of a tenant, who asks does not wait for a page that was begun before: what it depends on is not known yet.

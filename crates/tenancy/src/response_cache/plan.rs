@@ -1,7 +1,5 @@
 //! What is to be done with a request, by its head.
 
-use std::sync::Arc;
-
 use axum::{
     body::{Body, HttpBody as _},
     extract::MatchedPath,
@@ -38,13 +36,18 @@ pub(super) struct Look {
     pub(super) wanted: Wanted,
 }
 
-/// `home`: of the stack that made the layer.
-pub(super) fn plan(settings: &Settings, home: &Arc<Home>, parts: &Parts, body: &Body) -> Plan {
-    let tenant = match tenant_of(home, parts) {
+/// `home`: of the stack that made the layer, which answers for requests that no stack has seen.
+pub(super) fn plan(settings: &Settings, home: &Home, parts: &Parts, body: &Body) -> Plan {
+    let Some(resolution) = parts.extensions.get::<Resolution>() else {
+        let detail = "a response cache stands where the resolve stage of tenancy has not run; \
+                      put it on routes inside of Tenancy::wrap or Tenancy::routes";
+        return misbuilt(home, detail);
+    };
+    let tenant = match tenant_of(resolution) {
         Ok(Some(tenant)) => tenant,
         // A stage that only observes let it through: extractors further in say what is missing.
         Ok(None) => return Plan::Pass(Told::Bypass),
-        Err(detail) => return misbuilt(home, detail),
+        Err(detail) => return misbuilt(resolution.home(), detail),
     };
     if parts.method != Method::GET && parts.method != Method::HEAD {
         return Plan::Pass(Told::Method);
@@ -79,19 +82,7 @@ pub(super) fn plan(settings: &Settings, home: &Arc<Home>, parts: &Parts, body: &
 }
 
 /// Whose pages these are; `None` where nobody was found and the stack only observes.
-fn tenant_of<'a>(home: &Arc<Home>, parts: &'a Parts) -> Result<Option<&'a Tenant>, &'static str> {
-    let Some(resolution) = parts.extensions.get::<Resolution>() else {
-        return Err(
-            "a response cache stands where the resolve stage of tenancy has not run; \
-                    put it on routes inside of Tenancy::wrap or Tenancy::routes",
-        );
-    };
-    if !Arc::ptr_eq(resolution.home(), home) {
-        return Err(
-            "a response cache was made by another stack than the one around it; \
-                    make it by Tenancy::response_cache of this one",
-        );
-    }
+fn tenant_of(resolution: &Resolution) -> Result<Option<&Tenant>, &'static str> {
     if resolution.would_refuse().is_some() {
         return Ok(None);
     }

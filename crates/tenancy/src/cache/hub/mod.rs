@@ -51,6 +51,10 @@ impl LazyHub {
         }
     }
 
+    pub(crate) fn settings(&self) -> &CacheSettings {
+        &self.settings
+    }
+
     pub(crate) fn get(&self) -> &Arc<Hub> {
         self.hub
             .get_or_init(|| Hub::new(self.settings.clone(), Arc::clone(&self.clock)))
