@@ -15,6 +15,7 @@
 //! | [Jobs, cron and sockets](jobs_cron_sockets) | how code outside of requests gets a tenant, and when it loses it |
 //! | [Cache per tenant](cache_per_tenant) | what a tenant has cached, for how long, in how much memory, in which processes |
 //! | [Flush, and what it promises](flush_and_what_it_promises) | when what was changed is served nowhere, and what can delay that |
+//! | [Keep whole responses](response_cache) | which pages of a route are kept, for whom, until when |
 //! | [Warm up](warm_up) | what is loaded before it is asked for, when, and what that may take; why a key is not cached |
 //! | Logs per tenant (`logs_per_tenant`, with the feature `log`) | the tenant in each line, more or less of one tenant |
 //!
@@ -63,6 +64,10 @@ pub mod cache_per_tenant {}
 /// What a flush does, by when, in which process; how to test it; Redis.
 #[doc = include_str!("../docs/flush-and-what-it-promises.md")]
 pub mod flush_and_what_it_promises {}
+
+/// Whole responses of a route, kept for each tenant.
+#[doc = include_str!("../docs/response-cache.md")]
+pub mod response_cache {}
 
 /// Recipes: what tenants need, loaded at their first use, after a flush, after a deploy.
 #[doc = include_str!("../docs/warm-up.md")]

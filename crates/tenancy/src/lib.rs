@@ -43,6 +43,7 @@
 //! | [`resource`] | what an application keeps for each tenant, made at first use |
 //! | [`secret`] | values that are shown nowhere |
 //! | [`cache`] | values of each tenant, remembered in this process and in those beside it |
+//! | [`response_cache`] | whole responses of routes, kept for each tenant |
 //! | [`event`] | what happens, told to a listener |
 //! | `log` | the tenant in each line of the log, and a log level for each (feature `log`) |
 //! | [`empty`] | empty form fields as nothing |
@@ -78,6 +79,7 @@ pub mod log;
 pub mod rejection;
 pub mod resolve;
 pub mod resource;
+pub mod response_cache;
 pub mod rollout;
 pub mod routes;
 pub mod schedule;

@@ -85,11 +85,15 @@ pub enum RejectionReason {
     DatabaseUnavailable,
     /// The database refused a statement. 500.
     DatabaseFailed,
+    /// A value that was not cached took too long to load, or too many are being loaded. 503.
+    LoadBusy,
+    /// A value that was not cached could not be loaded. 500.
+    LoadFailed,
 }
 
 impl RejectionReason {
     /// All reasons.
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::BadHost,
         Self::InvalidIdentifier,
         Self::IdentifiersDisagree,
@@ -112,6 +116,8 @@ impl RejectionReason {
         Self::DatabaseBusy,
         Self::DatabaseUnavailable,
         Self::DatabaseFailed,
+        Self::LoadBusy,
+        Self::LoadFailed,
     ];
 
     /// A short name for logs and metrics, such as `unknown_tenant`. The set is fixed and small.
@@ -139,6 +145,8 @@ impl RejectionReason {
             Self::DatabaseBusy => "database_busy",
             Self::DatabaseUnavailable => "database_unavailable",
             Self::DatabaseFailed => "database_failed",
+            Self::LoadBusy => "load_busy",
+            Self::LoadFailed => "load_failed",
         }
     }
 
@@ -155,13 +163,16 @@ impl RejectionReason {
             | Self::StoreUnavailable
             | Self::OverBudget
             | Self::DatabaseBusy
-            | Self::DatabaseUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::DatabaseUnavailable
+            | Self::LoadBusy => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectRefused => StatusCode::NOT_IMPLEMENTED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::DeadlinePassed => StatusCode::GATEWAY_TIMEOUT,
-            Self::PeerUnknown | Self::Panicked | Self::MisbuiltStack | Self::DatabaseFailed => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            Self::PeerUnknown
+            | Self::Panicked
+            | Self::MisbuiltStack
+            | Self::DatabaseFailed
+            | Self::LoadFailed => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -176,6 +187,8 @@ impl RejectionReason {
                 | Self::MisbuiltStack
                 | Self::DatabaseUnavailable
                 | Self::DatabaseFailed
+                | Self::LoadBusy
+                | Self::LoadFailed
         )
     }
 }
@@ -223,7 +236,8 @@ impl Rejection {
             RejectionReason::StoreUnavailable
             | RejectionReason::OverBudget
             | RejectionReason::DatabaseBusy
-            | RejectionReason::DatabaseUnavailable => Some(Duration::from_secs(1)),
+            | RejectionReason::DatabaseUnavailable
+            | RejectionReason::LoadBusy => Some(Duration::from_secs(1)),
             RejectionReason::PendingTenant => Some(Duration::from_secs(10)),
             _ => None,
         };

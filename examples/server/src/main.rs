@@ -53,7 +53,7 @@ async fn serve<DB: NotesDatabase>(
     let listener = serve::bind(settings.server.listen).await?;
     let address = listener.local_addr()?;
 
-    let app = routes::app(&ready.tenancy, ready.databases.clone());
+    let app = routes::app(&ready.tenancy, ready.databases.clone())?;
     let grace = Duration::from_millis(settings.server.grace_ms);
     let serving = serve::until_told_to_end(listener, app, grace);
     // Standard output may be closed; the server runs all the same.

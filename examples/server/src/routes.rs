@@ -7,7 +7,7 @@ use axum::{
     extract::rejection::JsonRejection,
     http::StatusCode,
     response::{Html, IntoResponse, Response},
-    routing::get,
+    routing::{MethodRouter, get},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,8 +16,10 @@ use tenancy::{
     cache::{CacheStatistics, EntryOptions, Keys, LoadError, Recipe, TenantCache},
     rejection::{RejectionReason, refuse},
     resolve::Resolution,
+    response_cache::{CacheTags, ResponseCache},
     routes::TenancyApp,
     scope,
+    stack::ConfigError,
 };
 use tenancy_sqlx::database::{DatabaseError, TenantDatabases, TenantDb};
 
@@ -32,25 +34,38 @@ const LIST: Keys<(), Vec<Note>> = Keys::new("notes", 1);
 const NOTES: &str = "notes";
 
 /// Puts the stack around the routers.
-pub fn app<DB: NotesDatabase>(tenancy: &Tenancy, databases: TenantDatabases<DB>) -> TenancyApp {
-    tenancy
+///
+/// # Errors
+/// When the stack's settings leave out what the routes need.
+pub fn app<DB: NotesDatabase>(
+    tenancy: &Tenancy,
+    databases: TenantDatabases<DB>,
+) -> Result<TenancyApp, ConfigError> {
+    let pages = ResponseCache::same_for_everybody(Duration::from_secs(60));
+    let report = get(report::<DB>).layer(tenancy.response_cache(pages)?);
+    let app = tenancy
         .routes()
-        .tenant(tenant_routes(databases))
+        .tenant(tenant_routes(databases, report))
         .central(Router::new().route("/", get(landing_page)))
         .universal(Router::new().route("/about", get(about)))
-        .build()
+        .build();
+    Ok(app)
 }
 
 /// The routes of tenants by themselves. Those that need to know the tenant answer 500; `/about` answers as for acme.
 pub fn without_stack<DB: NotesDatabase>(databases: TenantDatabases<DB>) -> Router {
-    tenant_routes(databases).route("/about", get(|| async { about_page(Some("acme")) }))
+    tenant_routes(databases, get(report::<DB>)).route("/about", get(|| async { about_page(Some("acme")) }))
 }
 
-fn tenant_routes<DB: NotesDatabase>(databases: TenantDatabases<DB>) -> Router {
+fn tenant_routes<DB: NotesDatabase>(
+    databases: TenantDatabases<DB>,
+    report: MethodRouter<TenantDatabases<DB>>,
+) -> Router {
     Router::new()
         .route("/", get(home))
         .route("/whoami", get(who_am_i))
         .route("/notes", get(list_notes::<DB>).post(add_note::<DB>))
+        .route("/report", report)
         .route("/cache", get(count_cached))
         .with_state(databases)
 }
@@ -110,6 +125,18 @@ pub(crate) fn warm_notes<DB: NotesDatabase>(databases: &TenantDatabases<DB>) -> 
         async move { cached_notes(&cache, db).await.map(drop) }
     };
     Recipe::new("notes", warm).refresh_every(Duration::from_secs(240))
+}
+
+/// A page that is kept as a whole, until a note is added.
+async fn report<DB: NotesDatabase>(
+    tenant: Tenant,
+    db: TenantDb<DB>,
+) -> Result<(CacheTags, String), AppError> {
+    let notes = load_notes(db).await?;
+    let characters: usize = notes.iter().map(|note| note.text.chars().count()).sum();
+    let (tenant, notes) = (tenant.id(), notes.len());
+    let page = format!("{tenant}: {notes} notes, {characters} characters\n");
+    Ok((CacheTags::new([NOTES]), page))
 }
 
 async fn load_notes<DB: NotesDatabase>(db: TenantDb<DB>) -> Result<Vec<Note>, AppError> {
@@ -258,10 +285,7 @@ impl AppError {
             }
             Self::Load(error) => match error.downcast_ref::<Self>() {
                 Some(cause) => cause.response(),
-                None if error.is_busy() || error.is_timed_out() => {
-                    refuse(RejectionReason::DatabaseBusy, error, None)
-                }
-                None => Self::internal(error).response(),
+                None => error.clone().into_response(),
             },
         }
     }

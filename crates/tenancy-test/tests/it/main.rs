@@ -11,6 +11,7 @@ mod cache;
 mod conformance;
 mod factory;
 mod recorder;
+mod response_cache;
 #[cfg(all(feature = "servers", target_os = "linux"))]
 mod servers;
 mod tenant_cache;

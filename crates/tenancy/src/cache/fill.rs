@@ -17,6 +17,10 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// So many entries of some kilobytes are had well within the time of a call.
 const ASKED_AT_ONCE: usize = 100;
 
+pub(super) fn longest(time: Duration) -> Duration {
+    time.min(LONGEST)
+}
+
 /// How long an entry lives, after jitter, and what it counts for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Life {
@@ -30,7 +34,7 @@ impl Life {
     pub(super) fn of(options: &EntryOptions, settings: &CacheSettings) -> Self {
         Self {
             fresh: options.ttl,
-            stale: options.stale_for.min(LONGEST),
+            stale: longest(options.stale_for),
             jitter: settings.ttl_jitter * fastrand::f64(),
             size: options.size,
         }
@@ -43,7 +47,7 @@ impl Life {
 
     fn shortened(self) -> Self {
         Self {
-            fresh: self.fresh.min(LONGEST).mul_f64(1.0 - self.jitter),
+            fresh: longest(self.fresh).mul_f64(1.0 - self.jitter),
             ..self
         }
     }

@@ -6,8 +6,9 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use super::{
-    CacheKey, CacheScope, CacheStatistics, CacheValue, EntryOptions, Flush, FlushReceipt, LoadError,
+    CacheKey, CacheScope, CacheStatistics, CacheValue, EntryOptions, Flush, FlushReceipt, LoadError, Loaded,
     hub::{Account, Hub},
+    load::Manner,
     shared::{Cell, FlushMode, SharedError},
     slots::slot_of_tag,
     warm::WarmHandle,
@@ -224,13 +225,43 @@ impl Cache {
             return Ok(value);
         }
         let none_ttl = options.none_ttl;
-        Box::pin(
-            self.remember_with(key, options, load, found, move |value| match value {
-                None => none_ttl,
-                Some(_) => None,
-            }),
-        )
-        .await
+        let load = async move || {
+            let value = load().await?;
+            let ttl = if value.is_none() { none_ttl } else { None };
+            Ok::<_, E>(Loaded {
+                ttl,
+                ..Loaded::new(value)
+            })
+        };
+        let loading = Box::pin(self.remember_with(key, options, load, found, Manner::Value));
+        loading.await.map(|remembered| remembered.value)
+    }
+
+    /// As [`remember`](Self::remember), for values that are known to depend on something, or to live for another time, only once
+    /// they are loaded: `load` gives a [`Loaded`], which has tags of its own.
+    ///
+    /// A flush of one of these tags that comes while the value is being loaded flushes it, too. Since nobody knows the tags before,
+    /// who asks after any flush of this scope does not wait for a load that began before it, but starts another.
+    ///
+    /// # Errors
+    /// As [`remember`](Self::remember).
+    pub async fn remember_loaded<V, E, Loading>(
+        &self,
+        key: &CacheKey<V>,
+        options: &EntryOptions,
+        load: impl FnOnce() -> Loading + Send + 'static,
+    ) -> Result<Arc<V>, LoadError>
+    where
+        V: CacheValue,
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+        Loading: Future<Output = Result<Loaded<V>, E>> + Send + 'static,
+    {
+        let found = self.look(key);
+        if let Some(value) = self.serves_at_once(&found, options) {
+            return Ok(value);
+        }
+        let loading = Box::pin(self.remember_with(key, options, load, found, Manner::TaggedLate));
+        loading.await.map(|remembered| remembered.value)
     }
 
     /// As [`remember`](Self::remember), for many at once: `load` is called once, with the places of those that are missing, and

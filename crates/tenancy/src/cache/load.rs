@@ -7,13 +7,14 @@ use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use tracing::Instrument as _;
 
 use super::{
-    Cache, CacheKey, CacheValue, EntryOptions, LoadError,
-    fill::Life,
+    Cache, CacheKey, CacheValue, EntryOptions, LoadError, Loaded,
+    fill::{Life, longest},
     handle::Whose,
     hub::AnyValue,
     loads::{Flight, FlightKey},
     look::{Found, Stale},
-    versions::Stamp,
+    options::Slots,
+    versions::{Snapshot, Stamp},
 };
 use crate::scope;
 
@@ -29,6 +30,42 @@ pub(super) struct Job<V> {
     /// Not if it has just not answered: nobody waits for it twice.
     pub(super) asks_shared: bool,
     pub(super) _spare_turn: Option<OwnedSemaphorePermit>,
+    manner: Manner,
+}
+
+/// How an entry is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// What it depends on is known before.
+    Value,
+    /// It says so itself, once it is loaded.
+    TaggedLate,
+    /// The same, of a whole response.
+    Page,
+}
+
+/// A value, and how it was had.
+pub(crate) struct Remembered<V> {
+    pub(crate) value: Arc<V>,
+    pub(crate) how: How,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// It was here.
+    Fresh,
+    /// It was here, and is flushed softly or too old.
+    Stale,
+    /// By a flight that this caller has begun. The value may have been in the shared level.
+    Led,
+    /// By another caller's.
+    Joined,
+}
+
+/// What the numbers were before a load.
+enum Before {
+    Stamp(Stamp),
+    All(Snapshot),
 }
 
 /// What came of making sure of a lease.
@@ -113,22 +150,55 @@ impl Cache {
         E: Into<BoxError> + 'static,
         Loading: Future<Output = Result<V, E>> + Send + 'static,
     {
-        self.remember_with(key, options, load, found, |_| None).await
+        let load = async move || load().await.map(Loaded::new);
+        let remembered = self.remember_with(key, options, load, found, Manner::Value).await;
+        remembered.map(|remembered| remembered.value)
     }
 
-    /// `ttl_of` may give a value another time to live than the options say.
+    /// What is here and fresh, unless this caller is to load it anew.
+    pub(crate) fn peek<V: CacheValue>(&self, key: &CacheKey<V>, options: &EntryOptions) -> Option<Arc<V>> {
+        self.serves_at_once(&self.look(key), options)
+    }
+
+    /// Since 1970: for what leaves the process.
+    pub(crate) fn unix_time(&self) -> Duration {
+        self.hub.clock.unix_time()
+    }
+
+    /// Of a whole response, unless it is here and fresh.
+    pub(crate) async fn remember_page<V, E, Loading>(
+        &self,
+        key: &CacheKey<V>,
+        options: &EntryOptions,
+        load: impl FnOnce() -> Loading + Send + 'static,
+    ) -> Result<Remembered<V>, LoadError>
+    where
+        V: CacheValue,
+        E: Into<BoxError> + 'static,
+        Loading: Future<Output = Result<Loaded<V>, E>> + Send + 'static,
+    {
+        let found = self.look(key);
+        if let Some(value) = self.serves_at_once(&found, options) {
+            return Ok(Remembered {
+                value,
+                how: How::Fresh,
+            });
+        }
+        self.remember_with(key, options, load, found, Manner::Page).await
+    }
+
     pub(super) async fn remember_with<V, E, Loading>(
         &self,
         key: &CacheKey<V>,
         options: &EntryOptions,
         load: impl FnOnce() -> Loading + Send + 'static,
         mut found: Found<V>,
-        ttl_of: impl FnOnce(&V) -> Option<Duration> + Send + 'static,
-    ) -> Result<Arc<V>, LoadError>
+        manner: Manner,
+    ) -> Result<Remembered<V>, LoadError>
     where
         V: CacheValue,
         E: Into<BoxError> + 'static,
-        Loading: Future<Output = Result<V, E>> + Send + 'static,
+        Loading: Future<Output = Result<Loaded<V>, E>> + Send + 'static,
     {
         self.hub.run();
         let renewal = match &found {
@@ -138,7 +208,10 @@ impl Cache {
         if renewal != Renewal::NotNeeded {
             found = self.look_while(key, renewal == Renewal::Failed);
             if let Some(value) = self.serves_at_once(&found, options) {
-                return Ok(value);
+                return Ok(Remembered {
+                    value,
+                    how: How::Fresh,
+                });
             }
         }
         let slots = slots_of(key, options);
@@ -146,7 +219,14 @@ impl Cache {
         // Before the stamp: what is read under a lease is known to be the newest.
         let span = self.span_without_lease();
         // Before the load, and before the question to the shared level.
+        let changes = self.account.versions.changes();
         let stamp = self.account.versions.stamp(&slots);
+        let flight = FlightKey::new(key, stamp).within(span);
+        let (loads, flight) = match manner {
+            Manner::Value => (&self.account.loads, flight),
+            Manner::TaggedLate => (&self.account.loads, flight.begun_after(changes)),
+            Manner::Page => (&self.account.page_loads, flight.begun_after(changes)),
+        };
         let job = Job {
             cache: self.clone(),
             key: key.clone(),
@@ -154,33 +234,36 @@ impl Cache {
             slots,
             asks_shared: renewal != Renewal::Failed,
             _spare_turn: spare_turn,
+            manner,
         };
         let early = match &found {
             Found::Fresh { early, .. } => *early,
             Found::Stale(_) | Found::Unsure | Found::Nothing => None,
         };
         let mut is_leader = false;
-        let flight = self
-            .account
-            .loads
-            .join(FlightKey::new(key, stamp).within(span), || {
-                is_leader = true;
-                // The caller's span: the load runs in another task.
-                Box::pin(job.run(load, ttl_of, early).in_current_span())
-            });
+        let flight = loads.join(flight, || {
+            is_leader = true;
+            // The caller's span: the load runs in another task.
+            Box::pin(job.run(load, early).in_current_span())
+        });
         self.note_flight(is_leader, early.is_some());
-        match found {
+        let awaited = if is_leader { How::Led } else { How::Joined };
+        let (value, how) = match found {
             // A recipe has ended when all is there.
-            _ if self.warming.is_some() => typed(key, flight.outcome().await),
+            _ if self.warming.is_some() => (typed(key, flight.outcome().await)?, awaited),
             // The load goes on by itself.
-            Found::Fresh { value, .. } => Ok(value),
-            Found::Stale(stale) => self.wait_beside(key, stale, flight).await,
+            Found::Fresh { value, .. } => (value, How::Fresh),
+            Found::Stale(stale) => match self.wait_beside(key, stale, flight).await? {
+                Beside::Stale(value) => (value, How::Stale),
+                Beside::New(value) => (value, awaited),
+            },
             Found::Unsure | Found::Nothing => match flight.outcome().await {
                 // The shared level may have had a stale one, which is here now.
-                Err(error) => self.stale_after(key, error),
-                loaded => typed(key, loaded),
+                Err(error) => self.found_after(key, error)?,
+                loaded => (typed(key, loaded)?, awaited),
             },
-        }
+        };
+        Ok(Remembered { value, how })
     }
 
     /// Without a lease a load may have begun before a flush that this process has not heard of, so that only those join it who come
@@ -194,6 +277,10 @@ impl Cache {
     /// Requests have turns of their own, that recipes do not take; who joins what a recipe loads does not wait for its turn.
     pub(super) async fn spare_turn(&self) -> Option<OwnedSemaphorePermit> {
         self.warming.as_ref()?;
+        // One that loads within a load has one.
+        if self.account.loads.has_turn() {
+            return None;
+        }
         let turns = &self.account.warm_state(&self.hub.warmer).spare_turns;
         Arc::clone(turns).acquire_owned().await.ok()
     }
@@ -211,12 +298,16 @@ impl Cache {
         }
     }
 
-    fn stale_after<V: CacheValue>(&self, key: &CacheKey<V>, error: LoadError) -> Result<Arc<V>, LoadError> {
+    fn found_after<V: CacheValue>(
+        &self,
+        key: &CacheKey<V>,
+        error: LoadError,
+    ) -> Result<(Arc<V>, How), LoadError> {
         match self.look(key) {
-            Found::Fresh { value, .. } => Ok(value),
+            Found::Fresh { value, .. } => Ok((value, How::Fresh)),
             Found::Stale(stale) => {
                 self.account.counters.stale.add();
-                Ok(stale.value)
+                Ok((stale.value, How::Stale))
             }
             Found::Unsure | Found::Nothing => Err(error),
         }
@@ -228,35 +319,45 @@ impl Cache {
         key: &CacheKey<V>,
         stale: Stale<V>,
         flight: Flight<AnyValue>,
-    ) -> Result<Arc<V>, LoadError> {
+    ) -> Result<Beside<V>, LoadError> {
         if stale.is_flushed {
-            self.account.counters.stale.add();
-            return Ok(stale.value);
+            return Ok(self.serve_stale(stale));
         }
         let mut loading = pin!(flight.outcome());
         let loaded = match timeout(self.hub.settings.soft_timeout, &mut loading).await {
             Ok(Err(_)) | Err(_) if self.is_still_usable(&stale) => {
-                self.account.counters.stale.add();
-                return Ok(stale.value);
+                return Ok(self.serve_stale(stale));
             }
             Ok(loaded) => loaded,
             // There is nothing to serve any more: as if there had been nothing.
             Err(_) => loading.await,
         };
-        typed(key, loaded)
+        typed(key, loaded).map(Beside::New)
     }
+
+    fn serve_stale<V>(&self, stale: Stale<V>) -> Beside<V> {
+        self.account.counters.stale.add();
+        // A page that is made of it is no newer.
+        scope::note_stale();
+        Beside::Stale(stale.value)
+    }
+}
+
+/// What came of a load beside a stale value.
+enum Beside<V> {
+    Stale(Arc<V>),
+    New(Arc<V>),
 }
 
 impl<V: CacheValue> Job<V> {
     async fn run<E, Loading>(
         self,
         load: impl FnOnce() -> Loading + Send + 'static,
-        ttl_of: impl FnOnce(&V) -> Option<Duration> + Send + 'static,
         early: Option<Duration>,
     ) -> Result<AnyValue, BoxError>
     where
         E: Into<BoxError> + 'static,
-        Loading: Future<Output = Result<V, E>> + Send + 'static,
+        Loading: Future<Output = Result<Loaded<V>, E>> + Send + 'static,
     {
         // It may have been loaded, or put, since the caller looked.
         if early.is_none()
@@ -275,17 +376,14 @@ impl<V: CacheValue> Job<V> {
             return Ok(value);
         }
         // Again: the answer of the shared level may have raised numbers, and it is still before the load.
-        let stamp = self.cache.account.versions.stamp(&self.slots);
+        let before = self.numbers_before();
         let began = self.cache.now();
         self.cache.account.counters.loads.add();
-        if early.is_none() {
+        if early.is_none() && self.cache.warming.is_none() {
             self.cache.account.counters.misses.add();
         }
         match self.cache.in_scope(async move { load().await }).await {
-            Ok(value) => {
-                let ttl = ttl_of(&value);
-                Ok(self.keep(value, stamp, began, ttl))
-            }
+            Ok(loaded) => Ok(self.keep(loaded, before, began)),
             Err(error) => {
                 self.cache.account.counters.failed_loads.add();
                 Err(error.into())
@@ -293,22 +391,39 @@ impl<V: CacheValue> Job<V> {
         }
     }
 
-    fn keep(&self, value: V, stamp: Stamp, began: Duration, ttl: Option<Duration>) -> Arc<V> {
-        let life = match ttl {
+    fn numbers_before(&self) -> Before {
+        let versions = &self.cache.account.versions;
+        match self.manner {
+            Manner::Value => Before::Stamp(versions.stamp(&self.slots)),
+            Manner::TaggedLate | Manner::Page => Before::All(versions.snapshot()),
+        }
+    }
+
+    fn keep(&self, loaded: Loaded<V>, before: Before, began: Duration) -> Arc<V> {
+        let mut life = match loaded.ttl {
             Some(ttl) => self.life.with_ttl(ttl),
             None => self.life,
         };
-        let (value, to_share) = self.cache.keep(&self.key, value, stamp, life, began);
+        life.stale = loaded.stale_for.map_or(life.stale, longest);
+        let stamp = match before {
+            Before::Stamp(stamp) => stamp,
+            Before::All(snapshot) => snapshot.stamp(&self.slots_with(&loaded.slots)),
+        };
+        let (value, to_share) = self.cache.keep(&self.key, loaded.value, stamp, life, began);
         self.cache.store_later(to_share.into_iter().collect());
         value
+    }
+
+    fn slots_with(&self, late: &Slots) -> Vec<u16> {
+        self.slots.iter().copied().chain(late.iter()).collect()
     }
 }
 
 impl Cache {
-    /// The scope is open in every poll.
+    /// The scope and its part of the cache are open in every poll.
     pub(super) async fn in_scope<T>(&self, load: impl Future<Output = T> + Send) -> T {
         match &self.whose {
-            Whose::Tenant(tenant) => scope::run(tenant, load).await,
+            Whose::Tenant(tenant) => scope::run_with_cache(tenant, load).await,
             Whose::Central => scope::central(load).await,
         }
     }

@@ -79,6 +79,7 @@ mod hub;
 mod key;
 mod level1;
 mod load;
+mod loaded;
 mod loads;
 mod look;
 mod options;
@@ -101,6 +102,7 @@ pub use self::{
     flush::Flush,
     handle::{Cache, CentralCache, TenantCache},
     key::{AnyKey, CacheKey, CacheValue, KeyArg, KeyTextError, KeyWriter, KeyWritten, Keys},
+    loaded::Loaded,
     loads::LoadError,
     options::EntryOptions,
     plan::{FlushPlan, InvalidFlushPlan},
@@ -113,6 +115,7 @@ pub use self::{
 pub use self::{envelope::bench::CacheEntry, level1::bench::MemoryLevel};
 pub(crate) use self::{
     hub::{Account, Hub, LazyHub},
+    load::How,
     warm::{Whom, Why},
 };
 use axum::extract::FromRequestParts;
@@ -145,6 +148,16 @@ impl CacheScope {
     }
 }
 
+impl CacheScope {
+    /// The request says whose it is; the scope says that the stage has run, and must agree.
+    pub(crate) fn is_open_for(tenant: &Tenant) -> bool {
+        with_current(|current| {
+            current
+                .is_some_and(|current| current.cache_scope && current.scope == Scope::Tenant(tenant.clone()))
+        })
+    }
+}
+
 fn scoped_key(id: &str, incarnation: u64, name: &str) -> String {
     format!("t:{id}:{incarnation}:{name}")
 }
@@ -154,12 +167,7 @@ impl<S: Sync> FromRequestParts<S> for CacheScope {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ExtractRejection> {
         let tenant = <Tenant as FromRequestParts<S>>::from_request_parts(parts, state).await?;
-        // The request says whose it is; the scope says that the stage has run, and must agree.
-        let open = with_current(|current| {
-            current
-                .is_some_and(|current| current.cache_scope && current.scope == Scope::Tenant(tenant.clone()))
-        });
-        if open {
+        if Self::is_open_for(&tenant) {
             Ok(Self { tenant })
         } else {
             Err(ExtractRejection::missing_stage("cache_scope", tenant.home()))

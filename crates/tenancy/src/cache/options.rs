@@ -33,13 +33,13 @@ pub(crate) struct Slots {
 const FEW: usize = 4;
 
 impl Slots {
-    const NONE: Self = Self {
+    pub(super) const NONE: Self = Self {
         few: [0; FEW],
         count: 0,
         more: Vec::new(),
     };
 
-    fn push(&mut self, slot: u16) {
+    pub(super) fn push(&mut self, slot: u16) {
         match self.few.get_mut(usize::from(self.count)) {
             Some(place) => {
                 *place = slot;

@@ -40,6 +40,8 @@ pub(crate) struct Current {
     extras: Option<Box<Extras>>,
     /// Whether the cache-scope stage has run.
     pub(crate) cache_scope: bool,
+    /// Whether a value was served from the cache that is not fresh.
+    saw_stale: bool,
 }
 
 /// What few runs have: allocated at first use.
@@ -101,6 +103,7 @@ impl Slot {
                 scope,
                 extras,
                 cache_scope: false,
+                saw_stale: false,
             }),
         }
     }
@@ -219,6 +222,20 @@ impl Drop for Entered<'_> {
             self.slot.swap();
         }
     }
+}
+
+/// Code that runs in the current scope was given a value that is not fresh.
+pub(crate) fn note_stale() {
+    with_current(|current| {
+        if let Some(current) = current {
+            current.saw_stale = true;
+        }
+    });
+}
+
+/// Whether any was, in this run of the scope.
+pub(crate) fn has_seen_stale() -> bool {
+    with_current(|current| current.is_some_and(|current| current.saw_stale))
 }
 
 /// Looks at what is current. The callback must not call user code: nothing is current while it runs.

@@ -63,10 +63,10 @@ mod values;
 
 pub(crate) use body::ScopedBody;
 pub use current::{Scope, current, current_tenant};
-pub(crate) use current::{Slot, with_current};
+pub(crate) use current::{Slot, has_seen_stale, note_stale, with_current};
 pub use future::Scoped;
-pub(crate) use run::panic_message;
 pub use run::{
     Panicked, RunForMany, TenantOutcome, carry, carry_callback, central, run, run_for_many, spawn,
 };
+pub(crate) use run::{panic_message, run_with_cache};
 pub use values::{NoScope, get, on_exit, put};

@@ -19,6 +19,13 @@ pub fn run<F: Future>(tenant: &Tenant, future: F) -> Scoped<F> {
     Scoped::new(future, slot)
 }
 
+/// As [`run`], with the tenant's part of the cache open, as behind the cache-scope stage.
+pub(crate) fn run_with_cache<F: Future>(tenant: &Tenant, future: F) -> Scoped<F> {
+    let mut slot = Slot::new(Scope::Tenant(tenant.clone()), None);
+    slot.open_cache_scope();
+    Scoped::new(future, slot)
+}
+
 /// Runs a future for no tenant, also inside of a tenant's scope.
 pub fn central<F: Future>(future: F) -> Scoped<F> {
     Scoped::new(future, Slot::new(Scope::Central, None))

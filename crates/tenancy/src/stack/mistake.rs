@@ -37,6 +37,8 @@ pub enum ConfigMistake {
     NoResources,
     /// A setting of the cache is impossible; the text says which.
     Cache(String),
+    /// A response cache can not work, here or at all; the text says why.
+    ResponseCache(String),
     /// A dev tenant in a release build, which others may be able to reach.
     DevTenantInRelease,
     /// The dev tenant's id is none.
@@ -58,6 +60,7 @@ impl fmt::Display for ConfigMistake {
         match self {
             Self::Order(mistake) => mistake.fmt(f),
             Self::Cache(mistake) => write!(f, "the cache's settings: {mistake}"),
+            Self::ResponseCache(mistake) => write!(f, "a response cache: {mistake}"),
             Self::LayerWithoutStage { stage } => {
                 write!(f, "a layer is to stand beside {stage}, which is not in the order")
             }
@@ -89,7 +92,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn new(mistakes: Vec<ConfigMistake>) -> Self {
+    pub(crate) fn new(mistakes: Vec<ConfigMistake>) -> Self {
         Self { mistakes }
     }
 

@@ -14,5 +14,6 @@ mod ends;
 mod hosts;
 mod notes;
 mod refused_starts;
+mod report;
 mod servers;
 mod starts;

@@ -35,6 +35,7 @@ async fn a_note_of_one_tenant_is_seen_nowhere_else() {
         "/whoami",
         "/notes",
         "/cache",
+        "/report",
         "/about",
         "/nothing",
         "/notes?tenant=acme",

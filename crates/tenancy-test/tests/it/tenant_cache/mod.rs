@@ -2,6 +2,7 @@
 
 mod explained;
 mod flushes;
+mod late_tags;
 mod lifetimes;
 mod loads;
 mod outages;

@@ -30,6 +30,12 @@ const OFFSET: u64 = 1_000;
 /// A value of whichever type.
 pub(crate) type AnyValue = Arc<dyn Any + Send + Sync>;
 
+/// A handler does more than one load, and waits more: so many pages are made at once for each load that may run.
+const PAGES_FOR_EACH_LOAD: usize = 4;
+
+/// What a semaphore can count, and far more than there will be.
+const MOST_PAGES_AT_ONCE: usize = 1 << 20;
+
 /// One incarnation of a tenant.
 pub(super) struct Owner {
     pub(super) block: Weak<ControlBlock>,
@@ -53,6 +59,9 @@ pub(crate) struct Account {
     pub(crate) versions: ScopeVersions,
     pub(crate) share: Arc<Share>,
     pub(crate) loads: Loads<AnyValue>,
+    /// Of whole responses. Apart, for the handler that makes one may itself wait for loads: both taking turns at one place could
+    /// wait for each other.
+    pub(crate) page_loads: Loads<AnyValue>,
     pub(crate) counters: Counters,
     /// Whose it is; the central account's is nobody.
     owner: Mutex<Option<Owner>>,
@@ -92,6 +101,13 @@ impl Account {
             versions,
             share,
             loads: Loads::new(loads),
+            page_loads: Loads::new(LoadSettings {
+                at_once: loads
+                    .at_once
+                    .saturating_mul(PAGES_FOR_EACH_LOAD)
+                    .min(MOST_PAGES_AT_ONCE),
+                ..loads
+            }),
             counters: Counters::default(),
             renewing: tokio::sync::Mutex::new(()),
             failures: AtomicU64::new(0),

@@ -89,6 +89,10 @@ impl LazyHub {
         self.recipes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn settings(&self) -> &CacheSettings {
+        &self.settings
+    }
+
     pub(crate) fn get(&self) -> &Arc<Hub> {
         self.hub.get_or_init(|| {
             let warmer = Warmer::new(self.recipes().clone(), self.warming, self.settings.max_bytes);

@@ -2,6 +2,7 @@
 
 mod error;
 mod nest;
+mod response;
 #[cfg(test)]
 mod tests;
 
@@ -61,6 +62,7 @@ pub(crate) struct FlightKey {
     name: EntryName,
     stamp: Stamp,
     span: Option<u64>,
+    changes: Option<u64>,
 }
 
 impl FlightKey {
@@ -72,6 +74,7 @@ impl FlightKey {
             name: key.entry_name(),
             stamp,
             span: None,
+            changes: None,
         }
     }
 
@@ -85,6 +88,14 @@ impl FlightKey {
         self.value_type == other.value_type && self.kind == other.kind && self.name == other.name
     }
 
+    /// Of a value whose tags are known only once it is loaded: nobody joins who came after any flush of the scope.
+    pub(crate) fn begun_after(self, changes: u64) -> Self {
+        Self {
+            changes: Some(changes),
+            ..self
+        }
+    }
+
     /// Of a load that nobody joins.
     pub(crate) fn alone<V: 'static>(kind: &'static str, stamp: Stamp) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -94,6 +105,7 @@ impl FlightKey {
             name: EntryName::new(&NEXT.fetch_add(1, Ordering::Relaxed).to_le_bytes()),
             stamp,
             span: None,
+            changes: None,
         }
     }
 }
@@ -152,6 +164,11 @@ impl<T: Clone + Send + Sync + 'static> Loads<T> {
     #[cfg(test)]
     pub(crate) fn aloft(&self) -> usize {
         self.board.aloft().len()
+    }
+
+    /// Whether the caller is within a load of these.
+    pub(crate) fn has_turn(&self) -> bool {
+        Nest::current().is_some_and(|outer| outer.has_turn_of(self.board.id))
     }
 
     /// Joins the load of `key`, or starts it.

@@ -65,9 +65,24 @@ type Chunk = Box<[CellPair; CHUNK]>;
 pub(super) struct Cells {
     base: CellPair,
     slots: OnceLock<Box<[OnceLock<Chunk>; CHUNKS]>>,
+    /// How often a cell was raised.
+    changes: AtomicU64,
 }
 
 impl Cells {
+    /// Raises a cell, and returns whether it was below. Counted once it is raised: who sees the count, sees the number.
+    pub(super) fn raise(&self, cell: Cell, any: u64, hard: u64) -> bool {
+        let is_new = self.at(cell).raise(any, hard);
+        if is_new {
+            self.changes.fetch_add(1, Ordering::AcqRel);
+        }
+        is_new
+    }
+
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
     /// The cell, made if it was never raised. Slots that do not exist are taken for others, which costs misses.
     pub(super) fn at(&self, cell: Cell) -> &CellPair {
         let Cell::Slot(slot) = cell else {

@@ -179,7 +179,7 @@ impl Progress {
     fn merge(&mut self, cells: &Cells, level: Level) -> bool {
         self.highest = self.highest.max(level.any);
         let Some(mut own) = self.own.get(&level.cell).copied() else {
-            return cells.at(level.cell).raise(level.any, level.hard);
+            return cells.raise(level.cell, level.any, level.hard);
         };
         let new_hard = level.hard > own.shared_hard;
         if level.any <= own.shared_any && !new_hard {
@@ -195,7 +195,7 @@ impl Progress {
                 level.hard
             };
             self.own.remove(&level.cell);
-            return cells.at(level.cell).raise(level.any, hard);
+            return cells.raise(level.cell, level.any, hard);
         }
         own.number = self.next_own_number();
         let hard = if new_hard || own.pending_hard.is_some() {
@@ -204,13 +204,13 @@ impl Progress {
             0
         };
         self.own.insert(level.cell, own);
-        cells.at(level.cell).raise(own.number, hard)
+        cells.raise(level.cell, own.number, hard)
     }
 
     /// Raises by a number of this process's own, without a shared level that could give a higher one.
     pub(super) fn raise_alone(&mut self, cells: &Cells, number: u64, raised: &[Cell], mode: FlushMode) {
         for &cell in raised {
-            cells.at(cell).raise(number, hard_number(number, mode));
+            cells.raise(cell, number, hard_number(number, mode));
         }
     }
 

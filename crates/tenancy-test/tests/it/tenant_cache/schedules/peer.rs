@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use fastrand::Rng;
-use tenancy::cache::{CacheKey, EntryOptions, TenantCache};
+use tenancy::cache::{CacheKey, EntryOptions, Loaded, TenantCache};
 use tenancy_test::cache::MemoryNode;
 use tokio::task::JoinHandle;
 
@@ -74,7 +74,9 @@ impl Peer {
 
     pub(super) fn remember(&self, tenant: usize, key: usize, rng: &mut Rng) -> Task {
         let (cache, book, who) = (self.caches[tenant].clone(), self.book.clone(), self.who(tenant));
-        let (options, waits) = (options(&[key], rng), rng.u8(..3) > 0);
+        let (untagged, waits) = (untagged(rng), rng.u8(..3) > 0);
+        // Some say only once they are loaded what they depend on.
+        let is_tagged_late = rng.bool();
         tokio::spawn(async move {
             let reading = book.begin_read(who, false);
             let loading = book.clone();
@@ -82,7 +84,14 @@ impl Peer {
                 let read = loading.value(tenant, key);
                 wait(&loading, waits).await.map(|()| read)
             };
-            if let Ok(value) = cache.remember(&key_of(key), &options, load).await {
+            let remembered = if is_tagged_late {
+                let load = async move || load().await.map(|read| Loaded::new(read).tags(tags_of(&[key])));
+                cache.remember_loaded(&key_of(key), &untagged, load).await
+            } else {
+                let options = untagged.tags(tags_of(&[key]));
+                cache.remember(&key_of(key), &options, load).await
+            };
+            if let Ok(value) = remembered {
                 book.end_read(&reading, key, &value);
             }
         })
@@ -187,15 +196,22 @@ fn key_of(key: usize) -> CacheKey<String> {
     TEXT.key((KEYS[key],))
 }
 
-/// With the tags that all of these have, so that a flush of a tag finds what the book says.
-fn options(keys: &[usize], rng: &mut Rng) -> EntryOptions {
+/// The tags that all of these have, so that a flush of a tag finds what the book says.
+fn tags_of(keys: &[usize]) -> impl Iterator<Item = &'static str> {
     let tags = (0..TAGS.len()).filter(|&tag| keys.iter().any(|&key| has_tag(key, tag)));
+    tags.map(|tag| TAGS[tag])
+}
+
+fn options(keys: &[usize], rng: &mut Rng) -> EntryOptions {
+    untagged(rng).tags(tags_of(keys))
+}
+
+fn untagged(rng: &mut Rng) -> EntryOptions {
     let ttl = if rng.u8(..4) == 0 { 3 } else { 3600 };
     EntryOptions::new()
         .ttl(Duration::from_secs(ttl))
         .stale_for(Duration::from_secs(100))
         .early_refresh(rng.bool())
-        .tags(tags.map(|tag| TAGS[tag]))
 }
 
 /// A load has read the database: now it may have to wait.

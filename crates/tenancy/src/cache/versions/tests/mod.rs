@@ -1,5 +1,6 @@
 mod naive;
 mod own;
+mod snapshots;
 mod stamps;
 mod threads;
 

@@ -1,0 +1,105 @@
+//! Under which key a request's page is kept.
+
+use axum::extract::OriginalUri;
+use http::{HeaderMap, Uri, request::Parts};
+
+use super::{
+    Fingerprint,
+    page::Answer,
+    query::canonical,
+    settings::{OF_EVERY_KEY, Settings},
+};
+use crate::cache::{CacheKey, Keys};
+
+/// The route's template, the path, the query in its one spelling, the version, and the rest: see [`rest_of`].
+const PAGES: Keys<(&str, &str, &str, u32, &[u8]), Answer> = Keys::new("response", 1);
+
+/// How long a path may be, and all lines of one header, in bytes.
+const LONGEST_PATH: usize = 2048;
+const LONGEST_HEADER: usize = 512;
+
+/// The key, and the query as the handler is to see it.
+pub(super) struct PageKey {
+    pub(super) key: CacheKey<Answer>,
+    pub(super) query: String,
+}
+
+/// `None` for what is too long or can not be read: it is not cut, for then it would be another's.
+pub(super) fn page_key(
+    settings: &Settings,
+    route: &str,
+    parts: &Parts,
+    fingerprint: Option<&Fingerprint>,
+) -> Option<PageKey> {
+    let path = parts.uri.path();
+    let query = canonical(
+        parts.uri.query().unwrap_or_default(),
+        settings.only_query.as_deref(),
+    )?;
+    let rest = rest_of(settings, parts, fingerprint)?;
+    if path.len() > LONGEST_PATH {
+        return None;
+    }
+    Some(PageKey {
+        key: PAGES.key((route, path, &query, settings.version, &rest)),
+        query,
+    })
+}
+
+/// What else a page depends on, each part with its length before it: who may see it, and where the client thinks that it is.
+fn rest_of(settings: &Settings, parts: &Parts, fingerprint: Option<&Fingerprint>) -> Option<Vec<u8>> {
+    let mut rest = Vec::with_capacity(160);
+    match fingerprint {
+        None => push(&mut rest, b""),
+        Some(fingerprint) => push(&mut rest, fingerprint.as_bytes()),
+    }
+    push_address(&mut rest, &parts.uri)?;
+    // A nested router takes the beginning of the path off, parameters and all.
+    match parts.extensions.get::<OriginalUri>() {
+        None => push(&mut rest, b""),
+        Some(OriginalUri(original)) => {
+            push(&mut rest, original.path().as_bytes());
+            push_address(&mut rest, original)?;
+        }
+    }
+    for name in OF_EVERY_KEY {
+        push_header(&mut rest, &parts.headers, name)?;
+    }
+    for name in &settings.vary {
+        // Another release may vary by other headers.
+        push(&mut rest, name.as_str().as_bytes());
+        push_header(&mut rest, &parts.headers, name.as_str())?;
+    }
+    Some(rest)
+}
+
+fn push_address(rest: &mut Vec<u8>, uri: &Uri) -> Option<()> {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    if authority.len() > LONGEST_HEADER || uri.path().len() > LONGEST_PATH {
+        return None;
+    }
+    push(rest, uri.scheme_str().unwrap_or_default().as_bytes());
+    push(rest, authority.as_bytes());
+    Some(())
+}
+
+/// Its lines as they are, in their order.
+fn push_header(rest: &mut Vec<u8>, headers: &HeaderMap, name: &str) -> Option<()> {
+    let lines = headers.get_all(name);
+    let (count, len) = lines.iter().fold((0_usize, 0_usize), |(count, len), line| {
+        (count + 1, len.saturating_add(line.len()))
+    });
+    if len > LONGEST_HEADER || count > LONGEST_HEADER {
+        return None;
+    }
+    rest.extend_from_slice(&(count as u64).to_le_bytes());
+    for line in lines {
+        push(rest, line.as_bytes());
+    }
+    Some(())
+}
+
+fn push(rest: &mut Vec<u8>, part: &[u8]) {
+    rest.extend_from_slice(&(part.len() as u64).to_le_bytes());
+    rest.extend_from_slice(part);
+}

@@ -1,0 +1,152 @@
+//! What is to be done with a request, by its head.
+
+use axum::{
+    body::{Body, HttpBody as _},
+    extract::MatchedPath,
+};
+use http::{HeaderMap, Method, Request, Response, header, request::Parts};
+
+use super::{
+    conditional::Conditions,
+    directives::directives,
+    key::{PageKey, page_key},
+    page::Wanted,
+    settings::{Settings, Who},
+    status::Told,
+};
+use crate::{
+    Tenant,
+    cache::{CacheScope, TenantCache},
+    home::Home,
+    rejection::{Rejection, RejectionReason, respond},
+    resolve::Resolution,
+};
+
+pub(super) enum Plan {
+    /// The layer stands where it can not work.
+    Refuse(Box<Response<Body>>),
+    /// To the handler, and the answer is not kept.
+    Pass(Told),
+    Look(Box<Look>),
+}
+
+pub(super) struct Look {
+    pub(super) cache: TenantCache,
+    pub(super) key: PageKey,
+    pub(super) wanted: Wanted,
+}
+
+/// `home`: of the stack that made the layer, which answers for requests that no stack has seen.
+pub(super) fn plan(settings: &Settings, home: &Home, parts: &Parts, body: &Body) -> Plan {
+    let Some(resolution) = parts.extensions.get::<Resolution>() else {
+        let detail = "a response cache stands where the resolve stage of tenancy has not run; \
+                      put it on routes inside of Tenancy::wrap or Tenancy::routes";
+        return misbuilt(home, detail);
+    };
+    let tenant = match tenant_of(resolution) {
+        Ok(Some(tenant)) => tenant,
+        // A stage that only observes let it through: extractors further in say what is missing.
+        Ok(None) => return Plan::Pass(Told::Bypass),
+        Err(detail) => return misbuilt(resolution.home(), detail),
+    };
+    if parts.method != Method::GET && parts.method != Method::HEAD {
+        return Plan::Pass(Told::Method);
+    }
+    if !body.is_end_stream() || wants_what_is_not_kept(&parts.headers) {
+        return Plan::Pass(Told::Bypass);
+    }
+    let fingerprint = match &settings.who {
+        Who::Everybody { without_cookies } if says_who_it_is(&parts.headers, *without_cookies) => {
+            return Plan::Pass(Told::Bypass);
+        }
+        Who::Everybody { .. } => None,
+        Who::Permitted(read) => match read(parts) {
+            Some(fingerprint) => Some(fingerprint),
+            None => return Plan::Pass(Told::Bypass),
+        },
+    };
+    // What matched no route is nobody's page: there is no end of such paths.
+    let route = parts.extensions.get::<MatchedPath>();
+    let key = route.and_then(|route| page_key(settings, route.as_str(), parts, fingerprint.as_ref()));
+    let Some(key) = key else {
+        return Plan::Pass(Told::Bypass);
+    };
+    Plan::Look(Box::new(Look {
+        cache: TenantCache::of(tenant),
+        key,
+        wanted: Wanted {
+            is_head: parts.method == Method::HEAD,
+            conditions: Conditions::of(&parts.headers),
+        },
+    }))
+}
+
+/// Whose pages these are; `None` where nobody was found and the stack only observes.
+fn tenant_of(resolution: &Resolution) -> Result<Option<&Tenant>, &'static str> {
+    if resolution.would_refuse().is_some() {
+        return Ok(None);
+    }
+    match resolution.tenant() {
+        None => Err(
+            "a response cache keeps pages of tenants, and this request is central; \
+                     put it on routes of tenants",
+        ),
+        Some(tenant) if CacheScope::is_open_for(tenant) => Ok(Some(tenant)),
+        Some(_) => Err("a response cache stands outside of the cache_scope stage; \
+                        put it on routes inside of Tenancy::wrap or Tenancy::routes"),
+    }
+}
+
+fn misbuilt(home: &Home, detail: &str) -> Plan {
+    let rejection = Rejection::new(RejectionReason::MisbuiltStack, &detail);
+    Plan::Refuse(Box::new(respond(rejection, home.responder.as_deref())))
+}
+
+/// A part of a page, a page of some moment, another protocol, or nothing that is kept. That a client wants it anew
+/// (`no-cache`, `max-age=0`) is not heard: it would make the server work at will.
+fn wants_what_is_not_kept(headers: &HeaderMap) -> bool {
+    let unusual = [
+        header::RANGE,
+        header::IF_RANGE,
+        header::IF_MATCH,
+        header::IF_UNMODIFIED_SINCE,
+        header::UPGRADE,
+    ];
+    unusual.iter().any(|name| headers.contains_key(name)) || forbids_to_store(headers)
+}
+
+fn forbids_to_store(headers: &HeaderMap) -> bool {
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        return false;
+    }
+    directives(headers).is_none_or(|all| all.iter().any(|(name, _)| name == "no-store"))
+}
+
+fn says_who_it_is(headers: &HeaderMap, without_cookies: bool) -> bool {
+    headers.contains_key(header::AUTHORIZATION)
+        || headers.contains_key(header::PROXY_AUTHORIZATION)
+        || (!without_cookies && headers.contains_key(header::COOKIE))
+}
+
+/// What the handler is to see: a request for the whole page, with nothing of the client's state that is not in the key.
+pub(super) fn for_everybody(
+    settings: &Settings,
+    query: &str,
+    mut request: Request<Body>,
+) -> Option<Request<Body>> {
+    *request.method_mut() = Method::GET;
+    let headers = request.headers_mut();
+    for name in [
+        header::IF_NONE_MATCH,
+        header::IF_MODIFIED_SINCE,
+        header::CACHE_CONTROL,
+        header::PRAGMA,
+    ] {
+        headers.remove(name);
+    }
+    if let Who::Everybody { .. } = settings.who {
+        headers.remove(header::COOKIE);
+    }
+    super::target::set_query(&mut request, query)?;
+    Some(request)
+}

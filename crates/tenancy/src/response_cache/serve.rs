@@ -1,0 +1,295 @@
+//! A page from the cache, or from the handler of one request for all who wait.
+
+use std::{convert::Infallible, error::Error, fmt, sync::Arc, time::Duration};
+
+use axum::{
+    BoxError,
+    body::{Body, Bytes, HttpBody},
+    response::IntoResponse,
+};
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, response::Parts};
+use tokio::sync::oneshot;
+use tower_service::Service;
+
+use super::{
+    CacheTags,
+    collect::{Collected, collect},
+    page::{Answer, Page},
+    plan::{Look, for_everybody},
+    settings::Settings,
+    status::Told,
+    storable::{Verdict, judge},
+    ticket::{Held, Ticket, Use},
+};
+use crate::{
+    cache::{How, LoadError, Loaded, TenantCache},
+    scope,
+};
+
+/// For so long after an answer that was for one client alone, requests with the same key do not wait for each other.
+const PASS_FOR: Duration = Duration::from_secs(5);
+
+/// A body that has not ended by then is passed on as it comes.
+const COLLECT_WITHIN: Duration = Duration::from_secs(1);
+
+/// A request whose page is not here.
+pub(super) struct Looking {
+    pub(super) settings: Arc<Settings>,
+    pub(super) look: Look,
+}
+
+impl Looking {
+    /// Dropped at any await it leaves the load alone, which others may wait for, and which is kept.
+    pub(super) async fn answer<S, B>(self, request: Request<Body>, service: S) -> Response<Body>
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Send + 'static,
+        S::Future: Send + 'static,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        if self.look.wanted.is_head {
+            return self.answer_head(request, service).await;
+        }
+        let ticket = Arc::new(Ticket::new(request, service));
+        let (to_own_client, own) = oneshot::channel();
+        let load = self.load(&ticket, to_own_client);
+        let Look { cache, key, .. } = &self.look;
+        let remembered = cache.remember_page(&key.key, &self.settings.entry, load).await;
+        let error = match remembered {
+            Ok(remembered) => match &*remembered.value {
+                Answer::Page(page) => return self.response_of(page, told_of(remembered.how, ticket.used())),
+                Answer::Pass => None,
+            },
+            Err(error) => Some(error),
+        };
+        match ticket.take() {
+            Some(held) => ask_for_oneself(&self.settings, *held, error).await,
+            // The handler was asked for this very client.
+            None => self.own_answer(own, error).await,
+        }
+    }
+
+    /// The handler of a HEAD makes no page.
+    async fn answer_head<S, B>(self, request: Request<Body>, mut service: S) -> Response<Body>
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        match self.look.cache.get(&self.look.key.key).await.as_deref() {
+            Some(Answer::Page(page)) => self.response_of(page, Told::Hit),
+            Some(Answer::Pass) | None => {
+                let Ok(response) = service.call(request).await;
+                told(&self.settings, Told::Miss, response.map(Body::new))
+            }
+        }
+    }
+
+    /// What makes the page, if this request is the one whose handler is asked.
+    fn load<S, B>(
+        &self,
+        ticket: &Arc<Ticket<S>>,
+        to_own_client: oneshot::Sender<Response<Body>>,
+    ) -> impl FnOnce() -> BoxFuture<'static, Result<Loaded<Answer>, NoPage>> + Send + use<S, B>
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Send + 'static,
+        S::Future: Send + 'static,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let ticket = Arc::clone(ticket);
+        let maker = Maker {
+            settings: Arc::clone(&self.settings),
+            cache: self.look.cache.clone(),
+            query: self.look.key.query.clone(),
+            to_own_client,
+        };
+        move || {
+            Box::pin(async move {
+                let held = ticket.take().ok_or(NoPage::Unneeded)?;
+                let made = maker.make(*held).await?;
+                if made.is_kept {
+                    ticket.note_kept();
+                }
+                Ok(made.answer)
+            })
+        }
+    }
+
+    async fn own_answer(
+        &self,
+        own: oneshot::Receiver<Response<Body>>,
+        error: Option<LoadError>,
+    ) -> Response<Body> {
+        if let Ok(response) = own.await {
+            return told(&self.settings, Told::Miss, response);
+        }
+        match self.look.cache.get(&self.look.key.key).await.as_deref() {
+            // The last answer was for one client, and the handler, asked again, has made a page.
+            Some(Answer::Page(page)) => self.response_of(page, Told::Stored),
+            Some(Answer::Pass) | None => error
+                .unwrap_or_else(|| LoadError::abandoned("response"))
+                .into_response(),
+        }
+    }
+
+    /// What is here and fresh, without waiting.
+    pub(super) fn at_once(&self) -> Option<Arc<Answer>> {
+        self.look.cache.peek(&self.look.key.key, &self.settings.entry)
+    }
+
+    pub(super) fn response_of(&self, page: &Page, told: Told) -> Response<Body> {
+        let now = (told != Told::Stored).then(|| self.look.cache.unix_time());
+        let status = self.settings.says_status.then(|| told.header());
+        page.response(&self.look.wanted, now, status)
+    }
+}
+
+fn told_of(how: How, used: Use) -> Told {
+    match (how, used) {
+        (How::Stale, _) => Told::Stale,
+        (How::Led, Use::Kept) => Told::Stored,
+        (How::Led, Use::Taken) => Told::Miss,
+        (How::Joined, _) => Told::Collapsed,
+        // In the shared level.
+        (How::Fresh, _) | (How::Led, Use::None) => Told::Hit,
+    }
+}
+
+/// For a client that has waited for the page of another, and there is none: what went wrong there is nobody else's answer. Only
+/// where too much is being made already, it is not asked.
+async fn ask_for_oneself<S, B>(
+    settings: &Settings,
+    held: Held<S>,
+    refused: Option<LoadError>,
+) -> Response<Body>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    match refused {
+        Some(error) if error.is_busy() || error.is_timed_out() => error.into_response(),
+        _ => {
+            let Held { request, mut service } = held;
+            let Ok(response) = service.call(request).await;
+            told(settings, Told::Bypass, response.map(Body::new))
+        }
+    }
+}
+
+pub(super) fn told(settings: &Settings, told: Told, mut response: Response<Body>) -> Response<Body> {
+    if settings.says_status {
+        told.add_to(&mut response);
+    }
+    response
+}
+
+/// What the handler's answer is to everybody.
+struct Made {
+    answer: Loaded<Answer>,
+    is_kept: bool,
+}
+
+/// Asks the handler, in a task of its own. What it answers is a page, or goes to its own client alone.
+struct Maker {
+    settings: Arc<Settings>,
+    cache: TenantCache,
+    query: String,
+    to_own_client: oneshot::Sender<Response<Body>>,
+}
+
+impl Maker {
+    async fn make<S, B>(self, held: Held<S>) -> Result<Made, NoPage>
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let Held { request, mut service } = held;
+        let request = for_everybody(&self.settings, &self.query, request).ok_or(NoPage::Unneeded)?;
+        let Ok(response) = service.call(request).await;
+        let (head, body) = response.into_parts();
+        let body = Body::new(body);
+        match judge(&self.settings, head.status, &head.headers) {
+            Verdict::Keep(ttl) => self.collect(head, body, ttl).await,
+            Verdict::ForOne(reason) => Ok(self.pass(head, body, reason)),
+            Verdict::Failed => {
+                let status = head.status;
+                self.send(head, body);
+                Err(NoPage::Failed(status))
+            }
+        }
+    }
+
+    async fn collect(self, head: Parts, body: Body, ttl: Duration) -> Result<Made, NoPage> {
+        match collect(body, self.settings.max_body, COLLECT_WITHIN).await {
+            Collected::Whole(body) if is_complete(&head.headers, &body) => Ok(self.page(head, body, ttl)),
+            Collected::TooMuch(body) => {
+                Ok(self.pass(head, body, "it is too large or too slow, or has trailers"))
+            }
+            Collected::Whole(body) => {
+                self.send(head, body.into());
+                Err(NoPage::BrokeOff)
+            }
+            Collected::Broken(body) => {
+                self.send(head, body);
+                Err(NoPage::BrokeOff)
+            }
+        }
+    }
+
+    fn page(self, mut head: Parts, body: Bytes, ttl: Duration) -> Made {
+        let tags = head.extensions.remove::<CacheTags>().unwrap_or_default();
+        let page = Page::new(&self.settings, head, body, self.cache.unix_time());
+        // Made of what is old already: it is as good as that for those who wait, and not for those who come.
+        let is_kept = !scope::has_seen_stale();
+        let ttl = if is_kept { ttl } else { Duration::ZERO };
+        Made {
+            answer: Loaded::new(Answer::Page(page)).ttl(ttl).tags(tags.iter()),
+            is_kept,
+        }
+    }
+
+    fn pass(self, head: Parts, body: Body, reason: &str) -> Made {
+        tracing::debug!(reason, "a response is not kept");
+        self.send(head, body);
+        Made {
+            answer: Loaded::new(Answer::Pass).ttl(PASS_FOR).stale_for(Duration::ZERO),
+            is_kept: false,
+        }
+    }
+
+    fn send(self, head: Parts, body: Body) {
+        // Nobody has it if the client hung up.
+        let _ = self.to_own_client.send(Response::from_parts(head, body));
+    }
+}
+
+/// RFC 9111 §3.3: a body that is shorter than announced is none to keep.
+fn is_complete(headers: &HeaderMap, body: &Bytes) -> bool {
+    let mut announced = headers.get_all(header::CONTENT_LENGTH).iter();
+    announced.all(|len| len == HeaderValue::from(body.len()))
+}
+
+/// Why there is no page for all; for the log.
+#[derive(Debug)]
+enum NoPage {
+    /// Its client has asked for itself.
+    Unneeded,
+    Failed(StatusCode),
+    BrokeOff,
+}
+
+impl fmt::Display for NoPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unneeded => f.write_str("nobody waits for the page"),
+            Self::Failed(status) => write!(f, "the handler answered {}", status.as_u16()),
+            Self::BrokeOff => f.write_str("the handler's body broke off"),
+        }
+    }
+}
+
+impl Error for NoPage {}

@@ -1,0 +1,70 @@
+//! A request that may be the one whose handler makes the page.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use axum::body::Body;
+use http::Request;
+
+/// Held by the client's future and by the load that it may have begun: whoever needs the request first takes it.
+pub(super) struct Ticket<S> {
+    state: Mutex<State<S>>,
+}
+
+enum State<S> {
+    Waits(Box<Held<S>>),
+    /// Its handler is being asked, or was.
+    Taken,
+    /// Its handler has made the page.
+    Kept,
+}
+
+pub(super) struct Held<S> {
+    pub(super) request: Request<Body>,
+    /// The one that was found ready.
+    pub(super) service: S,
+}
+
+/// What became of a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    None,
+    Taken,
+    Kept,
+}
+
+impl<S> Ticket<S> {
+    pub(super) fn new(request: Request<Body>, service: S) -> Self {
+        let held = Box::new(Held { request, service });
+        Self {
+            state: Mutex::new(State::Waits(held)),
+        }
+    }
+
+    pub(super) fn take(&self) -> Option<Box<Held<S>>> {
+        let mut state = self.state();
+        match std::mem::replace(&mut *state, State::Taken) {
+            State::Waits(held) => Some(held),
+            State::Taken => None,
+            State::Kept => {
+                *state = State::Kept;
+                None
+            }
+        }
+    }
+
+    pub(super) fn note_kept(&self) {
+        *self.state() = State::Kept;
+    }
+
+    pub(super) fn used(&self) -> Use {
+        match *self.state() {
+            State::Waits(_) => Use::None,
+            State::Taken => Use::Taken,
+            State::Kept => Use::Kept,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<S>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
