@@ -13,6 +13,7 @@ const LONGEST_KEY: usize = 256;
 pub(crate) struct Keys {
     prefix: String,
     channel: String,
+    database: i64,
 }
 
 impl Keys {
@@ -22,12 +23,24 @@ impl Keys {
             0 => format!("{prefix}changes"),
             number => format!("{prefix}changes:{number}"),
         };
-        Self { prefix, channel }
+        Self {
+            prefix,
+            channel,
+            database,
+        }
     }
 
     /// Where changes are told.
     pub(crate) fn channel(&self) -> &str {
         &self.channel
+    }
+
+    /// What stands behind a scope's beginning in its own channels.
+    pub(crate) fn channel_part(&self) -> String {
+        match self.database {
+            0 => "p:".to_owned(),
+            number => format!("p{number}:"),
+        }
     }
 
     /// The numbers of a scope's cells.

@@ -16,7 +16,7 @@ use crate::{
     keys::{Keys, slot_of},
     link::{Link, whole_milliseconds},
     listen::Listener,
-    script,
+    message, script,
     server::Limits,
     servers::Servers,
     settings::{RedisSettings, RedisSettingsError},
@@ -277,8 +277,11 @@ impl SharedLevel for RedisLevel {
         let listener = Listener {
             servers: Arc::clone(&self.link.servers),
             limits: self.link.limits,
-            channel: self.link.keys.channel().to_owned(),
-            level: self.lives.subscribe(),
+            channel: self.link.keys.channel().into(),
+            lives: self.lives.subscribe(),
+            // What is not understood may say anything.
+            read: |payload| message::read(&payload).unwrap_or(Message::Gap),
+            gap: || Message::Gap,
         };
         listener.into_stream()
     }

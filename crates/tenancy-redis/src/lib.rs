@@ -6,7 +6,7 @@
 //! * All of a tenant is in one slot of a cluster. A flush is one script and one round trip, whatever there is to flush.
 //! * What is evicted, flushed by hand or lost in a failover is noticed, and makes misses: nothing that was flushed comes back.
 //! * [`TenantRedis`] is extracted in handlers, and had for a [`Tenant`](tenancy::Tenant) elsewhere: values, [counters](RedisCounter),
-//!   [locks](RedisLock), and Redis's commands on other types by [`command`]. No name leads to another tenant's key, or to the cache's.
+//!   [locks](RedisLock), [messages](ScopedRedis::subscribe), and Redis's commands on other types by [`command`]. No name leads to another tenant's key, or to the cache's.
 //!   [`CentralRedis`] is nobody's. [`Redis::erase`] leaves nothing of a tenant that is gone.
 //! * Each call ends within some hundred milliseconds. A connection that does not answer is replaced, one that was closed is
 //!   replaced within the call.
@@ -16,7 +16,7 @@
 //! that is gone leaves are some kilobytes, and what the application kept without an end, until it is [erased](Redis::erase). Who can write to this Redis can write what your processes read: give it a
 //! password and a network of its own. In a cluster [`renew`](tenancy::cache::shared::SharedLevel::renew) fails for all scopes
 //! asked for together when the server of one does not answer. A level belongs to the runtime in which it is first used. Not offered to
-//! applications: messages, transactions, scripts and commands that wait.
+//! applications: transactions, scripts and commands that wait.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -119,8 +119,8 @@ pub use bb8_redis::redis;
 pub use self::{
     level::RedisLevel,
     scoped::{
-        CentralRedis, Counted, EraseProgress, Erased, Redis, RedisCallError, RedisCommand, RedisCounter,
-        RedisErase, RedisGuard, RedisLock, ScopedRedis, TenantRedis, command,
+        CentralRedis, Counted, EraseProgress, Erased, Heard, Redis, RedisCallError, RedisCommand,
+        RedisCounter, RedisErase, RedisGuard, RedisLock, ScopedRedis, TenantRedis, command,
     },
     settings::{RedisSettings, RedisSettingsError},
 };

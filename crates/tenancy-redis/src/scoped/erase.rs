@@ -9,15 +9,15 @@ use crate::{command::Command, failure::Failure, keys::slot_of, link::Link};
 
 /// What still comes after so many passes is written all the time.
 const PASSES: u32 = 20;
-/// Longer than processes serve a tenant that was deleted, by default: they ask the catalogue every half second, and renew their
-/// leases every second.
-const WAIT: Duration = Duration::from_secs(10);
+/// Longer than processes work for a tenant that was deleted, by default: they ask the catalogue every half second, and its leases are
+/// renewed for five and a half times the staleness bound of two seconds after its last flush.
+const WAIT: Duration = Duration::from_secs(15);
 
 /// Erases what a tenant has in Redis, once it is awaited: values, counters and locks of the application, entries of the cache,
 /// and the numbers by which these are judged. Had from [`Redis::erase`](super::Redis::erase).
 ///
 /// **The order is: delete the tenant in the catalogue, wait, erase.** A process that has not heard of the end serves the tenant, and writes. So it
-/// waits first: [10 s](Self::after), which is more than a catalogue that is followed takes, and then takes more passes until
+/// waits first: [15 s](Self::after), which is more than a catalogue that is followed takes, and then takes more passes until
 /// one finds nothing. What writes later still, as a job that runs for an hour with a [`TenantRedis`](super::TenantRedis) in
 /// hand, leaves something behind: erase once more. A tenant that is made under the same id is another incarnation, and never
 /// sees it.
@@ -86,7 +86,8 @@ impl RedisErase {
         }
     }
 
-    /// Waits so long before it begins. Zero where nobody serves the tenant any more for certain. Default: 10 s.
+    /// Waits so long before it begins. Zero where nobody serves the tenant any more for certain. Default: 15 s; with a longer
+    /// [`staleness_bound`](tenancy::cache::CacheSettings::staleness_bound) than two seconds, take seven times that.
     pub fn after(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self

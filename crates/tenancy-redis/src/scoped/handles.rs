@@ -215,15 +215,28 @@ impl ScopedRedis {
     /// The key of a name.
     pub(super) fn key(&self, kind: Kind, name: &[u8]) -> Result<Vec<u8>, RedisCallError> {
         if name.len() > LONGEST_NAME {
-            return Err(RedisCallError::not_allowed("a name is longer than 64 KiB"));
+            return Err(too_long());
         }
         Ok([&*self.beginning, kind.part(), name].concat())
+    }
+
+    /// The channel of a name. Channels know nothing of databases, which keys are apart by.
+    pub(super) fn channel(&self, name: &[u8]) -> Result<Vec<u8>, RedisCallError> {
+        if name.len() > LONGEST_NAME {
+            return Err(too_long());
+        }
+        let part = self.link.keys.channel_part();
+        Ok([&*self.beginning, part.as_bytes(), name].concat())
     }
 
     /// Where the last fencing number of all locks is.
     pub(super) fn fence(&self) -> Vec<u8> {
         [&*self.beginning, b"f"].concat()
     }
+}
+
+fn too_long() -> RedisCallError {
+    RedisCallError::not_allowed("a name is longer than 64 KiB")
 }
 
 /// A reply as what the application asked for.

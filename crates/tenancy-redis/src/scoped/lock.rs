@@ -81,6 +81,9 @@ impl RedisLock {
     ///
     /// # Errors
     /// Redis refused, or can not be reached. What may be locked then is let go in the background, or ends by itself.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn try_acquire(&self) -> Result<Option<RedisGuard>, RedisCallError> {
         match self.attempt().await? {
             Attempt::Held(guard) => Ok(Some(guard)),
@@ -95,6 +98,9 @@ impl RedisLock {
     ///
     /// # Errors
     /// It [is held elsewhere](RedisCallError::is_held_elsewhere) all the time; else as [`try_acquire`](Self::try_acquire).
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub async fn acquire(&self, wait: Duration) -> Result<RedisGuard, RedisCallError> {
         match self.attempt().await? {
             Attempt::Held(guard) => Ok(guard),

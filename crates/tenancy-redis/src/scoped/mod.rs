@@ -8,6 +8,7 @@ mod error;
 mod guard;
 mod handles;
 mod lock;
+mod messages;
 mod names;
 mod pages;
 mod response;
@@ -21,6 +22,7 @@ pub use self::{
     guard::RedisGuard,
     handles::{CentralRedis, Redis, ScopedRedis, TenantRedis},
     lock::RedisLock,
+    messages::Heard,
 };
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
         Just(b"{globex:1}:a:".to_vec()),
         Just(b"\r\nFLUSHALL\r\n".to_vec()),
         Just(b"\0".to_vec()),
+        // What other kinds of things are called.
+        proptest::sample::select(vec!["v", "n", "f", "e:", "s:", "a:", "l:", "p:"]).prop_map(Vec::from),
         Just(b"*".to_vec()),
         proptest::collection::vec(any::<u8>(), 0..4),
     ];
@@ -105,6 +107,19 @@ proptest! {
             prop_assert_eq!(key.starts_with(&beginning), a == b.0);
         }
     }
+}
+
+#[test]
+fn names_of_the_caches_own_parts_are_names_like_others() {
+    let redis = scoped("acme:1", "tenancy:");
+    for name in ["v", "n", "f", "e:a", "s:a", "l:a", "a:a", "p:a", ""] {
+        let key = |kind| String::from_utf8(redis.key(kind, name.as_bytes()).unwrap()).unwrap();
+        assert_eq!(key(Kind::Value), format!("tenancy:{{acme:1}}:a:{name}"));
+        assert_eq!(key(Kind::Lock), format!("tenancy:{{acme:1}}:l:{name}"));
+        let channel = redis.channel(name.as_bytes()).unwrap();
+        assert_eq!(channel, format!("tenancy:{{acme:1}}:p:{name}").into_bytes());
+    }
+    assert_eq!(redis.fence(), b"tenancy:{acme:1}:f");
 }
 
 #[test]

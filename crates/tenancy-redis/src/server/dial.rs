@@ -40,7 +40,7 @@ impl Dial {
     }
 
     /// A connection that hears what is told on `channel` from now on.
-    pub(crate) async fn subscribe(&self, channel: &str, limits: Limits) -> RedisResult<PubSub> {
+    pub(crate) async fn subscribe(&self, channel: &[u8], limits: Limits) -> RedisResult<PubSub> {
         let subscribing = async {
             let server = match self {
                 Self::Server(server) => server.as_ref().clone(),

@@ -44,7 +44,7 @@ impl Servers {
     pub(crate) async fn run_each(&self, commands: &[Command]) -> Result<Vec<Value>, Failure> {
         let mut replies = vec![Value::Nil; commands.len()];
         let mut open: Vec<Attempt> = (0..commands.len()).map(Attempt::first).collect();
-        let mut may_reconnect = true;
+        let (mut may_reconnect, mut lost) = (true, None);
         for _ in 0..ROUNDS {
             let mut reconnects = false;
             let groups = self.group(commands, open).await?;
@@ -68,13 +68,18 @@ impl Servers {
                         }
                     }
                     // It had been closed before, as by a server that was restarted; a new one may be had.
-                    Err(Failure::Lost(_)) if may_reconnect && group.is_repeatable(commands) => {
+                    Err(Failure::Lost(error)) if may_reconnect && group.is_repeatable(commands) => {
                         reconnects = true;
+                        lost = Some(error);
                         open.extend(group.attempts);
                     }
                     Err(failure) => {
                         self.suspect();
-                        return Err(failure);
+                        return Err(match (failure, lost) {
+                            // What was lost may have been done.
+                            (Failure::NoConnection(_), Some(error)) => Failure::Lost(error),
+                            (failure, _) => failure,
+                        });
                     }
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use tenancy_redis::{RedisSettings, TenantRedis, command};
@@ -18,6 +18,7 @@ use crate::place::{database, level, patient};
 struct HangsUp {
     url: String,
     left: Arc<AtomicU64>,
+    refuses: Arc<AtomicBool>,
 }
 
 impl HangsUp {
@@ -29,13 +30,18 @@ impl HangsUp {
             .replace(&server.to_string(), &listener.local_addr().unwrap().to_string());
         let left = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&left);
+        let refuses = Arc::<AtomicBool>::default();
+        let does_refuse = Arc::clone(&refuses);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if does_refuse.load(Ordering::SeqCst) {
+                    continue;
+                }
                 let server = TcpStream::connect(server).await.unwrap();
                 tokio::spawn(pass(client, server, word, Arc::clone(&counted)));
             }
         });
-        Self { url, left }
+        Self { url, left, refuses }
     }
 
     async fn redis(&self) -> Arc<TenantRedis> {
@@ -129,4 +135,19 @@ async fn what_may_be_done_twice_is_sent_again_over_a_new_connection() {
         .unwrap();
     assert!(guard.release().await.unwrap());
     assert_eq!(hangs_up.left.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn what_may_have_been_done_before_redis_went_away_says_so() {
+    let database = database().await;
+    let hangs_up = HangsUp::before(&database, "name").await;
+    let redis = hangs_up.redis().await;
+    hangs_up.refuses.store(true, Ordering::SeqCst);
+    hangs_up.left.store(1, Ordering::SeqCst);
+    let error = redis.set("name", 7, None).await.unwrap_err();
+    assert!(error.is_unavailable() && error.may_have_been_done(), "{error}");
+    let error = redis.set("name", 8, None).await.unwrap_err();
+    assert!(error.is_unavailable() && !error.may_have_been_done(), "{error}");
+    let direct = acme(&level(&database.url())).await;
+    assert_eq!(direct.get::<u64>("name").await.unwrap(), Some(7));
 }
