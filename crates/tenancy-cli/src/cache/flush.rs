@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 use tenancy::core::{Clock as _, SystemClock};
 
-use super::{Opened, WhoseArgs};
+use super::{Opened, WhoseArgs, no_answer};
 use crate::{
     CliError,
     databases::signals::unless_broken_off,
@@ -42,6 +42,9 @@ struct FlushView<'a> {
 impl FlushArgs {
     pub(crate) async fn run(self, opened: &Opened, out: &mut Output<'_>) -> Result<(), CliError> {
         let (cache, name) = opened.part(&self.whose).await?;
+        // A flush that is told later is none here: this process ends.
+        let answers = cache.explain_tags(&[]).await;
+        answers.map_err(|error| no_answer(&error).advise("Nothing was flushed."))?;
         let flush = match self.tags.as_slice() {
             [] => cache.flush(),
             tags => cache.flush_tags(tags),
@@ -51,10 +54,11 @@ impl FlushArgs {
             false => flush.await,
         };
         let Some(mut within) = receipt.everywhere_within() else {
-            return Err(CliError::failed(
-                "the shared cache level does not answer: nothing was flushed anywhere",
-            )
-            .advise("The same command does it once it answers."));
+            return Err(
+                CliError::failed("the shared cache level does not answer any more").advise(
+                    "Whether something was flushed is not known. The same command does it once it answers.",
+                ),
+            );
         };
         if self.wait {
             match unless_broken_off(receipt.everywhere()).await {
