@@ -67,6 +67,8 @@ async fn a_flush_during_the_making_of_a_page_wins_wherever_it_comes_from() {
         if !is_elsewhere {
             // Who comes after the flush does not wait for what was begun before it.
             let second = asking();
+            settle().await;
+            assert_eq!(loader.calls(), 2);
             loader.entered().await.answer("new".to_owned());
             assert_eq!(second.await.unwrap().text(), "new");
         }

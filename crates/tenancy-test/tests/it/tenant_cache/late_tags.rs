@@ -20,6 +20,8 @@ async fn begin(cache: &TenantCache, tag: &'static str) -> Loading {
         let found = cache.remember_loaded(&TEXT.key((KEY,)), &hour(), load).await;
         found.unwrap().to_string()
     });
+    settle().await;
+    assert_eq!(waits.calls(), 1, "it waits for another's load");
     (loading, waits.entered().await)
 }
 
