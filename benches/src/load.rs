@@ -49,9 +49,15 @@ pub(crate) fn build(package: &str) -> Result<String, Failure> {
     build_with(&["--package".as_ref(), package.as_ref()], package)
 }
 
-/// The same for a package that is outside of the workspace, by its manifest.
+/// The same for a package that is outside of the workspace, by its manifest. What is built goes where all else does.
 pub(crate) fn build_alone(manifest: &Path) -> Result<String, Failure> {
-    let arguments = ["--manifest-path".as_ref(), manifest.as_os_str()];
+    let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "../target".into());
+    let arguments = [
+        "--manifest-path".as_ref(),
+        manifest.as_os_str(),
+        "--target-dir".as_ref(),
+        &target,
+    ];
     build_with(&arguments, &manifest.to_string_lossy())
 }
 

@@ -31,7 +31,8 @@
 //! only ever adds to them.
 //!
 //! **Connections to databases** are measured by a program of their own, `tenancy-bench-databases`: sqlx would change what
-//! is compiled into what counts instructions. It says how.
+//! is compiled into what counts instructions. It says how. So is **the tenant cache**, by `tenancy-bench-cache`; the caches that
+//! it stands beside are in a package outside of the workspace, with a lock file of its own.
 //!
 //! Budgets stand in the code beside their rows, in [`rows`].
 

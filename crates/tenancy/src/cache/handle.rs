@@ -169,10 +169,10 @@ impl Cache {
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
         Loading: Future<Output = Result<V, E>> + Send + 'static,
     {
-        let found = self.look(key);
-        if let Some(value) = found.to_serve_at_once(options) {
-            return Ok(value);
-        }
+        let found = match self.look_to_serve(key, options) {
+            Ok(value) => return Ok(value),
+            Err(found) => found,
+        };
         Box::pin(self.remember_slowly(key, options, load, found)).await
     }
 
@@ -192,10 +192,10 @@ impl Cache {
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
         Loading: Future<Output = Result<Option<V>, E>> + Send + 'static,
     {
-        let found = self.look(key);
-        if let Some(value) = found.to_serve_at_once(options) {
-            return Ok(value);
-        }
+        let found = match self.look_to_serve(key, options) {
+            Ok(value) => return Ok(value),
+            Err(found) => found,
+        };
         let none_ttl = options.none_ttl;
         Box::pin(
             self.remember_with(key, options, load, found, move |value| match value {
