@@ -81,17 +81,20 @@ pub const TENANCY: &str = "tenancy";
 /// How long a process may serve what was flushed elsewhere.
 const BOUND: Duration = Duration::from_secs(2);
 
+/// Asks a cache with a Redis of its own.
+pub type Question = fn(Redis) -> BoxFuture<'static, Result<Finding, Failure>>;
+
 /// What can be asked of caches that are not in this package.
 #[derive(Debug)]
 pub struct Others {
     /// Those that load.
     pub loaders: Vec<Loader>,
-    /// Those for which this makes no sense, and why, at [`LOST_FLUSH`].
+    /// Those that do not, and why they can not be asked the same.
     pub without_loader: Vec<(&'static str, &'static str)>,
     /// A message that does not arrive.
-    pub lost_message: Vec<fn(Redis) -> BoxFuture<'static, Result<Finding, Failure>>>,
+    pub lost_message: Vec<Question>,
     /// A Redis that stands still.
-    pub frozen: Vec<fn(Redis) -> BoxFuture<'static, Result<Finding, Failure>>>,
+    pub frozen: Vec<Question>,
     /// Those of one process.
     pub of_one_process: Vec<&'static str>,
 }

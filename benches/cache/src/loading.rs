@@ -17,12 +17,15 @@ pub trait Loading: Send + Sync {
     fn remove(&self, key: &'static str) -> BoxFuture<'_, ()>;
 }
 
+/// A cache, or why it could not be made.
+pub type Made = BoxFuture<'static, Result<Arc<dyn Loading>, Failure>>;
+
 /// A cache by its name, and how it is made.
 pub struct Loader {
     /// As in the other rows.
     pub name: &'static str,
     /// Makes an empty one.
-    pub make: fn() -> BoxFuture<'static, Result<Arc<dyn Loading>, Failure>>,
+    pub make: fn() -> Made,
 }
 
 impl fmt::Debug for Loader {
@@ -52,7 +55,7 @@ impl Loading for OfTenant {
     }
 }
 
-pub(crate) fn tenancy() -> BoxFuture<'static, Result<Arc<dyn Loading>, Failure>> {
+pub(crate) fn tenancy() -> Made {
     Box::pin(async {
         let cache = cache_of_one(CacheSettings::new()).await?;
         Ok(Arc::new(OfTenant(cache)) as Arc<dyn Loading>)
@@ -71,6 +74,6 @@ impl Loading for OfMoka {
     }
 }
 
-pub(crate) fn moka() -> BoxFuture<'static, Result<Arc<dyn Loading>, Failure>> {
+pub(crate) fn moka() -> Made {
     Box::pin(async { Ok(Arc::new(OfMoka(moka::future::Cache::new(100))) as Arc<dyn Loading>) })
 }

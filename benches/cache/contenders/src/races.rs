@@ -4,10 +4,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use multi_tier_cache::{Bytes, CacheManager, CacheStrategy};
-use tenancy_bench::Failure;
-use tenancy_bench_cache::loading::Loading;
-
-type Made = BoxFuture<'static, Result<Arc<dyn Loading>, Failure>>;
+use tenancy_bench_cache::loading::{Loading, Made};
 
 struct QuickCache(quick_cache::sync::Cache<&'static str, String>);
 
