@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
@@ -43,25 +44,34 @@ impl Programs {
     }
 }
 
-/// Builds the programs of a package in release mode, and returns what cargo says of them.
+/// Builds the programs of a package of the workspace in release mode, and returns what cargo says of them.
 pub(crate) fn build(package: &str) -> Result<String, Failure> {
+    build_with(&["--package".as_ref(), package.as_ref()], package)
+}
+
+/// The same for a package that is outside of the workspace, by its manifest. What is built goes where all else does.
+pub(crate) fn build_alone(manifest: &Path) -> Result<String, Failure> {
+    let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "../target".into());
+    let arguments = [
+        "--manifest-path".as_ref(),
+        manifest.as_os_str(),
+        "--target-dir".as_ref(),
+        &target,
+    ];
+    build_with(&arguments, &manifest.to_string_lossy())
+}
+
+fn build_with(which: &[&OsStr], name: &str) -> Result<String, Failure> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--quiet",
-            "--bins",
-            "--package",
-            package,
-        ])
+        .args(["build", "--release", "--locked", "--quiet", "--bins"])
+        .args(which)
         .args(["--message-format", "json-render-diagnostics"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit())
         .output()?;
     if !output.status.success() {
-        return Err(format!("{package} can not be built").into());
+        return Err(format!("{name} can not be built").into());
     }
     Ok(String::from_utf8(output.stdout)?)
 }

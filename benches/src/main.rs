@@ -31,7 +31,8 @@
 //! only ever adds to them.
 //!
 //! **Connections to databases** are measured by a program of their own, `tenancy-bench-databases`: sqlx would change what
-//! is compiled into what counts instructions. It says how.
+//! is compiled into what counts instructions. It says how. So is **the tenant cache**, by `tenancy-bench-cache`; the caches that
+//! it stands beside are in a package outside of the workspace, with a lock file of its own.
 //!
 //! Budgets stand in the code beside their rows, in [`rows`].
 
@@ -84,6 +85,14 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// The tenant cache alone, beside other caches, all rows or those of some groups
+    Cache {
+        /// `level1`, `level2`, `flush`, `outage`, `fair`, `correctness`
+        groups: Vec<String>,
+        /// Fewer rounds: to see whether it works
+        #[arg(long)]
+        check: bool,
+    },
     /// Shows in which functions one scenario spends more instructions than another
     Explain {
         /// Such as `default`, `order:resolve,gate`, `resolve-only`, `routes`
@@ -131,6 +140,12 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             rows::databases::measure(&mut report, extent, &groups)?;
             return conclude(&report, &folder.join("databases.json"));
         }
+        Command::Cache { groups, check } => {
+            let extent = if check { Extent::Check } else { Extent::Full };
+            let mut report = Report::default();
+            rows::cache::measure(&mut report, extent, &groups)?;
+            return conclude(&report, &folder.join("cache.json"));
+        }
         Command::Explain { scenario, base } => {
             print!("{}", rows::requests::explain(&scenario, &base, &folder)?);
         }
@@ -156,6 +171,7 @@ fn measure(extent: Extent, folder: &Path) -> Result<ExitCode, Failure> {
     // Compiling sqlx once more, optimised, takes longer than all that stands above; what is counted there is tested, too.
     if extent == Extent::Full {
         rows::databases::measure(&mut report, extent, &[])?;
+        rows::cache::measure(&mut report, extent, &[])?;
     }
     conclude(&report, &folder.join("report.json"))
 }

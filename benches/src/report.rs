@@ -1,6 +1,6 @@
 //! The rows: a table on the terminal, a list in `target/bench/report.json`.
 
-use std::{borrow::Cow, fs, path::Path};
+use std::{borrow::Cow, fs, path::Path, process::ExitCode};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -139,6 +139,24 @@ impl Report {
             table.push('\n');
         }
         table
+    }
+
+    /// Prints the rows for another program, which judges them, or the table, and says by the exit code whether all budgets are
+    /// kept.
+    ///
+    /// # Errors
+    /// A row can not be written as JSON.
+    #[expect(clippy::print_stdout, reason = "what programs end with")]
+    pub fn print(&self, as_json: bool) -> Result<ExitCode, Failure> {
+        if as_json {
+            println!("{}", self.to_json()?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        println!("{}", self.table());
+        Ok(match self.failed().next() {
+            None => ExitCode::SUCCESS,
+            Some(_) => ExitCode::FAILURE,
+        })
     }
 
     /// As a list of rows, without their headings.

@@ -111,16 +111,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             runtime.block_on(Box::pin(measure(group, &mut report, extent)))?;
         }
     }
-    if arguments.json {
-        println!("{}", report.to_json()?);
-        // Whoever reads the rows judges them.
-        return Ok(ExitCode::SUCCESS);
-    }
-    println!("{}", report.table());
-    Ok(match report.failed().count() {
-        0 => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    })
+    report.print(arguments.json)
 }
 
 async fn measure(group: Group, report: &mut Report, extent: Extent) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 //! The rows of the report: what is measured, against which budget.
 
+pub(crate) mod cache;
 pub(crate) mod databases;
 pub(crate) mod requests;
 pub(crate) mod scale;

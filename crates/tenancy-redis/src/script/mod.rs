@@ -23,7 +23,11 @@ pub(crate) struct Script {
     hash: LazyLock<String>,
 }
 
-const ASK_TEXT: &str = concat!(include_str!("scope.lua"), include_str!("ask.lua"));
+const ASK_TEXT: &str = concat!(
+    include_str!("same.lua"),
+    include_str!("scope.lua"),
+    include_str!("ask.lua")
+);
 const RAISE_TEXT: &str = concat!(include_str!("scope.lua"), include_str!("raise.lua"));
 const TEACH_TEXT: &str = concat!(include_str!("scope.lua"), include_str!("teach.lua"));
 const CLAIM_TEXT: &str = include_str!("claim.lua");

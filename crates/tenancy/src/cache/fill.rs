@@ -178,6 +178,8 @@ impl Cache {
             stamp,
             valid_at,
             fresh_until: now + life.fresh.min(here),
+            // Beyond ten times the cost the chance would be one of twenty thousand.
+            calm_until: (now + life.fresh.min(here)).saturating_sub(load_cost.saturating_mul(10)),
             usable_until: now + life.fresh.min(here) + life.stale,
             load_cost,
             weight: u32::try_from(weight).unwrap_or(u32::MAX),

@@ -197,10 +197,10 @@ impl Cache {
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
         Loading: Future<Output = Result<V, E>> + Send + 'static,
     {
-        let found = self.look(key);
-        if let Some(value) = self.serves_at_once(&found, options) {
-            return Ok(value);
-        }
+        let found = match self.look_to_serve(key, options) {
+            Ok(value) => return Ok(value),
+            Err(found) => found,
+        };
         Box::pin(self.remember_slowly(key, options, load, found)).await
     }
 
@@ -220,10 +220,10 @@ impl Cache {
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
         Loading: Future<Output = Result<Option<V>, E>> + Send + 'static,
     {
-        let found = self.look(key);
-        if let Some(value) = self.serves_at_once(&found, options) {
-            return Ok(value);
-        }
+        let found = match self.look_to_serve(key, options) {
+            Ok(value) => return Ok(value),
+            Err(found) => found,
+        };
         let none_ttl = options.none_ttl;
         let load = async move || {
             let value = load().await?;
@@ -256,10 +256,10 @@ impl Cache {
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
         Loading: Future<Output = Result<Loaded<V>, E>> + Send + 'static,
     {
-        let found = self.look(key);
-        if let Some(value) = self.serves_at_once(&found, options) {
-            return Ok(value);
-        }
+        let found = match self.look_to_serve(key, options) {
+            Ok(value) => return Ok(value),
+            Err(found) => found,
+        };
         let loading = Box::pin(self.remember_with(key, options, load, found, Manner::TaggedLate));
         loading.await.map(|remembered| remembered.value)
     }

@@ -31,6 +31,14 @@ pub(super) struct Stale<V> {
     valid_at: Duration,
 }
 
+/// What is found at the first look, which is all that most callers need. Small: it is handed on in registers.
+enum Glance<V> {
+    Fresh(Arc<V>),
+    Nothing,
+    /// It is there, and more has to be found out.
+    Unclear,
+}
+
 /// By what the numbers of this process are known to be the newest.
 #[derive(Clone, Copy)]
 pub(super) enum Trust {
@@ -70,11 +78,73 @@ impl Cache {
     }
 
     /// Fresh, and nothing else.
+    #[inline]
     pub(super) fn get_now<V: CacheValue>(&self, key: &CacheKey<V>) -> Option<Arc<V>> {
+        match self.glance(key, false) {
+            Glance::Fresh(value) => return Some(value),
+            Glance::Nothing => return None,
+            Glance::Unclear => {}
+        }
         match self.look(key) {
             Found::Fresh { early: Some(_), .. } if self.warming.is_some() => None,
             Found::Fresh { value, .. } => Some(value),
             Found::Stale(_) | Found::Unsure | Found::Nothing => None,
+        }
+    }
+
+    /// What the caller gets without waiting, or else what there is.
+    #[inline]
+    pub(super) fn look_to_serve<V: CacheValue>(
+        &self,
+        key: &CacheKey<V>,
+        options: &EntryOptions,
+    ) -> Result<Arc<V>, Found<V>> {
+        match self.glance(key, options.early_refresh) {
+            Glance::Fresh(value) => Ok(value),
+            Glance::Nothing => Err(Found::Nothing),
+            Glance::Unclear => {
+                let found = self.look(key);
+                self.serves_at_once(&found, options).ok_or(found)
+            }
+        }
+    }
+
+    /// Takes no lock, and allocates nothing where the entry is asked for often. With `only_calm`, it is not for the first look to
+    /// say whether an entry that ends soon is to be loaded anew.
+    #[inline]
+    fn glance<V: CacheValue>(&self, key: &CacheKey<V>, only_calm: bool) -> Glance<V> {
+        // A recipe asks in another way, and has time.
+        if self.warming.is_some() {
+            return Glance::Unclear;
+        }
+        let now = self.now();
+        self.hub.note_use(&self.account, now);
+        // Before the entry is judged: an old judgement must not meet a new lease.
+        let is_trusted = self.account.versions.holds_lease(now);
+        let bytes = key.as_bytes();
+        let hash = self.hub.hash_of(&self.account, bytes);
+        let share = &self.account.share;
+        let found = self.hub.level1.get(share, bytes, hash, now, |entry| {
+            let end = if only_calm {
+                entry.calm_until
+            } else {
+                entry.fresh_until
+            };
+            let is_fresh = is_trusted
+                && now < end.min(entry.usable_until)
+                && self.account.versions.judge(&entry.stamp) == Judgement::Fresh;
+            if !is_fresh {
+                return None;
+            }
+            Arc::clone(&entry.value).downcast::<V>().ok()
+        });
+        match found {
+            Some(Some(value)) => {
+                self.account.counters.hits.add();
+                Glance::Fresh(value)
+            }
+            Some(None) => Glance::Unclear,
+            None => Glance::Nothing,
         }
     }
 
@@ -185,11 +255,10 @@ impl Cache {
 /// XFetch with a beta of 1: the chance that this caller loads the entry anew grows towards its end, over a time that is
 /// proportional to what its load took.
 fn is_due_early(entry: &Entry, now: Duration) -> bool {
-    let left = entry.fresh_until.saturating_sub(now);
-    // Beyond ten times the cost it would be one of twenty thousand: no random number for that.
-    if left > entry.load_cost.saturating_mul(10) {
+    if now < entry.calm_until {
         return false;
     }
+    let left = entry.fresh_until.saturating_sub(now);
     // Of (0, 1].
     let random = 1.0 - fastrand::f64();
     entry.load_cost.as_secs_f64() * -random.ln() >= left.as_secs_f64()

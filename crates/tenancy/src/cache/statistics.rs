@@ -1,11 +1,11 @@
 //! What has been counted of a scope in this process.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Counters of one scope. Relaxed: they order nothing.
 #[derive(Default)]
 pub(crate) struct Counters {
-    pub(crate) hits: Counter,
+    pub(crate) hits: StripedCounter,
     pub(crate) shared_hits: Counter,
     pub(crate) misses: Counter,
     pub(crate) stale: Counter,
@@ -19,6 +19,35 @@ pub(crate) struct Counters {
 
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
+
+/// For what is counted most: threads that count at the same time mostly have a cache line each.
+#[derive(Default)]
+pub(crate) struct StripedCounter([Stripe; STRIPES]);
+
+const STRIPES: usize = 4;
+
+#[derive(Default)]
+#[repr(align(64))]
+struct Stripe(AtomicU64);
+
+static NEXT_STRIPE: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static STRIPE: usize = NEXT_STRIPE.fetch_add(1, Ordering::Relaxed) % STRIPES;
+}
+
+impl StripedCounter {
+    #[inline]
+    pub(crate) fn add(&self) {
+        // A thread that is ending has none of its own any more.
+        let stripe = STRIPE.try_with(|stripe| *stripe).unwrap_or_default();
+        self.0[stripe].0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> u64 {
+        self.0.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum()
+    }
+}
 
 impl Counter {
     #[inline]

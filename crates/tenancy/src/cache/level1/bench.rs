@@ -55,6 +55,7 @@ impl MemoryLevel {
             stamp: self.versions.stamp(&[7, 77, 777]),
             valid_at: Duration::ZERO,
             fresh_until: Duration::MAX,
+            calm_until: Duration::MAX,
             usable_until: Duration::MAX,
             load_cost: Duration::ZERO,
             weight: entry_bytes.saturating_sub(OVERHEAD).saturating_sub(key_bytes),

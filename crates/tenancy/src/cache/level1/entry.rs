@@ -20,6 +20,8 @@ pub(crate) struct Entry {
     pub(crate) valid_at: Duration,
     /// Until when it is served without a thought, by the coarse monotonic clock.
     pub(crate) fresh_until: Duration,
+    /// Until when nobody thinks of loading it anew, before its time is over.
+    pub(crate) calm_until: Duration,
     /// Until when it may be served as stale.
     pub(crate) usable_until: Duration,
     /// How long it took to load.

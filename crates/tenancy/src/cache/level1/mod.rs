@@ -2,6 +2,8 @@
 //!
 //! * Each account has a [`Share`]. Its roster, behind a lock that a hit does not take, says which of its entries live.
 //! * moka says which are to be evicted. It has them under the hash of its key: every read compares the whole key.
+//! * While there is no room to spare, moka is not troubled with what is put in for the first time: newcomers wait in a queue,
+//!   and go to moka when they are asked for, or put in again.
 //! * The hot tier has pointers to those asked for most, for a hit without a lock, moka, a clock or an allocation.
 //! * What moka evicts of a share below its floor is kept outside of moka. A ballast in moka weighs as much, so that one
 //!   bound holds for all. A share above its ceiling makes room of its own while others lose something.
@@ -13,6 +15,7 @@ mod ballast;
 pub(crate) mod bench;
 mod entry;
 mod hot;
+mod newcomers;
 mod recent;
 mod resident;
 mod ring;
@@ -35,7 +38,8 @@ use tenancy_core::Clock;
 
 use self::{
     ballast::Ballast,
-    entry::{OVERHEAD, Slot},
+    entry::{OVERHEAD, Place, Slot},
+    newcomers::Newcomers,
     recent::{Recent, one_of_eight},
     resident::{Hashed, Name, Resident, Residents},
     tiers::Tiers,
@@ -54,7 +58,7 @@ pub(crate) struct Level1Settings {
     pub(crate) max_entry_bytes: u32,
     /// How many the hot tier points to, rounded up to a power of two; 0 for none. Default: 4,096.
     pub(crate) hot_entries: usize,
-    /// What other shares cannot take from one, as a part of the whole. Default: 0.01. All together have half at most.
+    /// What other shares cannot take from one, as a part of the whole. Default: 0.03. All together have half at most.
     pub(crate) floor_share: f32,
     /// What one share may have while others need room, as a part of the whole. Default: 0.5.
     pub(crate) ceiling_share: f32,
@@ -68,7 +72,7 @@ impl Default for Level1Settings {
             max_bytes: 64 << 20,
             max_entry_bytes: 1 << 20,
             hot_entries: 4096,
-            floor_share: 0.01,
+            floor_share: 0.03,
             ceiling_share: 0.5,
             floor_half_life: Duration::from_secs(600),
         }
@@ -88,6 +92,7 @@ pub(crate) struct Level1 {
     moka: Residents,
     ballast: Ballast,
     recent: Recent,
+    newcomers: Newcomers,
     inserts: AtomicUsize,
     max_entry_bytes: u64,
     clock: Arc<dyn Clock>,
@@ -110,6 +115,7 @@ impl Level1 {
             moka,
             ballast: Ballast::default(),
             recent: Recent::new(),
+            newcomers: Newcomers::new(settings.max_bytes),
             inserts: AtomicUsize::new(0),
             max_entry_bytes: u64::from(settings.max_entry_bytes).min(settings.max_bytes),
             clock,
@@ -151,19 +157,19 @@ impl Level1 {
 
     #[inline(never)]
     fn find_colder(&self, share: &Share, key: &[u8], hash: u64) -> Option<Arc<Slot>> {
-        let (slot, promoted) = match self.moka.get(&Hashed(hash)) {
-            Some(Resident::Entry(slot)) if slot.serves(share.id(), key) => {
-                // By chance: so that it is mostly those that are asked for most.
-                (slot, one_of_eight())
+        let slot = match share.try_find(key, hash) {
+            Some(found) => {
+                let slot = found?;
+                // moka hears of it when something is put in.
+                self.recent.note(hash);
+                slot
             }
-            // One that was replaced a moment ago hides the new one, for as long.
-            Some(_) => (share.find(key, hash)?, false),
-            // Kept outside of moka; or moka stops at the remains of one of another weight that was removed.
-            // A lock, but of this share alone.
-            None => (share.find(key, hash)?, true),
+            // Many ask this share at once: moka can be asked by all of them.
+            None => self.find_by_moka(share, key, hash)?,
         };
         slot.mark_used();
-        if promoted {
+        // By chance: so that it is mostly those that are asked for most. moka does not have all.
+        if one_of_eight() || slot.place() == Place::Kept {
             self.tiers.hot.promote(&slot);
         }
         Some(slot)
@@ -187,6 +193,15 @@ impl Level1 {
         Some(read(&slot.entry, tier))
     }
 
+    fn find_by_moka(&self, share: &Share, key: &[u8], hash: u64) -> Option<Arc<Slot>> {
+        match self.moka.get(&Hashed(hash)) {
+            Some(Resident::Entry(slot)) if slot.serves(share.id(), key) => Some(slot),
+            // One that was replaced a moment ago hides the new one, for as long; moka does not have all; and it stops at the
+            // remains of one of another weight that was removed.
+            _ => share.find(key, hash),
+        }
+    }
+
     /// Puts an entry in the place of what was there. One that is too large is not kept, and what was there is gone.
     ///
     /// May do moka's housekeeping: some 10 µs, now and then.
@@ -204,11 +219,15 @@ impl Level1 {
 
         let slot = Arc::new(Slot::new(share, key, hash, weight, entry));
         let replaced = share.admit(&slot, key);
-        self.moka
-            .insert(Name::of(&slot), Resident::Entry(Arc::clone(&slot)));
-        if slot.is_gone() {
-            // Another thread has replaced or removed it, and looked for it in moka too early.
-            self.moka.invalidate(&Name::of(&slot));
+        let is_known = self.newcomers.is_known(hash);
+        if replaced.is_some() || is_known || self.tiers.has_room() {
+            if is_known {
+                // Nobody found it: so moka hears that it was asked for.
+                drop(self.moka.get(&Hashed(hash)));
+            }
+            self.put_into_moka(&slot);
+        } else {
+            self.welcome(&slot);
         }
         if let Some(replaced) = replaced {
             self.tiers.hot.forget(&replaced);
@@ -219,6 +238,33 @@ impl Level1 {
         }
         self.stay_within_bounds(share);
         self.look_after_floors();
+    }
+
+    fn put_into_moka(&self, slot: &Arc<Slot>) {
+        self.moka
+            .insert(Name::of(slot), Resident::Entry(Arc::clone(slot)));
+        if slot.is_gone() {
+            // Another thread has replaced or removed it, and looked for it in moka too early.
+            self.moka.invalidate(&Name::of(slot));
+        }
+    }
+
+    /// Takes in one that was not there lately, for which others leave that nobody asked for meanwhile.
+    fn welcome(&self, slot: &Arc<Slot>) {
+        let mut over = Vec::new();
+        self.tiers
+            .newcomers_weigh(self.newcomers.welcome(slot, &mut over));
+        for slot in over {
+            if slot.is_gone() {
+                continue;
+            }
+            if slot.take_share_mark() {
+                drop(self.moka.get(&Hashed(slot.hash())));
+                self.put_into_moka(&slot);
+            } else {
+                self.tiers.evict(&slot);
+            }
+        }
     }
 
     /// When this returns, `get` does not find what was there before.

@@ -1,7 +1,7 @@
 //! What one account has in level 1: who its entries are, and how many bytes.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError, TryLockError,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -129,6 +129,16 @@ impl Share {
 
     pub(super) fn find(&self, key: &[u8], hash: u64) -> Option<Arc<Slot>> {
         self.lock().find(self.id, key, hash)
+    }
+
+    /// `None` if somebody else is at it.
+    pub(super) fn try_find(&self, key: &[u8], hash: u64) -> Option<Option<Arc<Slot>>> {
+        let roster = match self.roster.try_lock() {
+            Ok(roster) => roster,
+            Err(TryLockError::Poisoned(poisoned)) => PoisonError::into_inner(poisoned),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(roster.find(self.id, key, hash))
     }
 
     /// Lets go of the entry with this key, and returns it.

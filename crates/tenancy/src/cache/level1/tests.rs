@@ -1,6 +1,7 @@
 mod bounds;
 mod fairness;
 mod model;
+mod newcomers;
 mod races;
 
 use std::{
@@ -103,6 +104,7 @@ fn entry(value: u64, weight: u32) -> Entry {
         stamp: Stamp::from_parts(1, &[]).unwrap(),
         valid_at: Duration::ZERO,
         fresh_until: Duration::MAX,
+        calm_until: Duration::MAX,
         usable_until: Duration::MAX,
         load_cost: Duration::ZERO,
         weight,

@@ -31,6 +31,8 @@ pub(super) struct Tiers {
     pub(super) bytes: AtomicU64,
     /// Of these, what is outside of moka.
     pub(super) kept: AtomicU64,
+    /// And what waits in the queue of newcomers, gone or not.
+    newcomers: AtomicU64,
     pub(super) max_bytes: u64,
     /// What one share may have while others need room.
     ceiling: u64,
@@ -47,6 +49,7 @@ pub(super) struct Tiers {
     /// What moka may have beyond `max_bytes`.
     widened: u64,
     was_full: AtomicBool,
+    is_crowded: AtomicBool,
 }
 
 impl Tiers {
@@ -55,6 +58,7 @@ impl Tiers {
             hot: Hot::new(settings.hot_entries),
             bytes: AtomicU64::new(0),
             kept: AtomicU64::new(0),
+            newcomers: AtomicU64::new(0),
             max_bytes: settings.max_bytes,
             ceiling: part(settings.max_bytes, settings.ceiling_share),
             floor: part(settings.max_bytes, settings.floor_share),
@@ -72,6 +76,7 @@ impl Tiers {
                 0
             },
             was_full: AtomicBool::new(false),
+            is_crowded: AtomicBool::new(false),
         }
     }
 
@@ -91,7 +96,31 @@ impl Tiers {
             }
             self.was_full.store(true, Ordering::Relaxed);
         }
-        self.widened + self.kept.load(Ordering::Relaxed)
+        self.widened + self.kept.load(Ordering::Relaxed) + self.newcomers.load(Ordering::Relaxed)
+    }
+
+    /// Whether what is there needs to make room for nobody. Once it did, this is so when an eighth is free.
+    pub(super) fn has_room(&self) -> bool {
+        let was_crowded = self.is_crowded.load(Ordering::Relaxed);
+        let limit = if was_crowded {
+            self.max_bytes - self.max_bytes / 8
+        } else {
+            self.max_bytes
+        };
+        let is_crowded = self.bytes() > limit;
+        if is_crowded != was_crowded {
+            self.is_crowded.store(is_crowded, Ordering::Relaxed);
+        }
+        !is_crowded
+    }
+
+    pub(super) fn newcomers_weigh(&self, bytes: u64) {
+        self.newcomers.store(bytes, Ordering::Relaxed);
+    }
+
+    /// As moka evicts: it is kept, if its share is below its floor, or leaves.
+    pub(super) fn evict(&self, slot: &Arc<Slot>) {
+        self.entry_left(slot, RemovalCause::Size);
     }
 
     pub(super) fn it_is(&self, seconds: u64) {

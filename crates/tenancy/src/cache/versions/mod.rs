@@ -302,11 +302,15 @@ impl ScopeVersions {
     /// What an entry is worth, as far as this process knows. Allocates nothing.
     #[inline]
     pub(crate) fn judge(&self, stamp: &Stamp) -> Judgement {
-        let base = self.cells.judge_base(stamp.base());
-        let slots = stamp
-            .slots()
-            .map(|(slot, number)| self.cells.judge_slot(slot, number));
-        slots.fold(base, Judgement::max)
+        let mut worst = self.cells.judge_base(stamp.base());
+        // One after the other: of a chain of both the compiler makes a call.
+        for (slot, number) in stamp.in_place() {
+            worst = worst.max(self.cells.judge_slot(slot, number));
+        }
+        for (slot, number) in stamp.on_heap() {
+            worst = worst.max(self.cells.judge_slot(slot, number));
+        }
+        worst
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {

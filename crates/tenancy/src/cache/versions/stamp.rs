@@ -74,21 +74,35 @@ impl Stamp {
     }
 
     /// Its slots, ascending, each once, with their numbers.
-    #[inline]
     pub(crate) fn slots(&self) -> impl Iterator<Item = (u16, u64)> + Clone {
-        let (slots, numbers, pairs): (&[u16], &[u64], &[(u16, u64)]) = match &self.slots {
+        self.in_place().chain(self.on_heap())
+    }
+
+    /// Those of its slots that are in it: all, or none.
+    #[inline]
+    pub(super) fn in_place(&self) -> impl Iterator<Item = (u16, u64)> + Clone {
+        let (slots, numbers): (&[u16], &[u64]) = match &self.slots {
             StampedSlots::Inline {
                 count,
                 slots,
                 numbers,
             } => {
                 let count = usize::from(*count).min(INLINE);
-                (&slots[..count], &numbers[..count], &[])
+                (&slots[..count], &numbers[..count])
             }
-            StampedSlots::Heap(pairs) => (&[], &[], pairs),
+            StampedSlots::Heap(_) => (&[], &[]),
         };
-        let in_place = slots.iter().copied().zip(numbers.iter().copied());
-        in_place.chain(pairs.iter().copied())
+        slots.iter().copied().zip(numbers.iter().copied())
+    }
+
+    /// And the others.
+    #[inline]
+    pub(super) fn on_heap(&self) -> impl Iterator<Item = (u16, u64)> + Clone {
+        let pairs: &[(u16, u64)] = match &self.slots {
+            StampedSlots::Inline { .. } => &[],
+            StampedSlots::Heap(pairs) => pairs,
+        };
+        pairs.iter().copied()
     }
 
     fn of_sorted(base: u64, sorted: impl Iterator<Item = (u16, u64)> + Clone) -> Self {
