@@ -170,27 +170,34 @@ async fn an_emptied_server_brings_nothing_back_and_costs_one_load_for_each_entry
 #[tokio::test]
 async fn damaged_and_foreign_bytes_are_misses() {
     let server = Redis::start(&[]).await.unwrap();
-    // On a busy machine a connection may take its time: an entry that is not read is none that is unreadable.
+    // Many, since the first may be loaded without being looked at: while a process connects, and when it begins to listen.
+    const ENTRIES: u32 = 20;
     let process = || {
         with(patient(RedisSettings::single(server.url())))
             .build()
             .unwrap()
     };
     let (one, two, truth) = (process(), process(), Truth::default());
-    truth.read(&cache_of(&one, "acme").await, 1).await;
-    truth.read(&cache_of(&one, "globex").await, 1).await;
+    for tenant in ["acme", "globex"] {
+        let cache = cache_of(&one, tenant).await;
+        for key in 0..ENTRIES {
+            truth.read(&cache, key).await;
+        }
+    }
     let entries = async || server.command("KEYS *:e:*").await;
-    while entries().await.iter().filter(|key| !key.is_empty()).count() < 2 {
+    while entries().await.iter().filter(|key| !key.is_empty()).count() < 2 * ENTRIES as usize {
         sleep(Duration::from_millis(5)).await;
     }
     // What is one tenant's, under the other's key.
     let copy = "EVAL \"local k = redis.call('KEYS', '*{acme:*:e:*'); local g = redis.call('KEYS', '*{globex:*:e:*'); \
-                redis.call('COPY', k[1], g[1], 'REPLACE'); redis.call('SETRANGE', k[1], 0, 'xxxx'); return 1\" 0";
+                for i = 1, #k do redis.call('COPY', k[i], g[i], 'REPLACE'); redis.call('SETRANGE', k[i], 0, 'xxxx') end return 1\" 0";
     server.command(copy).await;
     let now = truth.write();
     for tenant in ["acme", "globex"] {
         let cache = cache_of(&two, tenant).await;
-        assert_eq!(truth.read(&cache, 1).await, now, "{tenant}");
-        assert_eq!(cache.statistics().unreadable, 1, "{tenant}");
+        for key in 0..ENTRIES {
+            assert_eq!(truth.read(&cache, key).await, now, "{tenant}");
+        }
+        assert!(cache.statistics().unreadable > 0, "{tenant}");
     }
 }
