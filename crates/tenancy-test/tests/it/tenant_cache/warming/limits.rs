@@ -42,13 +42,20 @@ async fn no_more_run_at_once_than_there_are_permits_for() {
     let (ran, loader) = (Ran::default(), Loader::new());
     let clock = Arc::new(ManualClock::new());
     let cheap = recipe("cheap", &ran, &loader);
-    let dear = recipe("dear", &ran, &loader).cost(2);
+    let two_at_once = {
+        let loader = loader.clone();
+        move |_: Tenant, cache: TenantCache| {
+            let loader = loader.clone();
+            async move { tokio::try_join!(load(&cache, "a", &loader), load(&cache, "b", &loader)).map(drop) }
+        }
+    };
+    let dear = Recipe::new("dear", two_at_once).cost(2);
     let warming = WarmingSettings::new().at_once(3);
     let made = warmed_alone(&clock, &tenants, CacheSettings::new(), warming, [cheap, dear]);
     let all = made.process.tenancy.warm_all();
     let mut highest = 0;
     let mut loads = Vec::new();
-    for _ in 0..18 {
+    for _ in 0..27 {
         loads.push(loader.entered().await);
         a_moment().await;
         highest = highest.max(loader.waiting() + loads.len());

@@ -151,6 +151,14 @@ async fn a_tenant_is_warmed_when_it_is_used_first_and_nobody_else() {
     assert_eq!(found.as_deref().map(String::as_str), Some("green"));
     a_while().await;
     assert_eq!((ran.ids(), loader.calls()), (vec!["acme".to_owned()], 1));
+    assert!(
+        warmed
+            .process
+            .tenancy
+            .warm(&warmed.tenant("acme").await)
+            .await
+            .is_warm()
+    );
     let counted = cache.statistics();
     assert_eq!(
         (counted.misses, counted.hits),
@@ -356,6 +364,34 @@ async fn without_recipes_there_is_nothing_to_do() {
     assert_eq!((progress.total, progress.done, progress.bytes), (2, 2, 0));
     let detached: Warming = made.process.tenancy.warm_these([made.tenant("acme").await]);
     detached.detach();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_not_used_since_is_not_refreshed() {
+    let world = World::new();
+    let (ran, loader) = (Ran::default(), Loader::new());
+    loader.open_with("x".to_owned());
+    let every = Duration::from_secs(200);
+    let made = warmed(
+        &world,
+        &["acme"],
+        CacheSettings::new(),
+        WarmingSettings::new(),
+        [recipe("settings", &ran, &loader).refresh_every(every)],
+    );
+    made.request("acme").await;
+    until("warm", || ran.ids().len() == 1).await;
+    world.clock.advance(every);
+    a_while().await;
+    assert_eq!(ran.ids().len(), 1);
+    made.request("acme").await;
+    until("refreshed", || ran.ids().len() == 2).await;
+    a_while().await;
+    assert_eq!(
+        (ran.ids().len(), loader.calls()),
+        (2, 1),
+        "it lives until the next time"
+    );
 }
 
 #[tokio::test(start_paused = true)]
