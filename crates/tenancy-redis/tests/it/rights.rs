@@ -41,19 +41,19 @@ async fn the_commands_that_the_readme_names_for_applications_are_enough() {
     redis.counter("b").lasting(MINUTE).add_up_to(1, 5).await.unwrap();
     redis.time_left("b").await.unwrap().unwrap();
     let guard = redis
-        .lock("c", std::time::Duration::from_millis(100))
+        .lock("c", Duration::from_millis(100))
         .acquire(MINUTE)
         .await
         .unwrap();
     // Renewed at least once, or lost.
-    let _ = tokio::time::timeout(std::time::Duration::from_millis(200), guard.lost()).await;
+    let _ = tokio::time::timeout(Duration::from_millis(200), guard.lost()).await;
     guard.release().await.unwrap();
     assert_eq!(redis.names("").count().await, 2);
     let record = redis.tenant().record();
     level
         .redis()
         .erase(&record)
-        .after(std::time::Duration::ZERO)
+        .after(Duration::ZERO)
         .await
         .unwrap();
     assert_eq!(server.command("ACL LOG").await.concat(), "");

@@ -41,11 +41,11 @@ impl Listed {
         self.lock().clone()
     }
 
-    /// Those that were used within this time.
+    /// Those that were used within this time, and whose tenant is still there: one that is gone is not made anew where it was erased.
     fn used_within(&self, time: Duration, now: Duration) -> Vec<Arc<Account>> {
-        let listed = self.lock();
-        let used = listed.iter().filter(|account| account.was_used_within(time, now));
-        used.cloned().collect()
+        let mut used = self.all();
+        used.retain(|account| account.was_used_within(time, now) && !account.is_orphaned());
+        used
     }
 
     /// Takes those off the list that were not used for so long, and those of tenants that are gone.
