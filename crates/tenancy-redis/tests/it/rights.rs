@@ -50,12 +50,7 @@ async fn the_commands_that_the_readme_names_for_applications_are_enough() {
     guard.release().await.unwrap();
     assert_eq!(redis.names("").count().await, 2);
     let record = redis.tenant().record();
-    level
-        .redis()
-        .erase(&record)
-        .after(Duration::ZERO)
-        .await
-        .unwrap();
+    level.redis().erase(&record).after(Duration::ZERO).await.unwrap();
     assert_eq!(server.command("ACL LOG").await.concat(), "");
 }
 
