@@ -103,6 +103,9 @@ pub trait Engine: Database<Arguments: IntoArguments<Self>> {
         query: Query<'_, Self, Self::Arguments>,
     ) -> impl Future<Output = Result<Self::QueryResult, sqlx::Error>> + Send;
 
+    /// How many rows a query has changed.
+    fn rows_affected(done: &Self::QueryResult) -> u64;
+
     /// Runs a query for its rows.
     fn fetch_all(
         connection: &mut Self::Connection,

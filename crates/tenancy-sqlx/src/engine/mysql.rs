@@ -69,6 +69,10 @@ impl Engine for MySql {
         arguments.add(text.to_owned())
     }
 
+    fn rows_affected(done: &MySqlQueryResult) -> u64 {
+        done.rows_affected()
+    }
+
     fn text_of(row: &MySqlRow, column: usize) -> Result<String, sqlx::Error> {
         row.try_get(column)
     }

@@ -78,6 +78,10 @@ impl Engine for Postgres {
         arguments.add(text.to_owned())
     }
 
+    fn rows_affected(done: &PgQueryResult) -> u64 {
+        done.rows_affected()
+    }
+
     fn text_of(row: &PgRow, column: usize) -> Result<String, sqlx::Error> {
         row.try_get(column)
     }

@@ -102,6 +102,10 @@ impl Engine for Sqlite {
         arguments.add(text.to_owned())
     }
 
+    fn rows_affected(done: &SqliteQueryResult) -> u64 {
+        done.rows_affected()
+    }
+
     fn text_of(row: &SqliteRow, column: usize) -> Result<String, sqlx::Error> {
         row.try_get(column)
     }

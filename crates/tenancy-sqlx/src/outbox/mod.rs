@@ -9,11 +9,14 @@
 //!   [`deliver_regularly`](CacheOutbox::deliver_regularly) in any process that serves the tenant.
 //! * A transaction that is rolled back flushes nothing. A flush that is done twice only costs misses.
 //! * While the shared cache level is away, flushes stay in the table until it has heard of them.
+//! * A commit whose answer was lost counts as done: what it changed is flushed, and the error returned.
 //!
-//! The table is part of the tenant's schema. Add [`table`](CacheOutbox::table) to the migrations; where tenants share tables it needs
-//! the same policy as the others ([`isolation`](crate::isolation)).
+//! The table is part of the tenant's schema. Add [`table`](CacheOutbox::table) to the migrations, and let the application `SELECT`,
+//! `INSERT` and `DELETE` there; where tenants share tables it needs the same policy as the others
+//! ([`isolation`](crate::isolation)).
 //!
-//! **Caveats.** It costs a round trip before the commit, and a short transaction in the background after it. What was left behind
+//! **Caveats.** Let deliveries run in every process that serves: without them nobody looks for what another process left behind. Each
+//! round opens a transaction for every tenant whose cache was used lately. It costs a round trip before the commit, and a short transaction in the background after it. What was left behind
 //! by a process that ended is seen by the next delivery, not before: within its interval where the tenant is served, else when the
 //! tenant is served again.
 //!
@@ -69,7 +72,10 @@ use tenancy::{
     scope,
 };
 use tenancy_core::TenantId;
-use tokio::{task::JoinHandle, time::sleep};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 use self::table::Note;
 use crate::{
@@ -112,7 +118,7 @@ impl<DB: TenantEngine> CacheOutbox<DB> {
     ///
     /// # Errors
     /// When the flush can not be written down, because of a missing table for example: then nothing is committed. When the
-    /// commit fails, as [`TenantTransaction::commit`].
+    /// commit fails, as [`TenantTransaction::commit`]: the flush is done then, too, since it may have been done.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -128,7 +134,10 @@ impl<DB: TenantEngine> CacheOutbox<DB> {
         };
         let outbox = self.clone();
         let in_scope = scope::run(&tenant.clone(), async move {
-            transaction.commit().await?;
+            if let Err(error) = transaction.commit().await {
+                outbox.flush_in_doubt(&tenant, &plan).await;
+                return Err(error);
+            }
             Ok(outbox.flush(&tenant, &plan, note).await)
         });
         tokio::spawn(in_scope)
@@ -151,6 +160,14 @@ impl<DB: TenantEngine> CacheOutbox<DB> {
         self.commit(transaction.into_transaction(), plan).await
     }
 
+    /// The answer to a commit may be what was lost. A flush too many costs some loads.
+    async fn flush_in_doubt(&self, tenant: &Tenant, plan: &FlushPlan) {
+        if !plan.is_empty() {
+            self.0.tenancy.cache_of(tenant).flush_planned(plan).await;
+            self.0.leave(tenant);
+        }
+    }
+
     async fn flush(&self, tenant: &Tenant, plan: &FlushPlan, note: Option<Note>) -> FlushReceipt {
         let receipt = self.0.tenancy.cache_of(tenant).flush_planned(plan).await;
         let Some(note) = note else {
@@ -158,7 +175,9 @@ impl<DB: TenantEngine> CacheOutbox<DB> {
         };
         if receipt.is_pending() {
             // This process tells of it as soon as it can. The note stays, in case it does not come to it.
-            self.0.left().insert(tenant.id().clone(), tenant.clone());
+            if self.0.leave(tenant) {
+                self.deliver_once_told(tenant.clone(), receipt.clone());
+            }
             return receipt;
         }
         let (outbox, tenant) = (self.clone(), tenant.clone());
@@ -166,10 +185,20 @@ impl<DB: TenantEngine> CacheOutbox<DB> {
             if let Err(error) = outbox.forget(&tenant, &[note]).await {
                 let error: &dyn std::error::Error = &error;
                 tracing::debug!(tenant = %tenant.id(), error, "a flush that is done stays in the outbox for now");
-                outbox.0.left().insert(tenant.id().clone(), tenant);
+                outbox.0.leave(&tenant);
             }
         });
         receipt
+    }
+
+    /// One task for each tenant at most, however many flushes wait.
+    fn deliver_once_told(&self, tenant: Tenant, receipt: FlushReceipt) {
+        let outbox = self.clone();
+        tokio::spawn(async move {
+            if receipt.everywhere().await.is_ok() {
+                outbox.deliver_and_log(&tenant).await;
+            }
+        });
     }
 
     /// Flushes what is written down for a tenant, and returns how many flushes that were.
@@ -177,31 +206,56 @@ impl<DB: TenantEngine> CacheOutbox<DB> {
     /// While the shared cache level is away they stay written down. May be dropped at any time.
     ///
     /// # Errors
-    /// When there is no connection, and when the database refuses, because the table is missing for example.
+    /// When there is no connection, and when the database refuses, because the table is missing for example, or lets nobody delete.
     pub async fn deliver(&self, tenant: &Tenant) -> Result<usize, DatabaseError> {
+        // Before reading: what is left from now on is not in what is read.
+        let was_left = self.0.left().remove(tenant.id()).is_some();
+        let mut mark = Mark {
+            outbox: self,
+            tenant,
+            is_left: was_left,
+        };
         let mut delivered = 0;
+        let mut undeleted = Vec::new();
         loop {
             let notes = self.notes(tenant).await?;
-            if notes.is_empty() {
-                self.0.left().remove(tenant.id());
+            if notes.iter().any(|note| undeleted.contains(&note.id)) {
+                return Err(table::not_deleted().into());
+            }
+            if !self.flush_all(tenant, &notes).await {
+                mark.is_left = true;
                 return Ok(delivered);
             }
-            let cache = self.0.tenancy.cache_of(tenant);
-            for plan in merged(&notes) {
-                if cache.flush_planned(&plan).await.is_pending() {
-                    self.0.left().insert(tenant.id().clone(), tenant.clone());
-                    return Ok(delivered);
-                }
-            }
-            self.forget(tenant, &notes).await?;
+            let deleted = self.forget(tenant, &notes).await?;
             delivered += notes.len();
+            // Others may have been quicker, or nobody may delete.
+            undeleted = match deleted {
+                0 => notes.iter().map(|note| note.id.clone()).collect(),
+                _ => Vec::new(),
+            };
+            if notes.len() < table::PAGE && undeleted.is_empty() {
+                mark.is_left = false;
+                return Ok(delivered);
+            }
         }
+    }
+
+    /// Whether the shared level has heard of all.
+    async fn flush_all(&self, tenant: &Tenant, notes: &[Note]) -> bool {
+        let cache = self.0.tenancy.cache_of(tenant);
+        for plan in merged(notes) {
+            if cache.flush_planned(&plan).await.is_pending() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Delivers for all tenants whose cache was used in this process lately, and where this process left something, again and
     /// again, until what is returned is dropped.
     ///
-    /// What fails is logged, and tried again the next time.
+    /// What fails, or takes longer than 30 s, is logged and tried again the next time. From 100 ms to a day; less and more count as
+    /// these.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -210,7 +264,8 @@ impl<DB: TenantEngine> CacheOutbox<DB> {
         Deliveries(tokio::spawn(async move {
             loop {
                 // Processes that were started together need not ask together.
-                sleep(every.min(LONGEST_INTERVAL).mul_f64(0.9 + 0.1 * fastrand::f64())).await;
+                let every = every.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
+                sleep(every.mul_f64(0.9 + 0.1 * fastrand::f64())).await;
                 outbox.deliver_all().await;
             }
         }))
@@ -225,21 +280,36 @@ impl<DB: TenantEngine> CacheOutbox<DB> {
         tenants.extend(self.0.left().clone());
         stream::iter(tenants.into_values())
             .for_each_concurrent(TENANTS_AT_ONCE, async |tenant| {
-                if let Err(error) = scope::run(&tenant, self.deliver(&tenant)).await {
-                    self.note_failure(&tenant, &error);
-                }
+                self.deliver_and_log(&tenant).await;
             })
             .await;
     }
 
+    async fn deliver_and_log(&self, tenant: &Tenant) {
+        let delivery = scope::run(tenant, self.deliver(tenant));
+        match timeout(LONGEST_DELIVERY, delivery).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => self.note_failure(tenant, &error),
+            Err(_) => {
+                tracing::warn!(tenant = %tenant.id(), "the flushes of an outbox were not delivered in time; they will be")
+            }
+        }
+    }
+
     fn note_failure(&self, tenant: &Tenant, error: &DatabaseError) {
-        // Another incarnation has a database of its own.
         if error.is_deleted() {
-            self.0.left().remove(tenant.id());
+            // Another incarnation has a mark of its own.
+            let mut left = self.0.left();
+            if left
+                .get(tenant.id())
+                .is_some_and(|left| left.incarnation() == tenant.incarnation())
+            {
+                left.remove(tenant.id());
+            }
             return;
         }
         let error: &dyn std::error::Error = error;
-        tracing::warn!(tenant = %tenant.id(), error, "the flushes of an outbox could not be read; they will be");
+        tracing::warn!(tenant = %tenant.id(), error, "the flushes of an outbox could not be delivered; they will be");
     }
 
     async fn notes(&self, tenant: &Tenant) -> Result<Vec<Note>, DatabaseError> {
@@ -249,10 +319,15 @@ impl<DB: TenantEngine> CacheOutbox<DB> {
         Ok(notes)
     }
 
-    async fn forget(&self, tenant: &Tenant, notes: &[Note]) -> Result<(), DatabaseError> {
+    /// How many were there.
+    async fn forget(&self, tenant: &Tenant, notes: &[Note]) -> Result<u64, DatabaseError> {
+        if notes.is_empty() {
+            return Ok(0);
+        }
         let mut transaction = self.transaction(tenant).await?;
-        Note::forget::<DB>(&mut transaction, tenant.id(), notes).await?;
-        transaction.commit().await
+        let deleted = Note::forget::<DB>(&mut transaction, tenant.id(), notes).await?;
+        transaction.commit().await?;
+        Ok(deleted)
     }
 
     async fn transaction(&self, tenant: &Tenant) -> Result<TenantTransaction<DB>, DatabaseError> {
@@ -262,6 +337,23 @@ impl<DB: TenantEngine> CacheOutbox<DB> {
     }
 }
 
+/// Marks a tenant again where its notes were not all delivered, also when the delivery was dropped.
+struct Mark<'o, DB: TenantEngine> {
+    outbox: &'o CacheOutbox<DB>,
+    tenant: &'o Tenant,
+    is_left: bool,
+}
+
+impl<DB: TenantEngine> Drop for Mark<'_, DB> {
+    fn drop(&mut self) {
+        if self.is_left {
+            self.outbox.0.leave(self.tenant);
+        }
+    }
+}
+
+const LONGEST_DELIVERY: Duration = Duration::from_secs(30);
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// Few flushes for many: one for each mode.
@@ -273,6 +365,11 @@ fn merged(notes: &[Note]) -> impl Iterator<Item = FlushPlan> {
 }
 
 impl<DB: TenantEngine> Shared<DB> {
+    /// Something of this tenant is still in its table. Whether that is new.
+    fn leave(&self, tenant: &Tenant) -> bool {
+        self.left().insert(tenant.id().clone(), tenant.clone()).is_none()
+    }
+
     fn left(&self) -> MutexGuard<'_, HashMap<TenantId, Tenant>> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }

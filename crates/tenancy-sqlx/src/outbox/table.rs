@@ -11,31 +11,32 @@ use crate::{
 };
 
 /// Read, and taken away, at once.
-const PAGE: usize = 500;
+pub(super) const PAGE: usize = 500;
 
 pub(super) const fn statement(engine: EngineKind) -> &'static str {
     match engine {
         EngineKind::Postgres => {
             "CREATE TABLE tenancy_cache_flushes (\
-             id text PRIMARY KEY, tenant_id text NOT NULL, plan text NOT NULL, \
-             noted_at timestamptz NOT NULL DEFAULT now())"
+             tenant_id text NOT NULL, id text NOT NULL, plan text NOT NULL, \
+             noted_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (tenant_id, id))"
         }
         EngineKind::MySql => {
             "CREATE TABLE tenancy_cache_flushes (\
-             id CHAR(32) CHARACTER SET ascii PRIMARY KEY, tenant_id VARCHAR(63) CHARACTER SET ascii NOT NULL, \
-             plan TEXT CHARACTER SET ascii NOT NULL, noted_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)"
+             tenant_id VARCHAR(63) CHARACTER SET ascii NOT NULL, id CHAR(32) CHARACTER SET ascii NOT NULL, \
+             plan TEXT CHARACTER SET ascii NOT NULL, noted_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, \
+             PRIMARY KEY (tenant_id, id))"
         }
         EngineKind::Sqlite => {
             "CREATE TABLE tenancy_cache_flushes (\
-             id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, plan TEXT NOT NULL, \
-             noted_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
+             tenant_id TEXT NOT NULL, id TEXT NOT NULL, plan TEXT NOT NULL, \
+             noted_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, PRIMARY KEY (tenant_id, id))"
         }
     }
 }
 
 /// One row.
 pub(super) struct Note {
-    id: String,
+    pub(super) id: String,
     plan: String,
 }
 
@@ -77,20 +78,21 @@ impl Note {
         Ok(rows.iter().map(note).collect::<Result<_, sqlx::Error>>()?)
     }
 
-    /// Those that are gone already are no error.
+    /// Those that are gone already are no error. How many were there.
     pub(super) async fn forget<DB: TenantEngine>(
         transaction: &mut TenantTransaction<DB>,
         tenant: &TenantId,
         notes: &[Self],
-    ) -> Result<(), DatabaseError> {
+    ) -> Result<u64, DatabaseError> {
+        let mut deleted = 0;
         for page in notes.chunks(PAGE) {
             let (own, ids) = (places(DB::KIND, 1..=1), places(DB::KIND, 2..=page.len() + 1));
             let sql = format!("DELETE FROM tenancy_cache_flushes WHERE tenant_id = {own} AND id IN ({ids})");
             let ids = page.iter().map(|note| note.id.as_str());
             let values: Vec<_> = [tenant.as_str()].into_iter().chain(ids).collect();
-            run::<DB>(transaction, sql, &values).await?;
+            deleted += run::<DB>(transaction, sql, &values).await?;
         }
-        Ok(())
+        Ok(deleted)
     }
 
     /// What nobody can read flushes everything.
@@ -120,10 +122,16 @@ async fn run<DB: TenantEngine>(
     transaction: &mut TenantTransaction<DB>,
     sql: String,
     values: &[&str],
-) -> Result<(), DatabaseError> {
+) -> Result<u64, DatabaseError> {
     let query = sqlx::query_with(AssertSqlSafe(sql), arguments::<DB>(values)?);
-    DB::execute(transaction, query).await?;
-    Ok(())
+    let done = DB::execute(transaction, query).await?;
+    Ok(DB::rows_affected(&done))
+}
+
+/// The same notes are there again.
+pub(super) fn not_deleted() -> sqlx::Error {
+    let text = "rows of tenancy_cache_flushes can not be deleted: the application's role needs DELETE, and a policy that lets it";
+    sqlx::Error::Configuration(text.into())
 }
 
 /// 128 random bits in hexadecimal: no two processes need agree on numbers.

@@ -62,9 +62,15 @@ impl FlushPlan {
         self
     }
 
-    /// Both, as one flush: hard, if one of them is.
+    /// Both, as one flush: hard, if one of them is. One that flushes nothing does not count.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
+        if self.is_empty() {
+            return other;
+        }
+        if other.is_empty() {
+            return self;
+        }
         self.cells.extend(other.cells);
         if other.mode == FlushMode::Hard {
             self.mode = FlushMode::Hard;
@@ -197,7 +203,13 @@ mod tests {
             soft.clone().and(FlushPlan::everything()).to_string(),
             "hard * 2385"
         );
-        assert_eq!(FlushPlan::everything().and(soft).to_string(), "hard * 2385");
+        assert_eq!(
+            FlushPlan::everything().and(soft.clone()).to_string(),
+            "hard * 2385"
+        );
+        let nothing = || FlushPlan::tags([""; 0]);
+        assert_eq!(nothing().and(soft.clone()), soft);
+        assert_eq!(soft.clone().and(nothing()), soft);
     }
 
     #[test]

@@ -223,7 +223,7 @@ async fn many_are_delivered_in_pages() {
     let mut transaction = world.db(0).begin().await.unwrap();
     let id = world.tenants[0].id().as_str();
     let sql = format!(
-        "INSERT INTO tenancy_cache_flushes SELECT n::text, '{id}', 'hard ' || n FROM generate_series(0, 1200) AS n"
+        "INSERT INTO tenancy_cache_flushes SELECT '{id}', n::text, 'hard ' || n FROM generate_series(0, 1200) AS n"
     );
     sqlx::query(AssertSqlSafe(sql))
         .execute(&mut *transaction)
@@ -239,7 +239,7 @@ async fn tenants_whose_cache_is_used_are_looked_after_until_the_guard_is_dropped
     let world = world(Kind::Schemas, "outbox_kept").await;
     let outbox = CacheOutbox::new(&world.tenancy, &world.databases);
     fill(&world.tenancy, &world.tenants[0]).await;
-    let deliveries = outbox.deliver_regularly(Duration::from_millis(20));
+    let deliveries = outbox.deliver_regularly(Duration::from_millis(100));
     leave(&world, 0, &notes_plan().to_string()).await;
     // Nobody uses this one's cache here.
     leave(&world, 1, &notes_plan().to_string()).await;
@@ -281,8 +281,54 @@ async fn a_flush_that_the_shared_level_has_not_heard_of_stays_written_down() {
     let receipt = outbox.commit(transaction, notes_plan()).await.unwrap();
     assert!(receipt.is_pending());
     assert_eq!(outbox.deliver(&acme).await.unwrap(), 0);
+    let rows = async || {
+        let mut transaction = databases.of(&acme).begin().await.unwrap();
+        let count = sqlx::query("SELECT count(*) FROM tenancy_cache_flushes")
+            .fetch_one(&mut *transaction)
+            .await;
+        transaction.rollback().await.unwrap();
+        count.unwrap().get::<i64, _>(0)
+    };
+    assert_eq!(rows().await, 1);
     node.come_back();
-    until("delivered", async || outbox.deliver(&acme).await.unwrap() == 1).await;
+    // Without anybody asking for it.
+    until("delivered", async || rows().await == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_delete_is_told_so_and_does_not_flush_for_ever() {
+    let world = world(Kind::Rows, "outbox_kept_rows").await;
+    let hidden = "DROP POLICY of_tenant ON tenancy_cache_flushes;
+        CREATE POLICY reads ON tenancy_cache_flushes FOR SELECT
+            USING (tenant_id = nullif(current_setting('app.tenant', true), ''));
+        CREATE POLICY writes ON tenancy_cache_flushes FOR INSERT WITH CHECK (true)";
+    run(&world.database.owner_url(), hidden).await;
+    let outbox = CacheOutbox::new(&world.tenancy, &world.databases);
+    leave(&world, 0, &notes_plan().to_string()).await;
+    let error = outbox.deliver(&world.tenants[0]).await.unwrap_err();
+    let text = format!("{:?}", error.as_sqlx());
+    assert!(text.contains("can not be deleted"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_fails_flushes_since_it_may_have_been_done() {
+    let world = world(Kind::Databases, "outbox_doubt").await;
+    let outbox = CacheOutbox::new(&world.tenancy, &world.databases);
+    let name = format!("tenant_{}", world.tenants[0].id());
+    let deferred =
+        "CREATE TABLE parts (id int PRIMARY KEY, whole int REFERENCES parts DEFERRABLE INITIALLY DEFERRED);
+        GRANT SELECT, INSERT ON parts TO app";
+    run(&world.database.server().url(Role::Owner, &name), deferred).await;
+    fill(&world.tenancy, &world.tenants[0]).await;
+    let mut transaction = world.db(0).begin().await.unwrap();
+    sqlx::query("INSERT INTO parts VALUES (1, 2)")
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    // Seen by the commit alone.
+    assert!(outbox.commit(transaction, notes_plan()).await.is_err());
+    assert!(!is_cached(&world.tenancy, &world.tenants[0]).await);
+    assert_eq!(rows(&world, 0).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
