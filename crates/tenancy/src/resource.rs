@@ -161,6 +161,10 @@ impl Tenant {
             name: key.name,
             of_type: TypeId::of::<T>(),
         };
+        // Who has seen the new record must not be given what was made of the old one. It is a matter of instants.
+        while self.block().is_changing() {
+            tokio::task::yield_now().await;
+        }
         let outcome = match self.resources().begin(slot) {
             Begun::There(object) => Ok(object),
             Begun::Flies(landed) => wait(landed).await,

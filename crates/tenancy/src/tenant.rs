@@ -45,6 +45,8 @@ pub(crate) struct ControlBlock {
     gate: AtomicU8,
     /// Whether the id leads to the tenant as a slug, too. Changed under the registry's writer lock.
     id_is_slug: AtomicBool,
+    /// Between the storing of a new record and its announcement.
+    is_changing: AtomicBool,
     /// Finds the primary domain among the keys of the directory; 0 if there is none. Four bytes that were padding.
     primary_domain: AtomicU32,
     extras: OnceLock<Box<Extras>>,
@@ -113,6 +115,7 @@ impl ControlBlock {
             home,
             gate: AtomicU8::new(gate_byte(&record)),
             id_is_slug: AtomicBool::new(false),
+            is_changing: AtomicBool::new(false),
             primary_domain: AtomicU32::new(0),
             record: ArcSwap::from_pointee(record),
             extras: OnceLock::new(),
@@ -138,10 +141,12 @@ impl ControlBlock {
         if **self.record.load() == record && self.gate.load(Ordering::Acquire) == gate {
             return false;
         }
+        let changing = self.begin_change();
         self.record.store(Arc::new(record));
         self.compile_maintenance();
         self.gate.store(gate, Ordering::Release);
         self.announce_change();
+        drop(changing);
         true
     }
 

@@ -283,6 +283,20 @@ async fn an_object_that_panics_when_it_is_dropped_harms_nobody() {
 
 /// Changes and uses at random, in parallel: nobody is ever given what was made of an older record than the one that
 /// was in force when they asked.
+#[tokio::test]
+async fn nobody_is_given_anything_while_a_change_is_half_done() {
+    let (acme, maker) = (tenant("acme"), Maker::default());
+    maker.text(&acme).await.unwrap();
+    let changing = acme.block().begin_change();
+    let mut asking = std::pin::pin!(maker.text(&acme));
+    for _ in 0..3 {
+        assert!(asking.as_mut().now_or_never().is_none());
+    }
+    drop(changing);
+    asking.await.unwrap();
+    assert_eq!(maker.made(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_is_given_what_was_made_before_a_change_that_they_have_seen() {
     let (acme, maker) = (tenant("acme"), Maker::default());

@@ -20,7 +20,26 @@ impl Changes {
     }
 }
 
+/// From before the new record is stored until what was made of the old one is outdated.
+pub(crate) struct Changing<'b>(&'b ControlBlock);
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.0.is_changing.store(false, Ordering::Release);
+    }
+}
+
 impl ControlBlock {
+    pub(crate) fn begin_change(&self) -> Changing<'_> {
+        self.is_changing.store(true, Ordering::Release);
+        Changing(self)
+    }
+
+    /// Whether a record is there that nothing was outdated for yet. Who has seen the new record gets `true`, or what follows.
+    pub(crate) fn is_changing(&self) -> bool {
+        self.is_changing.load(Ordering::Acquire)
+    }
+
     /// Wakes whoever waits, and lets what was made for the former state be used no more. Comes after the new state
     /// is stored. Callers may hold the registry's lock.
     pub(super) fn announce_change(&self) {
