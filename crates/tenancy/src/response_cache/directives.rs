@@ -4,11 +4,11 @@ use http::{HeaderMap, header};
 
 /// All directives of all lines, in lower case, with their values out of their quotes.
 ///
-/// `None` for what is no text: nobody can say what it forbids.
+/// `None` for what is no text or has a quote without an end: nobody can say what it forbids.
 pub(super) fn directives(headers: &HeaderMap) -> Option<Vec<(String, Option<String>)>> {
     let mut found = Vec::new();
     for line in headers.get_all(header::CACHE_CONTROL) {
-        for directive in outside_of_quotes(line.to_str().ok()?) {
+        for directive in outside_of_quotes(line.to_str().ok()?)? {
             let directive = directive.trim();
             if directive.is_empty() {
                 continue;
@@ -23,8 +23,8 @@ pub(super) fn directives(headers: &HeaderMap) -> Option<Vec<(String, Option<Stri
     Some(found)
 }
 
-/// The parts between commas that are not quoted.
-fn outside_of_quotes(line: &str) -> Vec<&str> {
+/// The parts between commas that are not quoted. `None` where a quote has no end: it might hide anything.
+fn outside_of_quotes(line: &str) -> Option<Vec<&str>> {
     let (mut parts, mut from, mut is_quoted, mut is_escaped) = (Vec::new(), 0, false, false);
     for (at, byte) in line.bytes().enumerate() {
         match byte {
@@ -39,7 +39,7 @@ fn outside_of_quotes(line: &str) -> Vec<&str> {
         }
     }
     parts.push(&line[from..]);
-    parts
+    (!is_quoted).then_some(parts)
 }
 
 #[cfg(test)]

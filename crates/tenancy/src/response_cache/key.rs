@@ -1,7 +1,7 @@
 //! Under which key a request's page is kept.
 
 use axum::extract::OriginalUri;
-use http::{HeaderMap, Uri, request::Parts};
+use http::{HeaderMap, HeaderValue, Uri, header, request::Parts};
 
 use super::{
     Fingerprint,
@@ -53,6 +53,10 @@ fn rest_of(settings: &Settings, parts: &Parts, fingerprint: Option<&Fingerprint>
         None => push(&mut rest, b""),
         Some(fingerprint) => push(&mut rest, fingerprint.as_bytes()),
     }
+    push(&mut rest, settings.name.as_bytes());
+    if !has_one_spelling(&parts.headers) {
+        return None;
+    }
     push_address(&mut rest, &parts.uri)?;
     // A nested router takes the beginning of the path off, parameters and all.
     match parts.extensions.get::<OriginalUri>() {
@@ -71,6 +75,36 @@ fn rest_of(settings: &Settings, parts: &Parts, fingerprint: Option<&Fingerprint>
         push_header(&mut rest, &parts.headers, name.as_str())?;
     }
     Some(rest)
+}
+
+/// Hosts are the same in any case and with a dot at their end, ports with zeros before them. As a key each spelling would be a page of
+/// its own, and there is no end of them.
+fn has_one_spelling(headers: &HeaderMap) -> bool {
+    let hosts = headers.get_all(header::HOST).iter();
+    let ports = headers.get_all("x-forwarded-port").iter();
+    let schemes = headers.get_all("x-forwarded-proto").iter();
+    hosts.map(HeaderValue::as_bytes).all(is_plain_host)
+        && ports.map(HeaderValue::as_bytes).all(is_plain_port)
+        && schemes
+            .map(HeaderValue::as_bytes)
+            .all(|scheme| matches!(scheme, b"http" | b"https"))
+}
+
+fn is_plain_host(host: &[u8]) -> bool {
+    let bracket = host.iter().rposition(|byte| *byte == b']').unwrap_or(0);
+    let colon = host[bracket..].iter().rposition(|byte| *byte == b':');
+    let (name, port) = match colon {
+        Some(at) => (&host[..bracket + at], Some(&host[bracket + at + 1..])),
+        None => (host, None),
+    };
+    !name.ends_with(b".") && !name.iter().any(u8::is_ascii_uppercase) && port.is_none_or(is_plain_port)
+}
+
+fn is_plain_port(port: &[u8]) -> bool {
+    let number = std::str::from_utf8(port)
+        .ok()
+        .and_then(|port| port.parse::<u16>().ok());
+    number.is_some_and(|number| number.to_string().as_bytes() == port)
 }
 
 fn push_address(rest: &mut Vec<u8>, uri: &Uri) -> Option<()> {
@@ -102,4 +136,29 @@ fn push_header(rest: &mut Vec<u8>, headers: &HeaderMap, name: &str) -> Option<()
 fn push(rest: &mut Vec<u8>, part: &[u8]) {
     rest.extend_from_slice(&(part.len() as u64).to_le_bytes());
     rest.extend_from_slice(part);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_one_spelling() {
+        for (host, is_plain) in [
+            ("acme.example.com", true),
+            ("acme.example.com:3000", true),
+            ("[::1]", true),
+            ("[::1]:3000", true),
+            ("Acme.example.com", false),
+            ("acme.example.com.", false),
+            ("acme.example.com.:80", false),
+            ("acme.example.com:", false),
+            ("acme.example.com:080", false),
+            ("acme.example.com:+80", false),
+            ("acme.example.com:65536", false),
+            ("[::1]:080", false),
+        ] {
+            assert_eq!(is_plain_host(host.as_bytes()), is_plain, "{host}");
+        }
+    }
 }

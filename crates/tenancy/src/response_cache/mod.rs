@@ -9,7 +9,7 @@
 //!   [`Fingerprint`] by [`ResponseCache::for_permissions`]. There is no third way, so that nobody forgets to choose.
 //! * A flush of a tag flushes the pages with it: the layer's own ([`tag`](ResponseCache::tag)), and those that the handler names by
 //!   [`CacheTags`]. A flush that comes while a page is being made counts.
-//! * Concurrent requests for one page ask the handler once. A response that is for one client alone, with `Set-Cookie` for instance,
+//! * Concurrent requests for one page ask the handler once, unless something of the tenant is flushed, put or removed meanwhile. A response that is for one client alone, with `Set-Cookie` for instance,
 //!   is given to that client and to nobody else: those who waited ask for themselves.
 //! * Pages have an `ETag`, `If-None-Match` gets `304`, and `HEAD` is answered from the page of `GET`.
 //!

@@ -19,7 +19,7 @@ use super::{
     plan::{Look, for_everybody},
     settings::Settings,
     status::Told,
-    storable::{Verdict, judge},
+    storable::{Verdict, forbids_stale, judge},
     ticket::{Held, Ticket, Use},
 };
 use crate::{
@@ -242,14 +242,16 @@ impl Maker {
 
     fn page(self, mut head: Parts, body: Bytes, ttl: Duration) -> Made {
         let tags = head.extensions.remove::<CacheTags>().unwrap_or_default();
+        let forbids_stale = forbids_stale(&head.headers);
         let page = Page::new(&self.settings, head, body, self.cache.unix_time());
         // Made of what is old already: it is as good as that for those who wait, and not for those who come.
         let is_kept = !scope::has_seen_stale();
         let ttl = if is_kept { ttl } else { Duration::ZERO };
-        Made {
-            answer: Loaded::new(Answer::Page(page)).ttl(ttl).tags(tags.iter()),
-            is_kept,
+        let mut answer = Loaded::new(Answer::Page(page)).ttl(ttl).tags(tags.iter());
+        if forbids_stale {
+            answer = answer.stale_for(Duration::ZERO);
         }
+        Made { answer, is_kept }
     }
 
     fn pass(self, head: Parts, body: Body, reason: &str) -> Made {

@@ -18,6 +18,7 @@ use crate::cache::EntryOptions;
 /// | [`only_query`](Self::only_query) | the whole query is part of the key |
 /// | [`max_body`](Self::max_body) | 256 KiB |
 /// | [`also`](Self::also) | 200 alone |
+/// | [`name`](Self::name) | none |
 /// | [`version`](Self::version) | 0 |
 /// | [`client_cache_control`](Self::client_cache_control) | `private, no-cache` |
 /// | [`cache_status`](Self::cache_status) | yes |
@@ -33,6 +34,7 @@ pub(super) struct Settings {
     pub(super) who: Who,
     pub(super) entry: EntryOptions,
     ttl: Duration,
+    pub(super) name: &'static str,
     pub(super) version: u32,
     pub(super) max_body: usize,
     /// Sorted, each once.
@@ -52,7 +54,8 @@ pub(super) enum Who {
     Permitted(Arc<ReadFingerprint>),
 }
 
-/// What an address of a page is made of, beside its path. Only believed forwarding headers come as far as here.
+/// What an address of a page is made of, beside its path. Where proxies are configured, only believed forwarding headers come as
+/// far as here.
 pub(super) const OF_EVERY_KEY: [&str; 6] = [
     "host",
     "forwarded",
@@ -123,6 +126,7 @@ impl ResponseCache {
                 who,
                 entry: EntryOptions::new().ttl(ttl),
                 ttl,
+                name: "",
                 version: 0,
                 max_body: 256 << 10,
                 vary: Vec::new(),
@@ -208,6 +212,13 @@ impl ResponseCache {
     /// Keeps responses of this status, too, for this long: `404 Not Found`, `301 Moved Permanently`.
     pub fn also(mut self, status: StatusCode, ttl: Duration) -> Self {
         self.settings.also.push((status, ttl.min(LONGEST)));
+        self
+    }
+
+    /// Tells the pages of one router from those of another on the same stack or the same Redis, where both have a route of one path:
+    /// the application for customers from the one for the staff, for instance. Whoever may ask both finds no page of the other.
+    pub fn name(mut self, name: &'static str) -> Self {
+        self.settings.name = name;
         self
     }
 

@@ -97,16 +97,36 @@ fn freshness(headers: &HeaderMap) -> Option<Freshness> {
         let seconds = || value.as_ref()?.parse::<u64>().ok().map(Duration::from_secs);
         match name.as_str() {
             "no-store" | "private" | "no-cache" => return None,
-            "max-age" => max_age = Some(seconds()?),
-            "s-maxage" => shared = Some(seconds()?),
+            "max-age" => max_age = Some(least(max_age, seconds()?)),
+            "s-maxage" => shared = Some(least(shared, seconds()?)),
             _ => {}
         }
     }
     match shared.or(max_age) {
-        Some(limit) => Some(Freshness::AtMost(limit)),
+        Some(limit) => Some(Freshness::AtMost(limit.saturating_sub(age(headers)?))),
         None if headers.contains_key(header::EXPIRES) => None,
         None => Some(Freshness::Unstated),
     }
+}
+
+/// Of a directive that is said twice.
+fn least(before: Option<Duration>, now: Duration) -> Duration {
+    before.map_or(now, |before| before.min(now))
+}
+
+/// How old it was when it came, from another cache. `None`: nobody can say.
+fn age(headers: &HeaderMap) -> Option<Duration> {
+    let Some(age) = headers.get(header::AGE) else {
+        return Some(Duration::ZERO);
+    };
+    let seconds = age.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// Whether it must not be served once it is old, whatever happens: RFC 9111 §5.2.2.2, §5.2.2.8, §5.2.2.10.
+pub(super) fn forbids_stale(headers: &HeaderMap) -> bool {
+    let forbids = |name: &str| matches!(name, "must-revalidate" | "proxy-revalidate" | "s-maxage");
+    directives(headers).is_none_or(|all| all.iter().any(|(name, _)| forbids(name)))
 }
 
 #[cfg(test)]
@@ -159,6 +179,12 @@ mod tests {
             (200, &[("cache-control", "max-age")], None),
             (200, &[("cache-control", "max-age=0, s-maxage=9")], kept(9)),
             (200, &[("cache-control", "max-age=9, s-maxage=0")], None),
+            (200, &[("cache-control", "max-age=5, max-age=9")], kept(5)),
+            (200, &[("cache-control", "max-age=9, max-age=0")], None),
+            (200, &[("cache-control", "max-age=9"), ("age", "4")], kept(5)),
+            (200, &[("cache-control", "max-age=9"), ("age", "9")], None),
+            (200, &[("cache-control", "max-age=9"), ("age", "old")], None),
+            (200, &[("cache-control", "x=\"a, no-store")], None),
             (200, &[("expires", "0")], None),
             (200, &[("expires", "0"), ("cache-control", "max-age=7")], kept(7)),
             (200, &[("vary", "*")], None),
@@ -188,6 +214,22 @@ mod tests {
             ("access-control-allow-origin", "https://a.example"),
         ];
         assert_eq!(verdict(&negotiated, 200, gzip), Keep(minute()));
+    }
+
+    #[test]
+    fn who_wants_to_be_asked_again_is_never_served_old() {
+        for (line, expected) in [
+            ("max-age=5", false),
+            ("max-age=5, must-revalidate", true),
+            ("Proxy-Revalidate", true),
+            ("s-maxage=5", true),
+            ("x=\"must-revalidate\"", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(line));
+            assert_eq!(forbids_stale(&headers), expected, "{line}");
+        }
+        assert!(!forbids_stale(&HeaderMap::new()));
     }
 
     #[test]

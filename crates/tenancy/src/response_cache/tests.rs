@@ -20,28 +20,31 @@ struct Wish {
     languages: Vec<String>,
     fingerprint: Option<Vec<String>>,
     version: u32,
+    name: &'static str,
 }
 
 fn wishes() -> impl Strategy<Value = Wish> {
     let lines = || prop::collection::vec("[ab,]{0,2}", 0..3);
+    let schemes = prop::collection::vec(prop::sample::select(vec!["http", "https"]), 0..3);
     (
         ("/[ab]{0,1}", "/[ab/]{0,2}", prop::option::of("/[ab]{0,1}")),
-        (lines(), lines(), lines()),
+        (lines(), schemes, lines()),
         prop::collection::vec(("[ab&=%]{0,2}", "[ab&=%]{0,2}"), 0..3),
         prop::option::of(prop::collection::vec("[ab]{0,2}", 0..3)),
-        0_u32..2,
+        (0_u32..2, prop::sample::select(vec!["", "a"])),
     )
         .prop_map(
-            |((route, path, original), (host, proto, languages), query, fingerprint, version)| Wish {
+            |((route, path, original), (host, proto, languages), query, fingerprint, (version, name))| Wish {
                 route,
                 path,
                 original,
                 host,
-                proto,
+                proto: proto.into_iter().map(str::to_owned).collect(),
                 query,
                 languages,
                 fingerprint,
                 version,
+                name,
             },
         )
 }
@@ -77,6 +80,7 @@ fn parts_of(wish: &Wish) -> Parts {
 fn key_of(wish: &Wish) -> String {
     let cache = ResponseCache::same_for_everybody(Duration::from_secs(1))
         .vary(["accept-language"])
+        .name(wish.name)
         .version(wish.version);
     let fingerprint = wish.fingerprint.as_ref().map(Fingerprint::of);
     let key = page_key(
@@ -102,7 +106,7 @@ proptest! {
     fn two_requests_have_one_key_exactly_if_all_that_counts_is_the_same(
         one in wishes(),
         other in wishes(),
-        which in 0_usize..9,
+        which in 0_usize..10,
     ) {
         // Mostly alike: else they would hardly ever be.
         let mut near = one.clone();
@@ -115,11 +119,12 @@ proptest! {
             5 => near.query = other.query.clone(),
             6 => near.languages = other.languages.clone(),
             7 => near.fingerprint = other.fingerprint.clone(),
+            8 => near.name = other.name,
             _ => near.version = other.version,
         }
         // A line may move from one header into the next.
         let mut moved = one.clone();
-        moved.proto.extend(moved.host.pop());
+        moved.languages.extend(moved.proto.pop());
         for another in [other, near, moved] {
             let is_same = one.clone().normal() == another.clone().normal();
             prop_assert_eq!(key_of(&one) == key_of(&another), is_same, "{:?}", another);
@@ -151,4 +156,15 @@ fn what_is_too_long_has_no_key() {
         assert!(!has_key("/", (name, ""), 513));
     }
     assert!(has_key("/", ("user-agent", &long(5000)), 1));
+    // Each spelling would be a page of its own.
+    assert!(has_key("/", ("host", "acme.example.com:3000"), 1));
+    for header in [
+        ("host", "ACME.example.com"),
+        ("host", "acme.example.com."),
+        ("host", "acme.example.com:0080"),
+        ("x-forwarded-port", "0443"),
+        ("x-forwarded-proto", "HTTPS"),
+    ] {
+        assert!(!has_key("/", header, 1), "{header:?}");
+    }
 }
