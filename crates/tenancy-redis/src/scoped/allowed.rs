@@ -95,7 +95,6 @@ pub(super) const ALLOWED: &[Allowed] = &[
     writes("INCR", Layout::One),
     writes("INCRBY", Layout::One),
     writes("INCRBYFLOAT", Layout::One),
-    reads("LCS", Layout::Two),
     reads("LINDEX", Layout::One),
     writes("LINSERT", Layout::One),
     reads("LLEN", Layout::One),

@@ -57,7 +57,9 @@ impl ScopedRedis {
 
 impl RedisCounter {
     /// It ends so long after it began, which is in the same step as its first addition: a window that does not slide. Without, it
-    /// lasts for ever. One that lasts for ever is given an end by the next addition.
+    /// lasts for ever. One that lasts for ever is given an end when it is next added to, also where that is refused.
+    ///
+    /// A Redis that is full and evicts what has an end (`volatile-…`, `allkeys-…`) may evict a counter, which then begins anew.
     #[must_use]
     pub fn lasting(mut self, time: Duration) -> Self {
         self.lasts = Some(time);

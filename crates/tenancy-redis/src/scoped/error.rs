@@ -103,6 +103,13 @@ impl From<Failure> for RedisCallError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Unexpected(what) => Self::unreadable(what),
+            // What it says may repeat values.
+            Failure::Refused(error) => Self {
+                fault: Fault::Refused {
+                    code: error.code().unwrap_or("ERR").into(),
+                    detail: "".into(),
+                },
+            },
             failure => Self {
                 fault: Fault::Away(failure),
             },

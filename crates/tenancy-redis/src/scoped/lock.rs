@@ -43,13 +43,22 @@ enum Attempt {
     Elsewhere(Duration),
 }
 
+/// From the system: two machines that were started from one image must not have the same.
+fn random_token() -> Result<String, RedisCallError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|_| Failure::Unexpected("the system gave no random number"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 impl ScopedRedis {
     /// The lock of this name, which holders keep by renewing it: one that dies, or is cut off, loses it after `ttl`, which is
     /// from 100 ms to a day. Asks nobody.
     ///
     /// A lock saves work. It is no proof that nobody else works: a process that stands still for longer than `ttl` goes on in
     /// the belief that it has it, and a Redis that loses its data or fails over gives it to another. Where that must do no
-    /// harm, hand on the [fencing number](RedisGuard::fence), and have whoever writes refuse a lower one than the last.
+    /// harm, hand on the [fencing number](RedisGuard::fence), and have whoever writes refuse a lower one than the last. A Redis that
+    /// is full and evicts what has an end (`volatile-…`, `allkeys-…`) may evict a lock, too: where locks and limits matter, give them a
+    /// Redis of their own with `noeviction`.
     ///
     /// ```no_run
     /// # async fn example(redis: tenancy_redis::TenantRedis) -> Result<(), tenancy_redis::RedisCallError> {
@@ -138,7 +147,7 @@ impl RedisLock {
         let mut claim = Claim {
             redis: self.redis.clone(),
             key: self.redis.key(Kind::Lock, &self.name)?,
-            token: format!("{:032x}", fastrand::u128(..)),
+            token: random_token()?,
             // An answer that is late may be that it is locked.
             is_done: false,
         };

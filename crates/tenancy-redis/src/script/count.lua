@@ -5,6 +5,10 @@ local most = tonumber(ARGV[3])
 if most then
   local present = redis.call('GET', KEYS[1]) or '0'
   if tonumber(present) + tonumber(ARGV[1]) > most then
+    -- One that lasts for ever would refuse for ever.
+    if ARGV[2] ~= '0' and redis.call('PTTL', KEYS[1]) == -1 then
+      redis.call('PEXPIRE', KEYS[1], ARGV[2])
+    end
     return { 0, present, redis.call('PTTL', KEYS[1]) }
   end
 end
