@@ -307,6 +307,7 @@ impl Cache {
             Found::Fresh { value, .. } => Ok((value, How::Fresh)),
             Found::Stale(stale) => {
                 self.account.counters.stale.add();
+                scope::note_stale();
                 Ok((stale.value, How::Stale))
             }
             Found::Unsure | Found::Nothing => Err(error),

@@ -114,6 +114,15 @@ impl Link {
             .unwrap_or_else(|_| Err(SharedError::message("no answer in time")))
     }
 
+    /// It was reached by another way: the next call asks whether it answers again.
+    pub(crate) fn end_pause(&self) {
+        // Away still, until a time that is over.
+        let ended = |until| (until > 1).then_some(1);
+        let _ = self
+            .open_until
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, ended);
+    }
+
     fn permit(&self) -> Option<Permit<'_>> {
         let open_until = self.open_until.load(Ordering::Acquire);
         if open_until == 0 {
@@ -291,6 +300,21 @@ mod tests {
         link.call(async { Ok(()) }).await.unwrap();
         assert!(!link.is_away());
         assert!(matches!(fail(&link).await, Err(Unanswered::Failed(_))));
+        assert!(!link.is_away());
+    }
+
+    #[tokio::test]
+    async fn who_was_reached_by_another_way_is_asked_at_once() {
+        let (link, clock) = link();
+        clock.advance(Duration::from_millis(1));
+        link.end_pause();
+        assert!(!link.is_away());
+        for _ in 0..3 {
+            assert!(fail(&link).await.is_err());
+        }
+        link.end_pause();
+        assert!(link.is_away());
+        link.call(async { Ok(()) }).await.unwrap();
         assert!(!link.is_away());
     }
 

@@ -161,6 +161,10 @@ impl Hub {
     fn hear(&self, message: &Message) {
         match message {
             Message::Gap => {
+                // Whoever can be heard can be asked.
+                if let Some(link) = &self.link {
+                    link.end_pause();
+                }
                 for account in self.live_accounts() {
                     account.versions.revoke();
                 }

@@ -207,6 +207,7 @@ impl RecipeState {
             return true;
         }
         let every = recipe.refresh_every.map(|every| every.min(longest_refresh));
-        every.is_some_and(|every| present.now >= self.warmed_at + every) && present.uses > self.uses
+        every.is_some_and(|every| present.now >= self.warmed_at.saturating_add(every))
+            && present.uses > self.uses
     }
 }
