@@ -1,7 +1,5 @@
 -- ARGV[2]: up to which number the asker knows everything, or 0.
 local seen = ARGV[2]
--- Changes nothing, and is refused by a replica: who was the master once, or never was, must not say that nothing has changed.
-redis.call('ZREM', v, '-')
 local last = newest()
 if not last then
   last = new_number()

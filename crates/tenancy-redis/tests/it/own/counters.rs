@@ -12,6 +12,7 @@ on_all_servers! {
     a_counter_is_added_to_in_one_step_by_all_at_once
     a_window_begins_with_its_first_addition_and_ends
     no_more_is_added_than_the_limit_however_many_ask_at_once
+    one_at_its_limit_that_has_no_end_is_given_one
     counters_are_numbers_of_64_bits_and_ordinary_values
 }
 
@@ -34,6 +35,23 @@ async fn a_counter_is_added_to_in_one_step_by_all_at_once(level: &RedisLevel) {
             .value,
         0
     );
+}
+
+async fn one_at_its_limit_that_has_no_end_is_given_one(level: &RedisLevel) {
+    let redis = acme(level).await;
+    redis.counter("tries").add(5).await.unwrap();
+    let refused = redis
+        .counter("tries")
+        .lasting(MINUTE)
+        .add_up_to(1, 5)
+        .await
+        .unwrap();
+    assert!(!refused.is_added);
+    assert!(refused.time_left.is_some_and(|left| left <= MINUTE));
+    // Who asks for no end sets none.
+    redis.counter("others").add(5).await.unwrap();
+    let refused = redis.counter("others").add_up_to(1, 5).await.unwrap();
+    assert_eq!((refused.is_added, refused.time_left), (false, None));
 }
 
 async fn a_window_begins_with_its_first_addition_and_ends(level: &RedisLevel) {
