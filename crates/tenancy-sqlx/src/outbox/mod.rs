@@ -291,7 +291,8 @@ impl<DB: TenantEngine> CacheOutbox<DB> {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => self.note_failure(tenant, &error),
             Err(_) => {
-                tracing::warn!(tenant = %tenant.id(), "the flushes of an outbox were not delivered in time; they will be")
+                let tenant = tenant.id();
+                tracing::warn!(%tenant, "the flushes of an outbox were not delivered in time; they will be");
             }
         }
     }
