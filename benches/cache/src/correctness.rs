@@ -84,6 +84,9 @@ const BOUND: Duration = Duration::from_secs(2);
 /// Asks a cache with a Redis of its own.
 pub type Question = fn(Redis) -> BoxFuture<'static, Result<Finding, Failure>>;
 
+/// Asks a cache by itself.
+pub type QuestionAlone = fn() -> BoxFuture<'static, Result<Finding, Failure>>;
+
 /// What can be asked of caches that are not in this package.
 #[derive(Debug)]
 pub struct Others {
@@ -91,6 +94,10 @@ pub struct Others {
     pub loaders: Vec<Loader>,
     /// Those that do not, and why they can not be asked the same.
     pub without_loader: Vec<(&'static str, &'static str)>,
+    /// A removal during a load, of those that are asked in a way of their own.
+    pub removed: Vec<QuestionAlone>,
+    /// Many who ask for one key, of the same.
+    pub together: Vec<QuestionAlone>,
     /// A message that does not arrive.
     pub lost_message: Vec<Question>,
     /// A Redis that stands still.
@@ -123,6 +130,12 @@ pub(crate) async fn measure(report: &mut Report, others: &Others) -> Result<(), 
     for (name, why) in &others.without_loader {
         flushed.push(Finding::none(name, *why));
         hung_up.push(Finding::none(name, *why));
+    }
+    for ask in &others.removed {
+        flushed.push(ask().await?);
+    }
+    for ask in &others.together {
+        hung_up.push(ask().await?);
     }
     add(report, "removed while it is loaded (pitfall 1)", flushed);
     add(report, "400 callers that hang up (pitfall 4)", hung_up);

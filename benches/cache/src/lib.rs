@@ -39,6 +39,7 @@ mod stack;
 mod trace;
 
 use clap::{Parser, ValueEnum};
+use futures_util::future::BoxFuture;
 use tenancy_bench::{Extent, Failure, report::Report};
 
 use crate::{correctness::Others, flush::FlushOne, memory::Contender};
@@ -71,6 +72,8 @@ enum Group {
     Fair,
     /// Races and faults, on every contender
     Correctness,
+    /// Caches of other languages
+    Elsewhere,
 }
 
 /// What tenancy is compared with, besides moka and bb8-redis.
@@ -82,7 +85,12 @@ pub struct Contenders {
     pub flush: Vec<FlushOne>,
     /// Of races and faults.
     pub others: Others,
+    /// What is measured in processes of its own.
+    pub elsewhere: Elsewhere,
 }
+
+/// Measures what is not of this process.
+pub type Elsewhere = for<'a> fn(&'a mut Report) -> BoxFuture<'a, Result<(), Failure>>;
 
 /// Measures what was asked for.
 ///
@@ -120,6 +128,7 @@ fn measure(
         Group::Flush => runtime.block_on(flush::measure(report, &contenders.flush, extent)),
         Group::Outage => runtime.block_on(outage::measure(report, extent)),
         Group::Fair => runtime.block_on(fair::measure(report, &contenders.memory)),
+        Group::Elsewhere => runtime.block_on((contenders.elsewhere)(report)),
         Group::Correctness => runtime.block_on(correctness::measure(report, &contenders.others)),
     }
 }

@@ -1,5 +1,6 @@
 //! The tenant cache beside other caches: see `tenancy-bench-cache`.
 
+mod bentocache;
 mod memory;
 mod multi_tier;
 mod races;
@@ -13,6 +14,7 @@ use tenancy_bench_cache::{Arguments, Contenders, correctness::Others, loading::L
 const QUICK_CACHE: &str = "quick_cache 0.7";
 const FOYER: &str = "foyer 0.22";
 const CACHED: &str = "cached 4.1";
+const BENTOCACHE: &str = "bentocache 1.6 (Node)";
 const MULTI_TIER_CACHE: &str = "multi-tier-cache 0.6";
 
 fn main() -> ExitCode {
@@ -49,7 +51,11 @@ fn contenders() -> Contenders {
                 make: memory::multi_tier,
             },
         ],
-        flush: vec![|crowded| Box::pin(multi_tier::flush_by_pattern(crowded))],
+        flush: vec![
+            |crowded| Box::pin(multi_tier::flush_by_pattern(crowded)),
+            |crowded| Box::pin(bentocache::flush(crowded)),
+        ],
+        elsewhere: |report| Box::pin(bentocache::speed(report)),
         others: Others {
             loaders: vec![
                 Loader {
@@ -69,8 +75,14 @@ fn contenders() -> Contenders {
                 CACHED,
                 "its stores take a loader by `&mut`: nobody else gets in meanwhile",
             )],
-            lost_message: vec![|server| Box::pin(multi_tier::lost_message(server))],
-            frozen: vec![|server| Box::pin(multi_tier::frozen(server))],
+            removed: vec![|| Box::pin(bentocache::removed_while_loading())],
+            together: vec![|| Box::pin(bentocache::many_callers())],
+            lost_message: vec![|server| Box::pin(multi_tier::lost_message(server)), |server| {
+                Box::pin(bentocache::lost_message(server))
+            }],
+            frozen: vec![|server| Box::pin(multi_tier::frozen(server)), |server| {
+                Box::pin(bentocache::frozen(server))
+            }],
             of_one_process: vec!["moka", QUICK_CACHE, FOYER, CACHED],
         },
     }
