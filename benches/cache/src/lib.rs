@@ -10,9 +10,10 @@
 //! each round once, in changing order. A ratio is the median of the rounds' ratios; other work on the machine meets both
 //! alike. Beside it stands moka (or one connection) beside itself, which is noise.
 //!
-//! **A hit** of tenancy is `TenantCache::get`, the public method, polled once by hand: with the hash of the key, the tenant's
-//! lease, and the versions of its base, its two tags and its key. moka is asked with a key that borrows, and the same hash
-//! function.
+//! **A hit** of tenancy is `TenantCache::get`, the public method, polled once by hand: with the tenant's lease, and whether
+//! anything of the tenant was flushed since the versions of its base, its two tags and its key were compared. A key has its hash
+//! in it; "get with its key" makes the key, and so the hash, for each call. moka is asked with a key that borrows, and hashes it by
+//! the same function. Each key has a value of its own, in all of them.
 //!
 //! **Zipf.** Level 1 by itself, so that putting in costs no task: `tenancy::bench::MemoryLevel`, with two tags. A third of
 //! the steps fills the cache; the rate is of all of them, the hits are of the rest. moka counts entries, which is its fastest

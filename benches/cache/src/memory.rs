@@ -55,8 +55,7 @@ pub struct Bed {
     pub keys: Arc<Vec<String>>,
     /// How many entries there is room for.
     pub capacity: u32,
-    /// What is under each key.
-    pub value: Value,
+    values: Arc<Vec<Value>>,
 }
 
 impl Bed {
@@ -65,7 +64,7 @@ impl Bed {
         Self {
             keys: Arc::new(crate::trace::keys(keys)),
             capacity,
-            value: Arc::new(vec![1; 256]),
+            values: Arc::new((0..keys).map(|_| Arc::new(vec![1; 256])).collect()),
         }
     }
 
@@ -73,6 +72,11 @@ impl Bed {
     #[inline]
     pub fn key(&self, key: u32) -> &str {
         &self.keys[key as usize]
+    }
+
+    /// What is under a key. Each has its own: threads would take turns at counting the owners of one.
+    pub fn value(&self, key: u32) -> Value {
+        Arc::clone(&self.values[key as usize])
     }
 }
 
@@ -133,7 +137,7 @@ impl OfTenant {
     }
 
     fn load(&self, key: &CacheKey<Vec<u8>>) {
-        let value = Vec::clone(&self.bed.value);
+        let value = vec![1; 256];
         let loaded = self
             .cache
             .remember(key, &self.options, || async { Ok::<_, std::io::Error>(value) });
@@ -186,11 +190,8 @@ impl Memory for TenantGetByNumber {
 impl Memory for TenantRemember {
     #[inline]
     fn get(&self, key: u32) -> bool {
-        let value = &self.0.bed.value;
-        let remembered = self.0.cache.remember(self.0.key(key), &self.0.options, {
-            let value = Arc::clone(value);
-            move || async move { Ok::<_, std::io::Error>(Vec::clone(&value)) }
-        });
+        let load = || async { Ok::<_, std::io::Error>(vec![1; 256]) };
+        let remembered = self.0.cache.remember(self.0.key(key), &self.0.options, load);
         matches!(remembered.now_or_never(), Some(Ok(_)))
     }
 
@@ -217,7 +218,7 @@ impl Memory for Level1 {
     }
 
     fn put(&self, key: u32) {
-        let value = Arc::clone(&self.bed.value);
+        let value = self.bed.value(key);
         self.level.put(self.bed.key(key).as_bytes(), value, ENTRY);
     }
 }
@@ -244,7 +245,7 @@ impl<S: BuildHasher + Clone + Send + Sync + 'static> Memory for OfMoka<S> {
     }
 
     fn put(&self, key: u32) {
-        let value = Arc::clone(&self.bed.value);
+        let value = self.bed.value(key);
         self.cache.insert(self.bed.key(key).to_owned(), value);
     }
 

@@ -21,7 +21,7 @@ impl Memory for QuickCache {
     }
 
     fn put(&self, key: u32) {
-        let value = Arc::clone(&self.bed.value);
+        let value = self.bed.value(key);
         self.cache.insert(self.bed.key(key).to_owned(), value);
     }
 }
@@ -51,7 +51,7 @@ impl Memory for Foyer {
     }
 
     fn put(&self, key: u32) {
-        let value = Arc::clone(&self.bed.value);
+        let value = self.bed.value(key);
         self.cache.insert(self.bed.key(key).to_owned(), value);
     }
 }
@@ -76,7 +76,7 @@ impl Memory for Cached {
     }
 
     fn put(&self, key: u32) {
-        let value = Arc::clone(&self.bed.value);
+        let value = self.bed.value(key);
         let put = self.cache.cache_set(self.bed.key(key).to_owned(), value);
         assert!(put.is_ok(), "putting into memory can not fail");
     }
@@ -122,7 +122,7 @@ pub(crate) fn tier(capacity: u32) -> Result<CacheTier, multi_tier_cache::error::
 pub(crate) fn multi_tier(bed: &Bed) -> Made {
     Ok(Box::new(MultiTier {
         bed: bed.clone(),
-        value: Bytes::copy_from_slice(&bed.value),
+        value: Bytes::copy_from_slice(&bed.value(0)),
         cache: CacheManager::new_with_tiers(vec![tier(bed.capacity)?], None)?,
     }))
 }

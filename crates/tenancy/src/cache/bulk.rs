@@ -142,7 +142,7 @@ impl Cache {
         let receipt = self.raise(own_cells(keys.iter()), FlushMode::Hard).await;
         for key in keys {
             let bytes = key.as_bytes();
-            let hash = self.hub.hash_of(&self.account, bytes);
+            let hash = self.account.share.hash_of(key.hash_in_process());
             self.hub.level1.remove(&self.account.share, bytes, hash);
         }
         self.discard_later(keys.iter().map(CacheKey::entry_name).collect());

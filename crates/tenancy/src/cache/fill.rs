@@ -185,7 +185,7 @@ impl Cache {
             weight: u32::try_from(weight).unwrap_or(u32::MAX),
         };
         let bytes = key.as_bytes();
-        let hash = self.hub.hash_of(&self.account, bytes);
+        let hash = self.account.share.hash_of(key.hash_in_process());
         self.hub.level1.insert(&self.account.share, bytes, hash, entry);
     }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Cache, CacheKey, CacheValue, EntryOptions,
     level1::Entry,
-    versions::{Judgement, Stamp},
+    versions::{Judgement, Stamp, nanos},
 };
 
 /// What was found in this process.
@@ -122,17 +122,17 @@ impl Cache {
         // Before the entry is judged: an old judgement must not meet a new lease.
         let is_trusted = self.account.versions.holds_lease(now);
         let bytes = key.as_bytes();
-        let hash = self.hub.hash_of(&self.account, bytes);
         let share = &self.account.share;
-        let found = self.hub.level1.get(share, bytes, hash, now, |entry| {
+        let hash = share.hash_of(key.hash_in_process());
+        let found = self.hub.level1.glance(share, bytes, hash, now, |brief, entry| {
             let end = if only_calm {
-                entry.calm_until
+                brief.calm_end
             } else {
-                entry.fresh_until
+                brief.fresh_end
             };
             let is_fresh = is_trusted
-                && now < end.min(entry.usable_until)
-                && self.account.versions.judge(&entry.stamp) == Judgement::Fresh;
+                && nanos(now) < end
+                && self.account.versions.is_fresh(&entry.stamp, &brief.last_check);
             if !is_fresh {
                 return None;
             }
@@ -168,8 +168,8 @@ impl Cache {
             false => Trust::None,
         };
         let bytes = key.as_bytes();
-        let hash = self.hub.hash_of(&self.account, bytes);
         let share = &self.account.share;
+        let hash = share.hash_of(key.hash_in_process());
         let found = self.hub.level1.get(share, bytes, hash, now, |entry| {
             self.found::<V>(entry, trust, now)
         });

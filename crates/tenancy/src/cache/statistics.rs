@@ -1,6 +1,6 @@
 //! What has been counted of a scope in this process.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// Counters of one scope. Relaxed: they order nothing.
 #[derive(Default)]
@@ -20,9 +20,12 @@ pub(crate) struct Counters {
 #[derive(Default)]
 pub(crate) struct Counter(AtomicU64);
 
-/// For what is counted most: threads that count at the same time mostly have a cache line each.
+/// For what is counted most: a few threads have a cache line each, to which nobody else writes; the others share some.
 #[derive(Default)]
-pub(crate) struct StripedCounter([Stripe; STRIPES]);
+pub(crate) struct StripedCounter {
+    own: [Stripe; STRIPES],
+    shared: [Stripe; STRIPES],
+}
 
 const STRIPES: usize = 4;
 
@@ -30,22 +33,77 @@ const STRIPES: usize = 4;
 #[repr(align(64))]
 struct Stripe(AtomicU64);
 
-static NEXT_STRIPE: AtomicUsize = AtomicUsize::new(0);
+/// Where a thread counts.
+enum Writer {
+    /// As the only one.
+    Alone(usize),
+    WithOthers(usize),
+}
+
+static TAKEN: [AtomicBool; STRIPES] = [const { AtomicBool::new(false) }; STRIPES];
+static NEXT_SHARED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    static STRIPE: usize = NEXT_STRIPE.fetch_add(1, Ordering::Relaxed) % STRIPES;
+    static WRITER: Writer = Writer::new();
+}
+
+impl Writer {
+    fn new() -> Self {
+        // Acquire: it goes on from what the one before it has counted.
+        let free = TAKEN
+            .iter()
+            .position(|taken| !taken.swap(true, Ordering::Acquire));
+        match free {
+            Some(stripe) => Self::Alone(stripe),
+            None => Self::WithOthers(NEXT_SHARED.fetch_add(1, Ordering::Relaxed) % STRIPES),
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Self::Alone(stripe) = *self
+            && let Some(taken) = TAKEN.get(stripe)
+        {
+            taken.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// A number below four: mostly another one for each of a few threads.
+#[inline]
+pub(crate) fn stripe_of_thread() -> usize {
+    // A thread that is ending has none of its own any more.
+    let of_writer = |writer: &Writer| match *writer {
+        Writer::Alone(stripe) | Writer::WithOthers(stripe) => stripe,
+    };
+    WRITER.try_with(of_writer).unwrap_or_default()
 }
 
 impl StripedCounter {
     #[inline]
     pub(crate) fn add(&self) {
-        // A thread that is ending has none of its own any more.
-        let stripe = STRIPE.try_with(|stripe| *stripe).unwrap_or_default();
-        self.0[stripe].0.fetch_add(1, Ordering::Relaxed);
+        let counted = WRITER.try_with(|writer| match *writer {
+            // Nobody else writes here: a load and a store, without a lock on the cache line.
+            Writer::Alone(stripe) => {
+                let count = &self.own[stripe].0;
+                count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+            }
+            Writer::WithOthers(stripe) => self.add_shared(stripe),
+        });
+        if counted.is_err() {
+            self.add_shared(0);
+        }
+    }
+
+    #[inline(never)]
+    fn add_shared(&self, stripe: usize) {
+        self.shared[stripe].0.fetch_add(1, Ordering::Relaxed);
     }
 
     fn read(&self) -> u64 {
-        self.0.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum()
+        let stripes = self.own.iter().chain(&self.shared);
+        stripes.map(|stripe| stripe.0.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -136,5 +194,31 @@ impl std::ops::Add for CacheStatistics {
 impl std::iter::Sum for CacheStatistics {
     fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
         all.fold(Self::default(), std::ops::Add::add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Barrier, thread};
+
+    use super::*;
+
+    #[test]
+    fn no_hit_is_lost_however_many_threads_count_and_whoever_counts_in_their_place_later() {
+        const THREADS: usize = 3 * STRIPES;
+        const EACH: u64 = 5_000;
+        let counter = StripedCounter::default();
+        for wave in 1..=3 {
+            let begin = Barrier::new(THREADS);
+            thread::scope(|scope| {
+                for _ in 0..THREADS {
+                    scope.spawn(|| {
+                        begin.wait();
+                        (0..EACH).for_each(|_| counter.add());
+                    });
+                }
+            });
+            assert_eq!(counter.read(), wave * EACH * THREADS as u64);
+        }
     }
 }

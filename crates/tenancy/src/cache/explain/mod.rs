@@ -193,7 +193,7 @@ impl Look<'_> {
     fn here(&self) -> Option<(EntryExplained, Use)> {
         let Cache { hub, account, .. } = self.cache;
         let bytes = self.key.as_bytes();
-        let hash = hub.hash_of(account, bytes);
+        let hash = account.share.hash_of(self.key.hash_in_process());
         hub.level1
             .peek(&account.share, bytes, hash, |entry, tier| self.entry(entry, tier))
     }

@@ -24,8 +24,11 @@ use crate::{
     tenant::ControlBlock,
 };
 
-/// So that the first use counts on a clock that begins at zero.
-const OFFSET: u64 = 1_000;
+/// So that the first use counts on a clock that begins at zero: a second, in nanoseconds.
+const OFFSET: u64 = 1_000_000_000;
+
+/// How often a use is noted at most, in nanoseconds.
+const NOTED_EVERY: u64 = 100_000_000;
 
 /// A value of whichever type.
 pub(crate) type AnyValue = Arc<dyn Any + Send + Sync>;
@@ -69,7 +72,7 @@ pub(crate) struct Account {
     pub(super) renewing: tokio::sync::Mutex<()>,
     /// Counts renewals that failed, so that those who waited for one do not each wait for another. Written while `renewing`.
     pub(super) failures: AtomicU64,
-    /// When it was used last, in milliseconds plus [`OFFSET`]; 0: never.
+    /// When it was used last, in nanoseconds plus [`OFFSET`]; 0: never.
     used_at: AtomicU64,
     /// In how many tenths of a second it was used, about.
     uses: AtomicU64,
@@ -158,8 +161,8 @@ impl Account {
     /// Written a few times a second at most, so that processors do not pass it around.
     #[inline]
     pub(crate) fn note_use(&self, now: Duration) {
-        let now = milliseconds(now) + OFFSET;
-        if now > self.used_at.load(Ordering::Relaxed) + 100 {
+        let now = nanoseconds(now).saturating_add(OFFSET);
+        if now > self.used_at.load(Ordering::Relaxed).saturating_add(NOTED_EVERY) {
             self.used_at.store(now, Ordering::Relaxed);
             self.uses.fetch_add(1, Ordering::Relaxed);
         }
@@ -195,7 +198,7 @@ impl Account {
         let Some(used_at) = self.used_at.load(Ordering::Relaxed).checked_sub(OFFSET) else {
             return false;
         };
-        now.saturating_sub(Duration::from_millis(used_at)) <= time
+        now.saturating_sub(Duration::from_nanos(used_at)) <= time
     }
 
     pub(crate) fn warm_state(&self, warmer: &Warmer) -> &WarmState {
@@ -245,6 +248,7 @@ impl Account {
     }
 }
 
+#[inline]
 pub(super) fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

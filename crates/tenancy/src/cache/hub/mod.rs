@@ -14,7 +14,6 @@ use std::{
     collections::HashMap,
     fmt,
     future::Future,
-    hash::{BuildHasher, Hasher},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Duration,
 };
@@ -118,7 +117,6 @@ pub(crate) struct Hub {
     central: OnceLock<Arc<Account>>,
     listed: Listed,
     retries: Retries,
-    hashes: foldhash::quality::RandomState,
     tasks: Tasks,
     pub(crate) warmer: Arc<Warmer>,
 }
@@ -148,7 +146,6 @@ impl Hub {
             central: OnceLock::new(),
             listed: Listed::default(),
             retries: Retries::default(),
-            hashes: foldhash::quality::RandomState::default(),
             tasks: Tasks::default(),
             warmer: Arc::new(warmer),
         })
@@ -308,15 +305,6 @@ impl Hub {
         if account.begin_to_be_listed() {
             self.listed.add(account);
         }
-    }
-
-    /// Of one entry in this process. Keyed at random: nobody outside can make two keys meet.
-    #[inline]
-    pub(crate) fn hash_of(&self, account: &Account, key: &[u8]) -> u64 {
-        let mut hasher = self.hashes.build_hasher();
-        hasher.write_u64(account.share.id());
-        hasher.write(key);
-        hasher.finish()
     }
 }
 

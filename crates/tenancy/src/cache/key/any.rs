@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use super::{CacheKey, KeyTextError, bytes::KeyBytes, explain::Explained, read::read};
+use super::{CacheKey, KeyTextError, bytes::KeyBytes, explain::Explained, hash_in_process, read::read};
 use crate::cache::{shared::EntryName, slots::slot_of_key};
 
 /// A key whose type of value is not known: of a text, for [`Cache::explain_any`](crate::cache::Cache::explain_any).
@@ -28,6 +28,10 @@ impl AnyKey {
     /// The same in every process; at most 256 bytes.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
+    }
+
+    pub(crate) fn hash_in_process(&self) -> u64 {
+        hash_in_process(self.as_bytes())
     }
 
     pub(crate) fn slot(&self) -> u16 {

@@ -11,8 +11,9 @@ mod tests;
 
 use std::{
     fmt,
-    hash::{Hash, Hasher},
+    hash::{BuildHasher, Hash, Hasher},
     marker::PhantomData,
+    sync::LazyLock,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -116,12 +117,22 @@ impl<A, V> Keys<A, V> {
     {
         let mut buffer = KeyBuffer::of_kind(self.name, self.version);
         let _written = A::write(args, KeyWriter::new(&mut buffer));
+        let encoded = buffer.finish();
         CacheKey {
             kind: self.name,
-            encoded: buffer.finish(),
+            hash: hash_in_process(encoded.as_bytes()),
+            encoded,
             of: PhantomData,
         }
     }
+}
+
+/// Of an encoded key, in this process. Keyed at random: nobody outside can make two keys meet.
+pub(crate) fn hash_in_process(encoded: &[u8]) -> u64 {
+    static HASHES: LazyLock<foldhash::quality::RandomState> = LazyLock::new(Default::default);
+    let mut hasher = HASHES.build_hasher();
+    hasher.write(encoded);
+    hasher.finish()
 }
 
 pub(crate) const fn is_kind_name(name: &str) -> bool {
@@ -156,6 +167,8 @@ impl<A, V> fmt::Debug for Keys<A, V> {
 /// [`AnyKey`] reads it. Cloning allocates nothing.
 pub struct CacheKey<V> {
     kind: &'static str,
+    /// Of `encoded`: a key is looked up more than once for each value that is loaded.
+    hash: u64,
     encoded: KeyBytes,
     of: PhantomData<fn() -> V>,
 }
@@ -169,6 +182,12 @@ impl<V> CacheKey<V> {
     /// The same in every process; at most 256 bytes.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.encoded.as_bytes()
+    }
+
+    /// Another one in each process.
+    #[inline]
+    pub(crate) fn hash_in_process(&self) -> u64 {
+        self.hash
     }
 
     /// Its own version cell. Reads the whole key: not for hits.
@@ -186,6 +205,7 @@ impl<V> Clone for CacheKey<V> {
     fn clone(&self) -> Self {
         Self {
             kind: self.kind,
+            hash: self.hash,
             encoded: self.encoded.clone(),
             of: PhantomData,
         }

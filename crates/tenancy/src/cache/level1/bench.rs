@@ -6,7 +6,7 @@ use foldhash::quality::RandomState;
 use tenancy_core::SystemClock;
 
 use super::{Entry, Level1, Level1Settings, Share, entry::OVERHEAD};
-use crate::cache::versions::{Judgement, ScopeVersions};
+use crate::cache::versions::{ScopeVersions, nanos};
 
 /// Level 1 with one share, whose entries have two tags and a slot of their own.
 pub struct MemoryLevel {
@@ -38,10 +38,10 @@ impl MemoryLevel {
     pub fn get<V: Send + Sync + 'static>(&self, key: &[u8], now: Duration) -> Option<Arc<V>> {
         let hash = self.hash(key);
         self.level1
-            .get(&self.share, key, hash, now, |entry| {
-                let fresh = now < entry.fresh_until
+            .glance(&self.share, key, hash, now, |brief, entry| {
+                let fresh = nanos(now) < brief.fresh_end
                     && self.versions.holds_lease(now)
-                    && self.versions.judge(&entry.stamp) == Judgement::Fresh;
+                    && self.versions.is_fresh(&entry.stamp, &brief.last_check);
                 fresh.then(|| Arc::clone(&entry.value).downcast().ok()).flatten()
             })
             .flatten()

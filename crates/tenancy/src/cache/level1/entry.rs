@@ -9,9 +9,13 @@ use std::{
     time::Duration,
 };
 
-use super::{super::versions::Stamp, share::Share};
+use super::{
+    super::versions::{LastCheck, Stamp, nanos},
+    share::Share,
+};
 
 /// A value, and what decides whether it may be served. Level 1 looks at its weight alone.
+#[repr(C)]
 pub(crate) struct Entry {
     pub(crate) value: Arc<dyn Any + Send + Sync>,
     /// What it was loaded under.
@@ -28,6 +32,25 @@ pub(crate) struct Entry {
     pub(crate) load_cost: Duration,
     /// Bytes of the value. What the cache itself needs for it is added.
     pub(crate) weight: u32,
+}
+
+/// All that most hits need of an entry, beside its stamp and its value. Times are nanoseconds of the coarse monotonic clock.
+pub(crate) struct Brief {
+    /// Until when it is fresh and usable.
+    pub(crate) fresh_end: u64,
+    /// Until when nobody thinks of loading it anew either.
+    pub(crate) calm_end: u64,
+    pub(crate) last_check: LastCheck,
+}
+
+impl Brief {
+    fn of(entry: &Entry) -> Self {
+        Self {
+            fresh_end: nanos(entry.fresh_until.min(entry.usable_until)),
+            calm_end: nanos(entry.calm_until.min(entry.usable_until)),
+            last_check: LastCheck::never(),
+        }
+    }
 }
 
 /// What a slot, the tables and moka need for one entry, about.
@@ -53,31 +76,36 @@ const USED_FOR_HOT: u8 = 1;
 const USED_FOR_SHARE: u8 = 2;
 
 /// An entry under its key. Once `Gone` it is served by no tier, whatever still points to it.
+///
+/// In this order: what a hit reads comes first, in two cache lines, and then the value.
+#[repr(C)]
 pub(super) struct Slot {
-    hash: u64,
     share_id: u64,
+    pub(super) brief: Brief,
     /// Changed only under the lock of the share's roster.
     place: AtomicU8,
     used: AtomicU8,
-    /// Where it stands in its ring; under the lock of the roster.
-    position: AtomicU32,
-    weight: u32,
     key: KeyBytes,
     pub(super) entry: Entry,
+    hash: u64,
+    weight: u32,
+    /// Where it stands in its ring; under the lock of the roster.
+    position: AtomicU32,
     share: Weak<Share>,
 }
 
 impl Slot {
     pub(super) fn new(share: &Arc<Share>, key: &[u8], hash: u64, weight: u32, entry: Entry) -> Self {
         Self {
-            hash,
             share_id: share.id(),
+            brief: Brief::of(&entry),
             place: AtomicU8::new(LIVING),
             used: AtomicU8::new(0),
-            position: AtomicU32::new(0),
-            weight,
             key: KeyBytes::new(key),
             entry,
+            hash,
+            weight,
+            position: AtomicU32::new(0),
             share: Arc::downgrade(share),
         }
     }

@@ -3,7 +3,7 @@
 //! It owns nothing that counts: a slot that is gone is not served from here, and is let go of as soon as it is.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError, TryLockError,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -28,6 +28,7 @@ impl Set {
         }
     }
 
+    #[inline]
     fn ways(&self) -> impl Iterator<Item = (&AtomicU64, &ArcSwapOption<Slot>)> {
         self.hashes.iter().zip(&self.slots)
     }
@@ -36,6 +37,9 @@ impl Set {
 pub(super) struct Hot {
     sets: Box<[Set]>,
     mask: usize,
+    /// Held by who promotes. Two at one place could leave the pointer of one there under the hash of the other, so that nobody
+    /// would find it to let go of it.
+    promoting: Mutex<()>,
 }
 
 impl Hot {
@@ -48,6 +52,7 @@ impl Hot {
         Self {
             sets: (0..count).map(|_| Set::empty()).collect(),
             mask: count.saturating_sub(1),
+            promoting: Mutex::new(()),
         }
     }
 
@@ -66,23 +71,31 @@ impl Hot {
     }
 
     /// Puts a slot in the place of one that was not asked for lately. If all were, they have lost their mark now, and
-    /// the next comer finds a place.
+    /// the next comer finds a place. If somebody else is at it, does nothing: what is asked for often comes again.
     pub(super) fn promote(&self, slot: &Arc<Slot>) {
-        let Some(set) = self.set_of(slot.hash()) else {
-            return;
-        };
-        let Some((known, cell)) = set
-            .ways()
-            .find(|(known, cell)| is_to_spare(known.load(Ordering::Relaxed), cell, slot))
-        else {
-            return;
-        };
-        cell.store(Some(Arc::clone(slot)));
-        known.store(slot.hash(), Ordering::SeqCst);
+        // A user's value may go with it: not under the lock.
+        drop(self.put_in_place(slot));
         // It may have gone since it was found: who made it go then looked here too early.
         if slot.is_gone() {
             self.forget(slot);
         }
+    }
+
+    /// Returns what was in its place.
+    fn put_in_place(&self, slot: &Arc<Slot>) -> Option<Arc<Slot>> {
+        let set = self.set_of(slot.hash())?;
+        // Nobody ever waits for it.
+        let _alone = match self.promoting.try_lock() {
+            Ok(alone) => alone,
+            Err(TryLockError::Poisoned(poisoned)) => PoisonError::into_inner(poisoned),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        let (known, cell) = set
+            .ways()
+            .find(|(known, cell)| is_to_spare(known.load(Ordering::Relaxed), cell, slot))?;
+        let replaced = cell.swap(Some(Arc::clone(slot)));
+        known.store(slot.hash(), Ordering::SeqCst);
+        replaced
     }
 
     /// Lets go of a slot that is gone.

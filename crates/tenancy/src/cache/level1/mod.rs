@@ -44,7 +44,10 @@ use self::{
     resident::{Hashed, Name, Resident, Residents},
     tiers::Tiers,
 };
-pub(crate) use self::{entry::Entry, share::Share};
+pub(crate) use self::{
+    entry::{Brief, Entry},
+    share::Share,
+};
 
 /// How many hits of the hot tier an insert tells moka of, at most.
 const TOLD_AT_ONCE: usize = 64;
@@ -140,6 +143,19 @@ impl Level1 {
         now: Duration,
         read: impl FnOnce(&Entry) -> R,
     ) -> Option<R> {
+        self.glance(share, key, hash, now, |_, entry| read(entry))
+    }
+
+    /// As [`get`](Self::get), with what most callers need at hand.
+    #[inline]
+    pub(crate) fn glance<R>(
+        &self,
+        share: &Share,
+        key: &[u8],
+        hash: u64,
+        now: Duration,
+        read: impl FnOnce(&Brief, &Entry) -> R,
+    ) -> Option<R> {
         let hash = named(hash);
         let found = self.tiers.hot.find(share.id(), key, hash);
         if let Some(slot) = found.as_deref().and_then(Option::as_ref) {
@@ -148,11 +164,11 @@ impl Level1 {
             if one_of_eight() {
                 self.recent.note(hash);
             }
-            return Some(read(&slot.entry));
+            return Some(read(&slot.brief, &slot.entry));
         }
         let slot = self.find_colder(share, key, hash)?;
         share.used_at(now.as_secs());
-        Some(read(&slot.entry))
+        Some(read(&slot.brief, &slot.entry))
     }
 
     #[inline(never)]

@@ -8,11 +8,20 @@ use std::{
     },
 };
 
-const ROOM: usize = 1024;
+use crate::cache::statistics::stripe_of_thread;
+
+const ROOM: usize = 512;
+
+/// As many as [`stripe_of_thread`] has numbers.
+const LISTS: usize = 4;
 
 /// Hashes of a sample of the hits of the hot tier. Whoever inserts tells moka of them, before anything is evicted for
 /// it; so that no hit waits for moka's housekeeping. The oldest are overwritten if nobody inserts.
-pub(super) struct Recent {
+pub(super) struct Recent([List; LISTS]);
+
+/// Of a few threads: so that they do not pass its cache lines around.
+#[repr(align(64))]
+struct List {
     hashes: Box<[AtomicU64]>,
     noted: AtomicUsize,
     told: Mutex<usize>,
@@ -20,6 +29,23 @@ pub(super) struct Recent {
 
 impl Recent {
     pub(super) fn new() -> Self {
+        Self(std::array::from_fn(|_| List::new()))
+    }
+
+    pub(super) fn note(&self, hash: u64) {
+        self.0[stripe_of_thread() % LISTS].note(hash);
+    }
+
+    /// Calls `tell` for at most `most` hits of each list that were noted. If somebody else is at one, leaves it.
+    pub(super) fn tell(&self, most: usize, mut tell: impl FnMut(u64)) {
+        for list in &self.0 {
+            list.tell(most, &mut tell);
+        }
+    }
+}
+
+impl List {
+    fn new() -> Self {
         Self {
             hashes: (0..ROOM).map(|_| AtomicU64::new(0)).collect(),
             noted: AtomicUsize::new(0),
@@ -27,15 +53,14 @@ impl Recent {
         }
     }
 
-    pub(super) fn note(&self, hash: u64) {
+    fn note(&self, hash: u64) {
         let at = self.noted.fetch_add(1, Ordering::Relaxed);
         if let Some(cell) = self.hashes.get(at % ROOM) {
             cell.store(hash, Ordering::Relaxed);
         }
     }
 
-    /// Calls `tell` for at most `most` hits that were noted. If somebody else is at it, does nothing.
-    pub(super) fn tell(&self, most: usize, mut tell: impl FnMut(u64)) {
+    fn tell(&self, most: usize, mut tell: impl FnMut(u64)) {
         let noted = self.noted.load(Ordering::Relaxed);
         for _ in 0..most {
             // Taken for each: `tell` may run what comes back here.

@@ -1,8 +1,11 @@
 //! What one account has in level 1: who its entries are, and how many bytes.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, TryLockError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    hash::BuildHasher,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use hashbrown::HashTable;
@@ -19,6 +22,8 @@ use super::{
 /// When it is dropped its entries are gone, and count no more; [`purge`](super::Level1::purge) also frees what moka has.
 pub(crate) struct Share {
     id: u64,
+    /// At random: the same key of two shares is at two places, and nobody outside knows at which.
+    salt: u64,
     bytes: AtomicU64,
     kept_bytes: AtomicU64,
     evicted: AtomicU64,
@@ -50,8 +55,10 @@ pub(super) enum Verdict {
 impl Share {
     pub(super) fn new(tiers: &Arc<Tiers>, now: u64) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
         Self {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            id,
+            salt: foldhash::quality::RandomState::default().hash_one(id),
             bytes: AtomicU64::new(0),
             kept_bytes: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
@@ -66,6 +73,12 @@ impl Share {
     #[inline]
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Of one of its entries, by the hash of the key, which is mixed well.
+    #[inline]
+    pub(crate) fn hash_of(&self, key: u64) -> u64 {
+        self.salt ^ key
     }
 
     /// What its entries weigh, in all tiers, each once.

@@ -29,6 +29,7 @@ impl CellPair {
         former_hard < hard || former_any < any
     }
 
+    #[inline]
     pub(super) fn any(&self) -> u64 {
         self.any.load(Ordering::Acquire)
     }
@@ -58,6 +59,17 @@ fn judge_level(any: u64, number: u64, hard: impl FnOnce() -> u64) -> Judgement {
     }
 }
 
+/// After how many changes of its scope an entry was last found fresh.
+#[derive(Debug)]
+pub(crate) struct LastCheck(AtomicU64);
+
+impl LastCheck {
+    /// It was not looked at yet.
+    pub(crate) fn never() -> Self {
+        Self(AtomicU64::new(u64::MAX))
+    }
+}
+
 type Chunk = Box<[CellPair; CHUNK]>;
 
 /// All cells of a scope. One that was never flushed by tag or key has the base only; 65 KiB at most.
@@ -79,8 +91,26 @@ impl Cells {
         is_new
     }
 
+    #[inline]
     pub(super) fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
+    }
+
+    /// Whether `judge` finds it fresh. As long as nothing is raised that is asked once: what was fresh after as many changes still
+    /// is.
+    #[inline]
+    pub(super) fn is_fresh(&self, last: &LastCheck, judge: impl FnOnce() -> Judgement) -> bool {
+        // Read before it is judged: what is raised after this is counted after this, whether the judgement sees it or not.
+        let changes = self.changes();
+        // Relaxed: it carries nothing but the number.
+        if last.0.load(Ordering::Relaxed) == changes {
+            return true;
+        }
+        let is_fresh = judge() == Judgement::Fresh;
+        if is_fresh {
+            last.0.store(changes, Ordering::Relaxed);
+        }
+        is_fresh
     }
 
     /// The cell, made if it was never raised. Slots that do not exist are taken for others, which costs misses.

@@ -30,7 +30,7 @@ use self::{
     cells::Cells,
     progress::Progress,
 };
-pub(crate) use self::{snapshot::Snapshot, stamp::Stamp};
+pub(crate) use self::{cells::LastCheck, snapshot::Snapshot, stamp::Stamp};
 use super::shared::{Answer, Cell, FlushMode, Level, Raise, Raised};
 
 const FOR_EVER: u64 = u64::MAX;
@@ -313,13 +313,22 @@ impl ScopeVersions {
         worst
     }
 
+    /// Whether [`judge`](Self::judge) says fresh. Asks it only where something of this scope was raised since it last said so.
+    ///
+    /// `last` goes with this stamp and this scope. To be asked after [`holds_lease`](Self::holds_lease), as `judge`.
+    #[inline]
+    pub(crate) fn is_fresh(&self, stamp: &Stamp, last: &LastCheck) -> bool {
+        self.cells.is_fresh(last, || self.judge(stamp))
+    }
+
     fn progress(&self) -> MutexGuard<'_, Progress> {
         // Nothing between its changes can panic.
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// In nanoseconds; for ever is the most there are.
 #[inline]
-fn nanos(time: Duration) -> u64 {
+pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

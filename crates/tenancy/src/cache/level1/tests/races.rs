@@ -1,7 +1,10 @@
 //! One writer for each key, and readers: no reader sees what was gone before it began to look.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
 };
 
@@ -127,4 +130,34 @@ fn writers_of_one_key_leave_one_entry() {
         (cache.level1.bytes(), cache.level1.moka.weighted_size()),
         (0, cache.level1.ballast.weight())
     );
+}
+
+#[test]
+fn of_two_that_get_hot_at_one_place_at_once_nothing_stays_there_once_they_are_gone() {
+    // All keys have the same few places.
+    let cache = Cache::new(&Level1Settings {
+        hot_entries: 1,
+        ..settings(100)
+    });
+    let (share, together) = (cache.share(), Barrier::new(2));
+    let left = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for key in 0..2 {
+            let (cache, share, together, left) = (&cache, &share, &together, &left);
+            scope.spawn(move || {
+                for _ in 0..1_500 {
+                    cache.put(share, key, key);
+                    let slot = share.find(&key.to_be_bytes(), hash(share, key)).unwrap();
+                    together.wait();
+                    cache.level1.tiers.hot.promote(&slot);
+                    together.wait();
+                    cache.remove(share, key);
+                    together.wait();
+                    left.fetch_add(cache.level1.tiers.hot.len() as u64, Ordering::Relaxed);
+                    together.wait();
+                }
+            });
+        }
+    });
+    assert_eq!(left.into_inner(), 0);
 }

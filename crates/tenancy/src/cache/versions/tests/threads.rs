@@ -11,8 +11,9 @@ mod atomics {
 
 use shuttle::{check_random, sync::Arc, thread};
 
-use self::cells::Cells;
+use self::cells::{Cells, LastCheck};
 use super::{super::Judgement, SLOT};
+use crate::cache::shared::Cell;
 
 #[test]
 fn a_hard_flush_is_never_taken_for_a_soft_one_by_who_looks_meanwhile() {
@@ -43,4 +44,26 @@ fn of_two_flushes_at_once_the_higher_number_stays() {
         assert_eq!((cells.any(SLOT), cells.hard(SLOT)), (300, 300));
     };
     check_random(schedule, 200);
+}
+
+#[test]
+fn what_was_found_fresh_while_it_was_flushed_is_not_fresh_afterwards() {
+    let schedule = || {
+        let cells = Arc::new(Cells::default());
+        cells.raise(SLOT, 100, 100);
+        let last = Arc::new(LastCheck::never());
+        let reader = {
+            let (cells, last) = (Arc::clone(&cells), Arc::clone(&last));
+            thread::spawn(move || cells.is_fresh(&last, || cells.judge_slot(7, 100)))
+        };
+        let other = Arc::clone(&cells);
+        // Of another cell: what is counted meanwhile need not be what is judged.
+        let noise = thread::spawn(move || other.raise(Cell::Slot(8), 150, 150));
+        cells.raise(SLOT, 200, 200);
+        assert!(!cells.is_fresh(&last, || cells.judge_slot(7, 100)));
+        reader.join().unwrap();
+        noise.join().unwrap();
+        assert!(!cells.is_fresh(&last, || cells.judge_slot(7, 100)));
+    };
+    check_random(schedule, 1_000);
 }

@@ -6,7 +6,7 @@ use super::super::server::Server;
 use super::{BOUND, Data, Entry, Event, Flush, KEPT, KEYS, PROCESSES, TAGS, World, own_slot, place_of};
 use crate::cache::{
     shared::{Answer, Cell, FlushMode, Level, Raise, Raised, ScopeName},
-    versions::{Applied, PendingAsk, ScopeVersions},
+    versions::{Applied, LastCheck, PendingAsk, ScopeVersions},
 };
 
 impl World {
@@ -108,7 +108,7 @@ impl World {
         if kept.len() == KEPT {
             kept.remove(self.rng.usize(..KEPT));
         }
-        kept.push(entry);
+        kept.push((entry, LastCheck::never()));
     }
 
     pub(super) fn flush(&mut self, process: usize) {

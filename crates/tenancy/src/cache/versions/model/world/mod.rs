@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use fastrand::Rng;
 
 use super::{
-    super::{Judgement, PendingAsk, ScopeVersions, Stamp},
+    super::{Judgement, LastCheck, PendingAsk, ScopeVersions, Stamp},
     server::{Message, Server},
 };
 use crate::cache::shared::{Answer, Cell, FlushMode, Level, Raise, Raised};
@@ -55,7 +55,8 @@ struct Process {
     versions: ScopeVersions,
     /// Events for a former life are dropped.
     life: u32,
-    kept: Vec<Entry>,
+    /// Each with what is remembered of its last judgement, as in level 1.
+    kept: Vec<(Entry, LastCheck)>,
     /// What is promised here by now, after flushes of either kind and after hard ones.
     promised: Data,
     promised_hard: Data,
@@ -243,8 +244,11 @@ impl World {
         let now = Duration::from_millis(self.now);
         let process = &self.processes[number];
         if process.versions.holds_lease(now) {
-            for entry in &process.kept {
-                let promised = match process.versions.judge(&entry.stamp) {
+            for (entry, last_check) in &process.kept {
+                let judgement = process.versions.judge(&entry.stamp);
+                let is_fresh = process.versions.is_fresh(&entry.stamp, last_check);
+                assert_eq!(is_fresh, judgement == Judgement::Fresh, "seed {}", self.seed);
+                let promised = match judgement {
                     Judgement::Fresh => &process.promised,
                     Judgement::Stale => &process.promised_hard,
                     Judgement::Dead => continue,
