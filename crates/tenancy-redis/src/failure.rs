@@ -40,9 +40,9 @@ impl Failure {
         }
     }
 
-    /// Whether the server did not answer, rather than refuse.
+    /// Whether it took all its time: who is told at once that nobody is there may ask again at once.
     pub(crate) fn is_silence(&self) -> bool {
-        matches!(self, Self::NoConnection(_) | Self::Lost(_) | Self::TimedOut(_))
+        matches!(self, Self::NoConnection(None) | Self::TimedOut(_))
     }
 
     /// What the driver said.
