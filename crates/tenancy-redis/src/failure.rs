@@ -5,7 +5,7 @@ use std::{error::Error, fmt};
 use bb8_redis::redis::RedisError;
 use tenancy::cache::shared::SharedError;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Failure {
     /// No connection could be had; with what the last attempt said.
     NoConnection(Option<RedisError>),
@@ -19,6 +19,8 @@ pub(crate) enum Failure {
     Unserved,
     /// Each server sends to another one.
     SentAround,
+    /// Whoever was to send it has ended.
+    Abandoned,
     /// A reply that makes no sense.
     Unexpected(&'static str),
 }
@@ -33,8 +35,14 @@ impl Failure {
             Self::Refused(_) => "Redis refused a command",
             Self::Unserved => "no server of the Redis Cluster has the slot",
             Self::SentAround => "the servers of the Redis Cluster do not agree on who has the slot",
+            Self::Abandoned => "the runtime that was to ask Redis has ended",
             Self::Unexpected(what) => what,
         }
+    }
+
+    /// Whether it took all its time: who is told at once that nobody is there may ask again at once.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(self, Self::NoConnection(None) | Self::TimedOut(_))
     }
 
     /// What the driver said.

@@ -1,11 +1,10 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bb8_redis::redis::{self, Cmd, Value};
-use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture, stream::BoxStream};
 use tenancy::cache::shared::{
-    Answer, Ask, Claim, EntryName, Fetched, FoundEntry, HOTTEST, Level, Message, ProcessReport, Raise,
-    Raised, ScopeName, SharedError, SharedLevel, StoredEntry,
+    Answer, Ask, Claim, EntryName, Fetched, HOTTEST, Level, Message, ProcessReport, Raise, Raised, ScopeName,
+    SharedError, SharedLevel, StoredEntry,
 };
 use tokio::sync::watch;
 
@@ -67,25 +66,6 @@ impl RedisLevel {
         Ok(answers?)
     }
 
-    async fn read(&self, ask: &Ask, names: &[EntryName]) -> Result<Fetched, SharedError> {
-        let slot = slot_of(&ask.scope);
-        let mut commands = Vec::with_capacity(2 * names.len() + 1);
-        for name in names {
-            let key = self.link.keys.entry(&ask.scope, name);
-            commands.push(Command::plain(slot, redis::cmd("GET").arg(&key).take()));
-            commands.push(Command::plain(slot, redis::cmd("PTTL").arg(&key).take()));
-        }
-        // Last: what was raised before an entry was read is in the answer.
-        commands.push(script::ask(&self.link.keys, part_by_chance(), ask)?);
-        let mut replies = self.link.run(&commands).await?;
-        let answer = replies.pop().unwrap_or_default();
-        let (pairs, _) = replies.as_chunks_mut::<2>();
-        Ok(Fetched {
-            answer: script::answer(&answer)?,
-            entries: pairs.iter_mut().map(found).collect(),
-        })
-    }
-
     async fn write(&self, scope: &ScopeName, entries: &[StoredEntry]) -> Result<(), SharedError> {
         let commands: Vec<Command> = entries
             .iter()
@@ -114,18 +94,6 @@ impl RedisLevel {
     }
 }
 
-/// The value and its time to live. One without a time was not stored by a level, and one that has just ended is gone.
-fn found([value, remaining]: &mut [Value; 2]) -> Option<FoundEntry> {
-    let (Value::BulkString(bytes), Value::Int(milliseconds)) = (value, remaining) else {
-        return None;
-    };
-    let milliseconds = u64::try_from(*milliseconds).ok().filter(|left| *left > 0)?;
-    Some(FoundEntry {
-        bytes: Bytes::from(std::mem::take(bytes)),
-        remaining: Duration::from_millis(milliseconds),
-    })
-}
-
 impl SharedLevel for RedisLevel {
     fn patience(&self) -> Duration {
         // Beyond what `run` waits, so that a connection which does not answer is found there, and closed.
@@ -141,7 +109,7 @@ impl SharedLevel for RedisLevel {
         ask: &'a Ask,
         names: &'a [EntryName],
     ) -> BoxFuture<'a, Result<Fetched, SharedError>> {
-        self.read(ask, names).boxed()
+        async { Ok(self.link.fetch(ask, names).await?) }.boxed()
     }
 
     fn store<'a>(
@@ -300,7 +268,7 @@ fn scope_of(value: &Value) -> Option<ScopeName> {
 }
 
 /// Of each number: what a server gives again, whose clock is behind that of the one it took over from, differs as good as always.
-fn part_by_chance() -> u16 {
+pub(crate) fn part_by_chance() -> u16 {
     fastrand::u16(..1_024)
 }
 

@@ -102,6 +102,7 @@
 
 mod command;
 mod failure;
+mod fetches;
 mod keys;
 mod level;
 mod link;

@@ -45,7 +45,10 @@ impl Link {
     }
 
     /// One more limit around those of connections and replies, for calls that are sent around.
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    pub(crate) async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         match timeout(2 * self.limits.answer, work).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Failure::TimedOut(None)),

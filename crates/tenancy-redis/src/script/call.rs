@@ -1,6 +1,6 @@
 //! What the scripts are given.
 
-use tenancy::cache::shared::{Ask, Claim, HOTTEST, Level, ProcessReport, Raise, ScopeName, SharedError};
+use tenancy::cache::shared::{Ask, Claim, HOTTEST, Level, ProcessReport, Raise, ScopeName};
 
 use super::{
     ASK, CLAIM, HEAT, RAISE, RELEASE, REPORT, REPORTS, Script, TEACH,
@@ -8,15 +8,16 @@ use super::{
 };
 use crate::{
     command::Command,
+    failure::Failure,
     keys::{Keys, slot_of},
 };
 
-pub(crate) fn ask(keys: &Keys, node: u16, ask: &Ask) -> Result<Command, SharedError> {
+pub(crate) fn ask(keys: &Keys, node: u16, ask: &Ask) -> Result<Command, Failure> {
     let arguments = vec![node.to_string(), number_text(ask.seen)?];
     Ok(command(keys, &ask.scope, &ASK, arguments))
 }
 
-pub(crate) fn raise(keys: &Keys, node: u16, raise: &Raise) -> Result<Command, SharedError> {
+pub(crate) fn raise(keys: &Keys, node: u16, raise: &Raise) -> Result<Command, Failure> {
     let mut arguments = vec![
         node.to_string(),
         number_text(raise.known)?,
@@ -28,12 +29,7 @@ pub(crate) fn raise(keys: &Keys, node: u16, raise: &Raise) -> Result<Command, Sh
     Ok(command(keys, &raise.scope, &RAISE, arguments))
 }
 
-pub(crate) fn teach(
-    keys: &Keys,
-    node: u16,
-    scope: &ScopeName,
-    known: &[Level],
-) -> Result<Command, SharedError> {
+pub(crate) fn teach(keys: &Keys, node: u16, scope: &ScopeName, known: &[Level]) -> Result<Command, Failure> {
     let highest = known.iter().map(|level| level.any.max(level.hard)).max();
     let mut arguments = vec![
         node.to_string(),

@@ -11,7 +11,7 @@ use bb8_redis::redis;
 
 pub(crate) use self::{
     call::{ask, claim, heat, raise, release, report, reports, teach},
-    number::{cell_from_text, mode_from_text, number_from_text},
+    number::{cell_from_text, check_number, mode_from_text, number_from_text},
     own::{COUNT, EXTEND, LOCK, UNLOCK},
     reply::{answer, raised, reported},
 };

@@ -1,16 +1,23 @@
 //! Numbers, cells and kinds of flushes as scripts and messages write them.
 
-use tenancy::cache::shared::{Cell, FlushMode, SLOTS, SharedError};
+use tenancy::cache::shared::{Cell, FlushMode, SLOTS};
+
+use crate::failure::Failure;
 
 /// Scripts count in doubles, which hold no greater whole numbers exactly.
 const END: u64 = 1 << 53;
 
 /// A number as a script reads it.
-pub(super) fn number_text(number: u64) -> Result<String, SharedError> {
+pub(super) fn number_text(number: u64) -> Result<String, Failure> {
+    check_number(number)?;
+    Ok(number.to_string())
+}
+
+pub(crate) fn check_number(number: u64) -> Result<(), Failure> {
     if number < END {
-        Ok(number.to_string())
+        Ok(())
     } else {
-        Err(SharedError::message("a number is none that Redis can have given"))
+        Err(Failure::Unexpected("a number is none that Redis can have given"))
     }
 }
 

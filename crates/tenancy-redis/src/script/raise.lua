@@ -1,7 +1,7 @@
 -- ARGV[3]: the scope. ARGV[4]: the channel. ARGV[5]: a for a soft flush, h for a hard one. ARGV[6…]: the cells.
 local mode = ARGV[5]
 local previous = newest()
-local number = new_number()
+local number = new_number(previous)
 local told = {}
 if previous then
   record(number)

@@ -11,10 +11,13 @@ local function text(number)
 end
 
 -- The next number: above all that is here, all that the process knows, and the clock, which numbers of a lost history were too.
-local function new_number()
-  local best = redis.call('ZREVRANGE', v, 0, 0, 'WITHSCORES')[2]
-  local last = redis.call('LINDEX', n, 0)
-  local highest = math.max(known, tonumber(best or '0'), tonumber(last or '0'))
+-- In a whole scope nothing is above the last one.
+local function new_number(last)
+  local highest = math.max(known, last or 0)
+  if not last then
+    local best = redis.call('ZREVRANGE', v, 0, 0, 'WITHSCORES')[2]
+    highest = math.max(highest, tonumber(best or '0'), tonumber(redis.call('LINDEX', n, 0) or '0'))
+  end
   local time = redis.call('TIME')
   local milliseconds = time[1] * 1000 + math.floor(time[2] / 1000)
   local number = (math.max(math.floor(highest / 1024), milliseconds) + 1) * 1024 + node
@@ -29,9 +32,9 @@ local function newest()
   if last and redis.call('ZSCORE', v, 'hb') then return tonumber(last) end
 end
 
+-- Before anything is raised to it. Each step of a script takes as long as a command: what is too many goes together.
 local function record(number)
-  redis.call('LPUSH', n, text(number))
-  redis.call('LTRIM', n, 0, 127)
+  if redis.call('LPUSH', n, text(number)) > 160 then redis.call('LTRIM', n, 0, 127) end
 end
 
 -- With a fresh base, so that nothing that was stored before is served, and a new history, so that everybody teaches.

@@ -13,10 +13,10 @@ for i = 5, #ARGV, 3 do
   if hard > here_hard then mode = 'h' end
 end
 if #lifted > 0 then
-  local number = new_number()
+  local number = new_number(last)
+  record(number)
   -- One kind for all, since it must be one message: who heard half of a number would take it for the whole.
   for _, cell in ipairs(lifted) do redis.call('ZADD', v, text(number), mode .. cell) end
-  record(number)
   redis.call('PUBLISH', ARGV[4], table.concat({ ARGV[3], text(last), text(number), mode, table.concat(lifted, ' ') }, ' '))
   last = number
 end

@@ -13,7 +13,7 @@ use super::{
     Dial, Limits,
     connection::{Connection, FailedAttempt, Manager, State, TellsWaiters},
 };
-use crate::failure::Failure;
+use crate::{failure::Failure, fetches::Queue};
 
 /// A server, connected to when it is first asked.
 pub(crate) struct Server {
@@ -23,6 +23,7 @@ pub(crate) struct Server {
     failed: Arc<watch::Sender<Option<FailedAttempt>>>,
     // Making it takes a runtime.
     pool: OnceLock<Pool<Manager>>,
+    pub(crate) fetches: Queue,
 }
 
 impl fmt::Debug for Server {
@@ -39,6 +40,7 @@ impl Server {
             state: Arc::default(),
             failed: Arc::new(watch::Sender::new(None)),
             pool: OnceLock::new(),
+            fetches: Queue::new(),
         }
     }
 

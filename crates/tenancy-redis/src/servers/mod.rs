@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use bb8_redis::redis::{ServerErrorKind, Value};
 use futures_util::future::join_all;
+use tenancy::cache::shared::ScopeName;
 
 use self::attempt::{Attempt, Group, Verdict};
 pub(crate) use self::cluster::Cluster;
 use crate::{
     command::Command,
     failure::Failure,
+    keys::slot_of,
     server::{Dial, Server, is_of_a_replica},
 };
 
@@ -104,6 +106,14 @@ impl Servers {
         match self {
             Self::One(server) => Ok(Arc::clone(server)),
             Self::Cluster(cluster) => cluster.server_of(slot).await,
+        }
+    }
+
+    /// The one that has all of this scope.
+    pub(crate) async fn server_of_scope(&self, scope: &ScopeName) -> Result<Arc<Server>, Failure> {
+        match self {
+            Self::One(server) => Ok(Arc::clone(server)),
+            Self::Cluster(cluster) => cluster.server_of(slot_of(scope)).await,
         }
     }
 

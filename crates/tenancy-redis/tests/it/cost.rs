@@ -64,7 +64,7 @@ async fn the_numbers_are_read_after_the_entries() {
         .split("\r\n")
         .filter(|word| ["GET", "PTTL", "EVALSHA"].contains(word))
         .collect();
-    assert_eq!(commands, ["GET", "PTTL", "GET", "PTTL", "EVALSHA"]);
+    assert_eq!(commands, ["PTTL", "GET", "PTTL", "GET", "EVALSHA"]);
 }
 
 #[tokio::test]

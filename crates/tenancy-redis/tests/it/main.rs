@@ -23,3 +23,4 @@ mod scopes;
 mod sentinel;
 #[cfg(feature = "tls")]
 mod tls;
+mod together;

@@ -120,20 +120,21 @@ async fn a_number_is_above_what_its_asker_knows(level: &RedisLevel) {
 async fn who_is_too_far_behind_must_teach(level: &RedisLevel) {
     let acme = scope("acme");
     let mut numbers = vec![newest(level, &acme).await];
-    for slot in 0..128 {
+    // At most 160 are kept, and never fewer than 128.
+    for slot in 0..160 {
         numbers.push(raise(level, &acme, slot).await.number);
     }
-    assert_eq!(ask(level, &acme, numbers[0]).await, Answer::Behind);
-    match ask(level, &acme, numbers[1]).await {
+    assert_eq!(ask(level, &acme, numbers[32]).await, Answer::Behind);
+    match ask(level, &acme, numbers[33]).await {
         Answer::Changed { number, levels } => {
-            assert_eq!(number, numbers[128]);
+            assert_eq!(number, numbers[160]);
             assert_eq!(levels.len(), 127);
         }
         other => panic!("{other:?}"),
     }
     let known = hard(Cell::Base, numbers[0]);
     let (number, levels) = whole(level.teach(&acme, &[known]).await.unwrap());
-    assert_eq!((number, levels.len()), (numbers[128], 129));
+    assert_eq!((number, levels.len()), (numbers[160], 161));
 }
 
 async fn teaching_lifts_what_is_lower_with_one_new_number(level: &RedisLevel) {
