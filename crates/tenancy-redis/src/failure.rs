@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     TimedOut(Option<RedisError>),
     /// The server did not do it.
     Refused(RedisError),
+    /// Another one has taken its place.
+    NoMaster(RedisError),
     /// No server of the cluster has this slot.
     Unserved,
     /// Each server sends to another one.
@@ -33,6 +35,7 @@ impl Failure {
             Self::Lost(_) => "the connection to Redis was lost",
             Self::TimedOut(_) => "Redis did not answer in time",
             Self::Refused(_) => "Redis refused a command",
+            Self::NoMaster(_) => "the server of Redis is no master any more",
             Self::Unserved => "no server of the Redis Cluster has the slot",
             Self::SentAround => "the servers of the Redis Cluster do not agree on who has the slot",
             Self::Abandoned => "the runtime that was to ask Redis has ended",
@@ -51,7 +54,8 @@ impl Failure {
             Self::NoConnection(Some(error))
             | Self::Lost(error)
             | Self::TimedOut(Some(error))
-            | Self::Refused(error) => Some(error),
+            | Self::Refused(error)
+            | Self::NoMaster(error) => Some(error),
             _ => None,
         }
     }
@@ -70,7 +74,8 @@ impl From<Failure> for SharedError {
             Failure::NoConnection(Some(error))
             | Failure::Lost(error)
             | Failure::TimedOut(Some(error))
-            | Failure::Refused(error) => Self::new(text, error),
+            | Failure::Refused(error)
+            | Failure::NoMaster(error) => Self::new(text, error),
             _ => Self::message(text),
         }
     }

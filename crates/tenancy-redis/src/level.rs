@@ -12,12 +12,10 @@ use crate::{
     Redis,
     command::Command,
     failure::Failure,
-    keys::{Keys, slot_of},
+    keys::slot_of,
     link::{Link, whole_milliseconds},
     listen::Listener,
     message, script,
-    server::Limits,
-    servers::Servers,
     settings::{RedisSettings, RedisSettingsError},
 };
 
@@ -28,6 +26,8 @@ use crate::{
 /// the [crate's documentation](crate).
 pub struct RedisLevel {
     link: Arc<Link>,
+    /// For applications, by connections of their own.
+    apart: Arc<Link>,
     /// What listens sees when this is dropped.
     lives: watch::Sender<()>,
 }
@@ -42,18 +42,19 @@ impl RedisLevel {
         RedisSettings::single(url).build()
     }
 
-    pub(crate) fn new(servers: Servers, keys: Keys, limits: Limits) -> Self {
+    pub(crate) fn new(link: Link, apart: Link) -> Self {
         Self {
-            link: Arc::new(Link::new(servers, keys, limits)),
+            link: Arc::new(link),
+            apart: Arc::new(apart),
             lives: watch::Sender::new(()),
         }
     }
 
-    /// Redis for the application's own use, by the connections and under the prefix of this level.
+    /// Redis for the application's own use, under the prefix of this level, by connections of its own.
     ///
     /// It goes on when this level is dropped. Copies a pointer.
     pub fn redis(&self) -> Redis {
-        Redis::over(Arc::clone(&self.link))
+        Redis::over(Arc::clone(&self.apart))
     }
 
     async fn ask_all(&self, asks: &[Ask]) -> Result<Vec<Answer>, SharedError> {

@@ -49,7 +49,7 @@
 //! # Ok::<_, tenancy_redis::RedisSettingsError>(())
 //! ```
 
-//! Redis in handlers, by the cache's own connections:
+//! Redis in handlers:
 //!
 //! ```no_run
 //! use std::time::Duration;

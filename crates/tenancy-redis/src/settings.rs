@@ -5,6 +5,7 @@ use bb8_redis::redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Proto
 use crate::{
     RedisLevel,
     keys::Keys,
+    link::Link,
     server::{Dial, Limits, Sentinels, Server},
     servers::{Cluster, Servers},
 };
@@ -81,7 +82,8 @@ impl RedisSettings {
         self
     }
 
-    /// How many connections to each server all calls share, besides one for messages. Default: 2; from 1 to 64.
+    /// How many connections to each server all calls share, besides one for messages. Default: 2; from 1 to 64. The application's own
+    /// calls, if there are any, have as many of their own: a large reply to them delays nothing of the cache.
     ///
     /// One carries any number of calls at once; a second one lets small replies pass large ones.
     #[must_use]
@@ -115,12 +117,16 @@ impl RedisSettings {
         mistakes.check_limits(self.limits);
         mistakes.check_prefix(&self.prefix);
         let parsed = self.parse(&mut mistakes);
-        match parsed {
-            Some((servers, database)) if mistakes.0.is_empty() => Ok(RedisLevel::new(
-                servers,
-                Keys::new(self.prefix, database),
-                self.limits,
-            )),
+        // Connections apart, so that what applications read does not delay the cache. None is made before it is used.
+        let apart = self.parse(&mut Mistakes::default());
+        match (parsed, apart) {
+            (Some((servers, database)), Some((apart, _))) if mistakes.0.is_empty() => {
+                let keys = || Keys::new(self.prefix.clone(), database);
+                Ok(RedisLevel::new(
+                    Link::new(servers, keys(), self.limits),
+                    Link::new(apart, keys(), self.limits),
+                ))
+            }
             _ => Err(RedisSettingsError { mistakes: mistakes.0 }),
         }
     }

@@ -23,8 +23,15 @@ const WAIT: Duration = Duration::from_secs(15);
 /// sees it.
 ///
 /// Redis looks at all keys that it has, a thousand at a time, and serves others in between. In a cluster only the server of the
-/// tenant's slot is asked; do not move that slot meanwhile. It may be done any number of times, and dropped at any await: what
+/// tenant's slot is asked; do not move that slot meanwhile. A pass counts only if it was one process of Redis that was looked through
+/// from its beginning to its end, and a master at its end; a failover that comes later may bring back what had not reached the
+/// replica: erase once more. It may be done any number of times, and dropped at any await: what
 /// was erased is erased.
+///
+/// # Errors
+/// Awaited, a [`RedisCallError`]: Redis refused, can not be reached when a pass begins, did not answer in time, or went away in each of
+/// twenty passes. What was erased until then is erased; erase once more. That others write all the time is no error: see
+/// [`Erased::is_all`].
 ///
 /// ```no_run
 /// use tenancy::core::TenantRecord;
@@ -115,8 +122,9 @@ impl RedisErase {
                         break;
                     }
                 }
-                // Where it was means nothing to another server: that was no pass.
-                Err(Failure::Lost(_) | Failure::SentAround) if erased.passes < PASSES => {}
+                // Another server, or one that was started anew: that was no pass.
+                Err(Failure::Lost(_) | Failure::SentAround | Failure::NoMaster(_))
+                    if erased.passes < PASSES => {}
                 Err(failure) => return Err(failure.into()),
             }
         }
@@ -141,6 +149,7 @@ impl RedisErase {
                 });
             }
         }
+        pages.end_at_a_master().await?;
         Ok(found)
     }
 }

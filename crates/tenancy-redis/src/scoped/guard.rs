@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -8,8 +8,8 @@ use tokio::{
 
 use super::{RedisCallError, lock::Claim};
 
-/// A lock that is held, and renewed in the background every third of its time until this is dropped or lost. Dropping it lets
-/// the lock go in the background.
+/// A lock that is held, and renewed in the background every third of its time until this is dropped or lost; after a renewal that failed
+/// every twelfth. Dropping it lets the lock go in the background.
 #[derive(Debug)]
 pub struct RedisGuard {
     claim: Claim,
@@ -31,7 +31,12 @@ impl RedisGuard {
             until: asked_at + sure(ttl),
             is_lost: false,
         });
-        let renewal = tokio::spawn(keep(claim.for_renewal(), ttl, tell)).abort_handle();
+        let renewing = Arc::new(claim.for_renewal());
+        let extend = move || {
+            let renewing = Arc::clone(&renewing);
+            async move { renewing.extend(ttl).await }
+        };
+        let renewal = tokio::spawn(keep(ttl, tell, extend)).abort_handle();
         Self {
             claim,
             fence,
@@ -78,19 +83,29 @@ impl Drop for RedisGuard {
 }
 
 /// Ends when it is lost.
-async fn keep(claim: Claim, ttl: Duration, tell: watch::Sender<Holding>) {
+async fn keep<Extending>(ttl: Duration, tell: watch::Sender<Holding>, mut extend: impl FnMut() -> Extending)
+where
+    Extending: Future<Output = Result<bool, RedisCallError>>,
+{
+    let mut pause = ttl / 3;
     loop {
         let until = tell.borrow().until;
-        sleep_until(until.min(Instant::now() + ttl / 3)).await;
+        sleep_until(until.min(Instant::now() + pause)).await;
         let asked_at = Instant::now();
         if asked_at >= until {
             break;
         }
-        match timeout_at(until, claim.extend(ttl)).await {
-            Ok(Ok(true)) => tell.send_modify(|holding| holding.until = asked_at + sure(ttl)),
+        match timeout_at(until, extend()).await {
+            Ok(Ok(true)) => {
+                tell.send_modify(|holding| holding.until = asked_at + sure(ttl));
+                pause = ttl / 3;
+            }
             Ok(Ok(false)) => break,
-            // There may be time for another try.
-            Ok(Err(error)) => tracing::debug!(%error, "a lock was not renewed"),
+            // There is time for more tries.
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a lock was not renewed");
+                pause = ttl / 12;
+            }
             Err(_) => break,
         }
     }
@@ -100,4 +115,36 @@ async fn keep(claim: Claim, ttl: Duration, tell: watch::Sender<Holding>) {
 /// Clocks do not run at quite the same pace.
 fn sure(ttl: Duration) -> Duration {
     ttl - ttl / 100
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails until then, counted from now. Whether the lock was lost after a while.
+    async fn is_lost_where_redis_is_back_after(away: Duration) -> bool {
+        let ttl = Duration::from_secs(12);
+        let begun = Instant::now();
+        let (tell, holding) = watch::channel(Holding {
+            until: begun + sure(ttl),
+            is_lost: false,
+        });
+        let renewing = tokio::spawn(keep(ttl, tell, move || async move {
+            match begun.elapsed() < away {
+                true => Err(RedisCallError::unreadable("Redis is away")),
+                false => Ok(true),
+            }
+        }));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        renewing.abort();
+        let holding = *holding.borrow();
+        holding.is_lost || Instant::now() >= holding.until
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_is_kept_though_redis_was_away_for_most_of_its_time() {
+        assert!(!is_lost_where_redis_is_back_after(Duration::ZERO).await);
+        assert!(!is_lost_where_redis_is_back_after(Duration::from_secs(10)).await);
+        assert!(is_lost_where_redis_is_back_after(Duration::from_secs(12)).await);
+    }
 }

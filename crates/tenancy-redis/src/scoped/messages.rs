@@ -39,10 +39,14 @@ impl ScopedRedis {
     /// connections, with another gap, and ends when it is dropped. Nothing happens before it is polled.
     ///
     /// Each takes a connection of its own: listen once in a process, and hand on what is heard, by
-    /// [`tokio::sync::broadcast`] for instance. Who takes nothing while a thousand messages come is cut off, and hears a gap.
+    /// [`tokio::sync::broadcast`] for instance. Who takes nothing while a thousand messages come, or 8 MiB of them, is cut off, and hears a
+    /// gap.
     ///
     /// # Errors
     /// The name is too long.
+    ///
+    /// # Panics
+    /// The stream, where it is polled first outside of a tokio runtime.
     pub fn subscribe(&self, channel: impl AsRef<[u8]>) -> Result<BoxStream<'static, Heard>, RedisCallError> {
         let (lives, ends) = watch::channel(());
         let listener = Listener {

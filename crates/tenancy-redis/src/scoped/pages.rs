@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
-use bb8_redis::redis::{self, Pipeline, Value};
+use bb8_redis::redis::{self, Cmd, Pipeline, ServerError, ServerErrorKind, Value};
 
-use crate::{failure::Failure, link::Link, server::Server};
+use crate::{
+    failure::Failure,
+    link::Link,
+    server::{Alone, Server, is_of_a_replica},
+};
 
 /// How many keys of its own a server looks at for one page. It serves nobody else meanwhile: a fraction of a millisecond.
 const LOOKED_AT: usize = 1_000;
 
-/// A server, while all its keys are gone through once.
+/// A server, while all its keys are gone through once: over one connection, for a cursor means nothing to a server that was started
+/// anew, nor to the one that took its place.
 #[derive(Debug)]
 pub(super) struct Pages {
     link: Arc<Link>,
@@ -17,6 +22,7 @@ pub(super) struct Pages {
     beginning: Vec<u8>,
     pattern: Vec<u8>,
     server: Arc<Server>,
+    connection: Alone,
     /// `None` at the end.
     cursor: Option<Vec<u8>>,
 }
@@ -25,12 +31,14 @@ impl Pages {
     /// Of the keys that begin like this.
     pub(super) async fn begin(link: Arc<Link>, slot: u16, beginning: Vec<u8>) -> Result<Self, Failure> {
         let server = link.servers.server_of(slot).await?;
+        let connection = server.connect_alone().await?;
         Ok(Self {
             pattern: pattern_of(&beginning),
             link,
             slot,
             beginning,
             server,
+            connection,
             cursor: Some(b"0".to_vec()),
         })
     }
@@ -44,25 +52,53 @@ impl Pages {
         let Some(cursor) = self.cursor.take() else {
             return Ok(None);
         };
-        let server = self.link.servers.server_of(self.slot).await?;
-        if !Arc::ptr_eq(&server, &self.server) {
-            return Err(Failure::SentAround);
-        }
+        self.is_its_server().await?;
         let mut scan = redis::cmd("SCAN");
         scan.arg(cursor)
             .arg("MATCH")
             .arg(&self.pattern)
             .arg("COUNT")
             .arg(LOOKED_AT);
-        let mut question = Pipeline::with_capacity(1);
-        question.add_command(scan);
-        let reply = server.run(&question).await?.pop().unwrap_or_default();
-        let (cursor, mut keys) = read(reply)?;
+        let (cursor, mut keys) = read(self.ask(scan).await?)?;
         self.cursor = (cursor != b"0").then_some(cursor);
         // Whatever the pattern is taken for.
         keys.retain(|key| key.starts_with(&self.beginning));
         Ok(Some(keys))
     }
+
+    /// Makes sure that what was gone through was the master's, by a write that changes nothing: a replica may lack what is new.
+    ///
+    /// # Errors
+    /// Also where it is no master any more, or was started anew since: what was seen proves nothing.
+    pub(super) async fn end_at_a_master(mut self) -> Result<(), Failure> {
+        self.is_its_server().await?;
+        // No key is called like this: each has a letter behind.
+        let unlink = redis::cmd("UNLINK").arg(&self.beginning).take();
+        match self.ask(unlink).await? {
+            Value::ServerError(error) if is_of_a_replica(&error) => Err(Failure::NoMaster(error.into())),
+            Value::ServerError(error) if has_moved(&error) => Err(Failure::SentAround),
+            Value::ServerError(error) => Err(Failure::Refused(error.into())),
+            _ => Ok(()),
+        }
+    }
+
+    async fn is_its_server(&self) -> Result<(), Failure> {
+        let server = self.link.servers.server_of(self.slot).await?;
+        match Arc::ptr_eq(&server, &self.server) {
+            true => Ok(()),
+            false => Err(Failure::SentAround),
+        }
+    }
+
+    async fn ask(&mut self, command: Cmd) -> Result<Value, Failure> {
+        let mut question = Pipeline::with_capacity(1);
+        question.add_command(command);
+        Ok(self.connection.run(&question).await?.pop().unwrap_or_default())
+    }
+}
+
+fn has_moved(error: &ServerError) -> bool {
+    matches!(error.kind(), Some(ServerErrorKind::Moved | ServerErrorKind::Ask))
 }
 
 fn read(reply: Value) -> Result<(Vec<u8>, Vec<Vec<u8>>), Failure> {

@@ -37,6 +37,9 @@ impl ScopedRedis {
 
     /// Puts a value under this name, in the place of whatever was there, its time to live included.
     ///
+    /// Where the connection is lost it is sent again: what somebody else puts there in the tenths of a second between is then replaced,
+    /// too, as if this had come later. Use [`set_if_absent`](Self::set_if_absent), a counter or a lock where that matters.
+    ///
     /// # Errors
     /// Redis refused, or can not be reached.
     pub async fn set(
@@ -128,6 +131,8 @@ impl ScopedRedis {
     }
 
     /// Ends what is under this name after this time from now. Whether there is something.
+    ///
+    /// Where the connection is lost it is sent again, and the time counted from then.
     ///
     /// # Errors
     /// Redis refused, or can not be reached.

@@ -10,6 +10,6 @@ mod sentinel;
 
 pub(crate) use self::{
     dial::{Dial, Limits},
-    pool::{Server, is_of_a_replica},
+    pool::{Alone, Server, is_of_a_replica},
     sentinel::{Sentinels, at},
 };

@@ -5,7 +5,7 @@ use std::{
 
 use bb8_redis::{
     bb8::{Pool, RunError},
-    redis::{Pipeline, ServerError, ServerErrorKind, Value},
+    redis::{Pipeline, ServerError, ServerErrorKind, Value, aio::MultiplexedConnection},
 };
 use tokio::sync::watch;
 
@@ -78,6 +78,14 @@ impl Server {
         }
     }
 
+    /// A connection for one caller, which is never replaced by another one: it ends with the server's process, or earlier.
+    pub(crate) async fn connect_alone(&self) -> Result<Alone, Failure> {
+        match self.dial.connect(self.limits).await {
+            Ok(connection) => Ok(Alone(connection)),
+            Err(error) => Err(Failure::NoConnection(Some(error))),
+        }
+    }
+
     async fn connection(&self) -> Result<Connection, Failure> {
         let begun_before = self.state.attempts();
         let mut failed = self.failed.subscribe();
@@ -121,6 +129,26 @@ impl Server {
                 .error_sink(Box::new(TellsWaiters(Arc::clone(&self.failed))))
                 .build_unchecked(manager)
         })
+    }
+}
+
+/// One caller's connection. Dropping it closes it.
+pub(crate) struct Alone(MultiplexedConnection);
+
+impl Alone {
+    /// Refusals of single commands are among the replies. After a failure it is of no use any more.
+    pub(crate) async fn run(&mut self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
+        let sent = self.0.send_packed_commands(commands, 0, commands.len()).await;
+        sent.map_err(|error| match error.is_timeout() {
+            true => Failure::TimedOut(Some(error)),
+            false => Failure::Lost(error),
+        })
+    }
+}
+
+impl fmt::Debug for Alone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Alone")
     }
 }
 

@@ -9,11 +9,12 @@ use super::{
     Cache, CacheKey, CacheValue, EntryOptions, FlushReceipt, LoadError,
     fill::Life,
     hub::AnyValue,
-    load::slots_of,
+    load::{slots_of, typed},
     loads::FlightKey,
     shared::{Cell, FlushMode},
     versions::{Judgement, Stamp},
 };
+use crate::scope;
 
 impl Cache {
     /// In a task of its own: what was loaded is kept though nobody waits for it any more.
@@ -39,7 +40,7 @@ impl Cache {
             .collect();
         let life = Life::of(options, &self.hub.settings);
         let cache = self.clone();
-        let (Some(first), Some(stamp)) = (wanted.first(), stamps.first()) else {
+        let (Some(first), Some(stamp)) = (wanted.first().cloned(), stamps.first()) else {
             return Ok(found.into_iter().flatten().collect());
         };
         let kind = first.kind();
@@ -51,8 +52,7 @@ impl Cache {
             };
             Box::pin(all.in_current_span())
         });
-        let loaded = loading.outcome().await?.downcast::<Vec<Arc<V>>>();
-        let loaded = loaded.map_err(|_| LoadError::abandoned(kind))?;
+        let loaded = typed::<Vec<Arc<V>>, V>(&first, loading.outcome().await)?;
         let mut loaded = loaded.iter().map(Arc::clone);
         let values = found.into_iter().map(|value| value.or_else(|| loaded.next()));
         values
@@ -75,7 +75,9 @@ impl Cache {
     {
         let began = self.now();
         self.account.counters.loads.add();
-        let loaded = self.in_scope(async move { load(missing).await }).await;
+        let (loaded, saw_stale) = self
+            .in_scope(async move { (load(missing).await, scope::has_seen_stale()) })
+            .await;
         let values = match loaded {
             Ok(values) if values.len() == keys.len() => values,
             Ok(values) => {
@@ -88,12 +90,20 @@ impl Cache {
                 return Err(error.into());
             }
         };
+        // As of one value that was made of what is old already.
+        let life = if saw_stale {
+            life.with_ttl(Duration::ZERO)
+        } else {
+            life
+        };
         let entries = keys.iter().zip(values).zip(stamps);
-        let (kept, to_share): (Vec<_>, Vec<_>) = entries
+        let (loaded, to_share): (Vec<_>, Vec<_>) = entries
             .map(|((key, value), stamp)| self.keep(key, value, stamp, life, began))
+            .map(|kept| (kept.value, kept.to_share))
             .unzip();
         self.store_later(to_share.into_iter().flatten().collect());
-        Ok(Arc::new(kept))
+        let loaded = AnyValue::new(Arc::new(loaded));
+        Ok(if saw_stale { loaded.of_stale() } else { loaded })
     }
 
     /// A caller that is dropped has flushed what was there, or has not begun.

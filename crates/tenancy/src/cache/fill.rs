@@ -70,6 +70,24 @@ impl Packed {
     }
 }
 
+/// What was loaded, and what has become of it.
+pub(super) struct Kept<V> {
+    pub(super) value: Arc<V>,
+    pub(super) is_kept: bool,
+    /// For the shared level.
+    pub(super) to_share: Option<StoredEntry>,
+}
+
+impl<V> Kept<V> {
+    fn not(value: Arc<V>) -> Self {
+        Self {
+            value,
+            is_kept: false,
+            to_share: None,
+        }
+    }
+}
+
 impl Cache {
     /// Keeps what was loaded, and gives it back with what is for the shared level. What can not be kept is given back all the same.
     pub(super) fn keep<V: CacheValue>(
@@ -79,19 +97,23 @@ impl Cache {
         stamp: Stamp,
         life: Life,
         began: Duration,
-    ) -> (Arc<V>, Option<StoredEntry>) {
+    ) -> Kept<V> {
         let value = Arc::new(value);
         // It was flushed meanwhile: it must not take the place of what was kept since.
         if self.account.versions.judge(&stamp) != Judgement::Fresh {
-            return (value, None);
+            return Kept::not(value);
         }
         let cost = self.now().saturating_sub(began);
         let Some(packed) = self.pack(key, &*value, &stamp, life, cost) else {
-            return (value, None);
+            return Kept::not(value);
         };
         let here = Arc::clone(&value);
         self.insert(key, here, stamp, life, (began, cost), packed.weight);
-        (value, packed.to_share)
+        Kept {
+            value,
+            is_kept: true,
+            to_share: packed.to_share,
+        }
     }
 
     /// Weighs a value, and writes it for the shared level if it is of use there. `None`: it is not to be kept.

@@ -1,6 +1,14 @@
 //! How an entry comes that this process does not have: from the shared level, or by loading it.
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tenancy_core::BoxError;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
@@ -31,6 +39,8 @@ pub(super) struct Job<V> {
     pub(super) asks_shared: bool,
     pub(super) _spare_turn: Option<OwnedSemaphorePermit>,
     manner: Manner,
+    /// Told when the value is kept.
+    kept: Arc<AtomicBool>,
 }
 
 /// How an entry is loaded.
@@ -48,6 +58,18 @@ pub(super) enum Manner {
 pub(crate) struct Remembered<V> {
     pub(crate) value: Arc<V>,
     pub(crate) how: How,
+    /// Whether this caller's own load has made it, and it was kept.
+    pub(crate) is_kept: bool,
+}
+
+impl<V> Remembered<V> {
+    fn fresh(value: Arc<V>) -> Self {
+        Self {
+            value,
+            how: How::Fresh,
+            is_kept: false,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,9 +177,18 @@ impl Cache {
         remembered.map(|remembered| remembered.value)
     }
 
-    /// What is here and fresh, unless this caller is to load it anew.
-    pub(crate) fn peek<V: CacheValue>(&self, key: &CacheKey<V>, options: &EntryOptions) -> Option<Arc<V>> {
-        self.serves_at_once(&self.look(key), options)
+    /// What is here and fresh, unless this caller is to load it anew: then what is left of its time.
+    pub(crate) fn peek<V: CacheValue>(
+        &self,
+        key: &CacheKey<V>,
+        options: &EntryOptions,
+    ) -> Result<Arc<V>, Option<Duration>> {
+        let found = self.look(key);
+        match (self.serves_at_once(&found, options), found) {
+            (Some(value), _) => Ok(value),
+            (None, Found::Fresh { early, .. }) => Err(early),
+            (None, Found::Stale(_) | Found::Unsure | Found::Nothing) => Err(None),
+        }
     }
 
     /// Since 1970: for what leaves the process.
@@ -165,11 +196,12 @@ impl Cache {
         self.hub.clock.unix_time()
     }
 
-    /// Of a whole response, unless it is here and fresh.
+    /// Of a whole response, unless it is here and fresh. `early`: what a [`peek`](Self::peek) said, for chance decides once.
     pub(crate) async fn remember_page<V, E, Loading>(
         &self,
         key: &CacheKey<V>,
         options: &EntryOptions,
+        early: Option<Duration>,
         load: impl FnOnce() -> Loading + Send + 'static,
     ) -> Result<Remembered<V>, LoadError>
     where
@@ -177,12 +209,12 @@ impl Cache {
         E: Into<BoxError> + 'static,
         Loading: Future<Output = Result<Loaded<V>, E>> + Send + 'static,
     {
-        let found = self.look(key);
+        let found = match self.look(key) {
+            Found::Fresh { value, .. } => Found::Fresh { value, early },
+            found => found,
+        };
         if let Some(value) = self.serves_at_once(&found, options) {
-            return Ok(Remembered {
-                value,
-                how: How::Fresh,
-            });
+            return Ok(Remembered::fresh(value));
         }
         self.remember_with(key, options, load, found, Manner::Page).await
     }
@@ -208,10 +240,7 @@ impl Cache {
         if renewal != Renewal::NotNeeded {
             found = self.look_while(key, renewal == Renewal::Failed);
             if let Some(value) = self.serves_at_once(&found, options) {
-                return Ok(Remembered {
-                    value,
-                    how: How::Fresh,
-                });
+                return Ok(Remembered::fresh(value));
             }
         }
         let slots = slots_of(key, options);
@@ -235,7 +264,9 @@ impl Cache {
             asks_shared: renewal != Renewal::Failed,
             _spare_turn: spare_turn,
             manner,
+            kept: Arc::default(),
         };
+        let kept = Arc::clone(&job.kept);
         let early = match &found {
             Found::Fresh { early, .. } => *early,
             Found::Stale(_) | Found::Unsure | Found::Nothing => None,
@@ -263,7 +294,9 @@ impl Cache {
                 loaded => (typed(key, loaded)?, awaited),
             },
         };
-        Ok(Remembered { value, how })
+        // Of a caller that is given another one's value the own load may still run.
+        let is_kept = how == How::Led && kept.load(Ordering::Acquire);
+        Ok(Remembered { value, how, is_kept })
     }
 
     /// Without a lease a load may have begun before a flush that this process has not heard of, so that only those join it who come
@@ -364,7 +397,7 @@ impl<V: CacheValue> Job<V> {
         if early.is_none()
             && let Some(value) = self.cache.get_now(&self.key)
         {
-            return Ok(value);
+            return Ok(AnyValue::new(value));
         }
         // Who loads early wants one that lives on for longer: here an entry may end sooner than in the shared level.
         let for_longer_than = match &self.cache.warming {
@@ -374,7 +407,7 @@ impl<V: CacheValue> Job<V> {
         if self.asks_shared
             && let Some(value) = self.cache.fetch_one(&self.key, for_longer_than).await
         {
-            return Ok(value);
+            return Ok(AnyValue::new(value));
         }
         // Again: the answer of the shared level may have raised numbers, and it is still before the load.
         let before = self.numbers_before();
@@ -383,8 +416,17 @@ impl<V: CacheValue> Job<V> {
         if early.is_none() && self.cache.warming.is_none() {
             self.cache.account.counters.misses.add();
         }
-        match self.cache.in_scope(async move { load().await }).await {
-            Ok(loaded) => Ok(self.keep(loaded, before, began)),
+        let (loaded, saw_stale) = self
+            .cache
+            .in_scope(async move { (load().await, scope::has_seen_stale()) })
+            .await;
+        match loaded {
+            // Made of what is old already: it is as good as that for those who wait, and not for those who come.
+            Ok(loaded) if saw_stale && !loaded.says_nothing_of_values => {
+                let value = self.keep(loaded.ttl(Duration::ZERO), before, began);
+                Ok(AnyValue::new(value).of_stale())
+            }
+            Ok(loaded) => Ok(AnyValue::new(self.keep(loaded, before, began))),
             Err(error) => {
                 self.cache.account.counters.failed_loads.add();
                 Err(error.into())
@@ -410,9 +452,11 @@ impl<V: CacheValue> Job<V> {
             Before::Stamp(stamp) => stamp,
             Before::All(snapshot) => snapshot.stamp(&self.slots_with(&loaded.slots)),
         };
-        let (value, to_share) = self.cache.keep(&self.key, loaded.value, stamp, life, began);
-        self.cache.store_later(to_share.into_iter().collect());
-        value
+        let kept = self.cache.keep(&self.key, loaded.value, stamp, life, began);
+        // Before the flight ends, by which it is seen.
+        self.kept.store(kept.is_kept, Ordering::Release);
+        self.cache.store_later(kept.to_share.into_iter().collect());
+        kept.value
     }
 
     fn slots_with(&self, late: &Slots) -> Vec<u16> {
@@ -435,12 +479,15 @@ pub(super) fn slots_of<V>(key: &CacheKey<V>, options: &EntryOptions) -> Vec<u16>
     options.slots.iter().chain([own]).collect()
 }
 
-/// The key of a load has the type of its value in it.
-pub(super) fn typed<V: CacheValue, K>(
+/// The key of a load has the type of its value in it. Who is given what was made of a stale value has seen one.
+pub(super) fn typed<V: Send + Sync + 'static, K>(
     key: &CacheKey<K>,
     loaded: Result<AnyValue, LoadError>,
 ) -> Result<Arc<V>, LoadError> {
-    loaded?
-        .downcast::<V>()
-        .map_err(|_| LoadError::abandoned(key.kind()))
+    let loaded = loaded?;
+    if loaded.is_of_stale {
+        scope::note_stale();
+    }
+    let value = loaded.value.downcast::<V>();
+    value.map_err(|_| LoadError::abandoned(key.kind()))
 }

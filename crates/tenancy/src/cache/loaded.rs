@@ -17,6 +17,8 @@ pub struct Loaded<V> {
     pub(super) ttl: Option<Duration>,
     pub(super) stale_for: Option<Duration>,
     pub(super) slots: Slots,
+    /// Whether it is as true where what was read for it was stale.
+    pub(super) says_nothing_of_values: bool,
 }
 
 impl<V> Loaded<V> {
@@ -27,6 +29,15 @@ impl<V> Loaded<V> {
             ttl: None,
             stale_for: None,
             slots: Slots::NONE,
+            says_nothing_of_values: false,
+        }
+    }
+
+    /// It is kept also where a value that was served stale was read for it.
+    pub(crate) fn saying_nothing_of_values(self) -> Self {
+        Self {
+            says_nothing_of_values: true,
+            ..self
         }
     }
 

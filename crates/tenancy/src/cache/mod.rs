@@ -115,7 +115,7 @@ pub use self::{
 pub use self::{envelope::bench::CacheEntry, level1::bench::MemoryLevel};
 pub(crate) use self::{
     hub::{Account, Hub, LazyHub},
-    load::How,
+    load::{How, Remembered},
     warm::{Whom, Why},
 };
 use axum::extract::FromRequestParts;

@@ -14,7 +14,7 @@ use axum::{
 use bytes::BytesMut;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use tokio::time::timeout;
+use tokio::{task::coop::consume_budget, time::timeout};
 
 /// What became of a body.
 pub(super) enum Collected {
@@ -63,6 +63,8 @@ impl Partial {
             match rest.frame().await {
                 None => self.rest = None,
                 Some(Ok(frame)) => match frame.into_data() {
+                    // They are no part of the body, and there may be no end of them.
+                    Ok(data) if data.is_empty() => consume_budget().await,
                     Ok(data) => {
                         self.len = self.len.saturating_add(data.len());
                         self.ahead.push_back(data);
@@ -86,13 +88,22 @@ impl Partial {
 
     fn joined(mut self) -> Bytes {
         if self.ahead.len() <= 1 {
-            return self.ahead.pop_front().unwrap_or_default();
+            return self.ahead.pop_front().map(without_its_buffer).unwrap_or_default();
         }
         let mut joined = BytesMut::with_capacity(self.len);
         for part in &self.ahead {
             joined.extend_from_slice(part);
         }
         joined.freeze()
+    }
+}
+
+/// A piece of a buffer keeps all of it. Whether it is one can be seen only where nobody else has a part of it.
+fn without_its_buffer(body: Bytes) -> Bytes {
+    match body.try_into_mut() {
+        Ok(alone) if alone.capacity() <= 2 * alone.len() => alone.freeze(),
+        Ok(alone) => Bytes::copy_from_slice(&alone),
+        Err(shared) => Bytes::copy_from_slice(&shared),
     }
 }
 
@@ -180,6 +191,38 @@ mod tests {
         }
         let known = collect(Body::from("12345"), 4, LONG).await;
         assert!(matches!(known, Collected::TooMuch(_)));
+    }
+
+    #[tokio::test]
+    async fn a_body_without_bytes_and_without_an_end_is_passed_on() {
+        let mut frames = 0;
+        let nothing = stream::repeat_with(move || {
+            frames += 1;
+            match frames {
+                0..1_000_000 => Ok(Bytes::new()),
+                _ => Err(io::Error::other("nobody ended it")),
+            }
+        });
+        let collected = collect(Body::from_stream(nothing), 100, Duration::ZERO).await;
+        assert!(matches!(collected, Collected::TooMuch(_)));
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_of_a_buffer_is_the_body_alone() {
+        let buffer = Bytes::from(vec![b'a'; 10_000]);
+        let Collected::Whole(body) = collect(Body::from(buffer.slice(..10)), 100, LONG).await else {
+            panic!("it has ended");
+        };
+        assert!(buffer.is_unique());
+        assert_eq!(body, "a".repeat(10));
+
+        let mut roomy = BytesMut::with_capacity(10_000);
+        roomy.extend_from_slice(b"body");
+        let body = without_its_buffer(roomy.freeze()).try_into_mut().unwrap();
+        assert!(body.capacity() < 100, "{}", body.capacity());
+        let exact = Bytes::from(b"body".to_vec());
+        let place = exact.as_ptr();
+        assert_eq!(without_its_buffer(exact).as_ptr(), place);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,49 +1,38 @@
 //! Under which key a request's page is kept.
 
 use axum::extract::OriginalUri;
-use http::{HeaderMap, HeaderValue, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts};
 
 use super::{
     Fingerprint,
     page::Answer,
-    query::canonical,
     settings::{OF_EVERY_KEY, Settings},
 };
 use crate::cache::{CacheKey, Keys};
 
 /// The route's template, the path, the query in its one spelling, the version, and the rest: see [`rest_of`].
-const PAGES: Keys<(&str, &str, &str, u32, &[u8]), Answer> = Keys::new("response", 1);
+const PAGES: Keys<(&str, &str, &str, u32, &[u8]), Answer> = Keys::new("response", 2);
 
 /// How long a path may be, and all lines of one header, in bytes.
 const LONGEST_PATH: usize = 2048;
 const LONGEST_HEADER: usize = 512;
 
-/// The key, and the query as the handler is to see it.
-pub(super) struct PageKey {
-    pub(super) key: CacheKey<Answer>,
-    pub(super) query: String,
-}
-
+/// Of a request whose query has its one spelling.
+///
 /// `None` for what is too long or can not be read: it is not cut, for then it would be another's.
 pub(super) fn page_key(
     settings: &Settings,
     route: &str,
     parts: &Parts,
     fingerprint: Option<&Fingerprint>,
-) -> Option<PageKey> {
+) -> Option<CacheKey<Answer>> {
     let path = parts.uri.path();
-    let query = canonical(
-        parts.uri.query().unwrap_or_default(),
-        settings.only_query.as_deref(),
-    )?;
+    let query = parts.uri.query().unwrap_or_default();
     let rest = rest_of(settings, parts, fingerprint)?;
     if path.len() > LONGEST_PATH {
         return None;
     }
-    Some(PageKey {
-        key: PAGES.key((route, path, &query, settings.version, &rest)),
-        query,
-    })
+    Some(PAGES.key((route, path, query, settings.version, &rest)))
 }
 
 /// What else a page depends on, each part with its length before it: who may see it, and where the client thinks that it is.
@@ -69,6 +58,7 @@ fn rest_of(settings: &Settings, parts: &Parts, fingerprint: Option<&Fingerprint>
     for name in OF_EVERY_KEY {
         push_header(&mut rest, &parts.headers, name)?;
     }
+    push_other_addresses(&mut rest, &parts.headers)?;
     for name in &settings.vary {
         // Another release may vary by other headers.
         push(&mut rest, name.as_str().as_bytes());
@@ -115,6 +105,51 @@ fn push_address(rest: &mut Vec<u8>, uri: &Uri) -> Option<()> {
     push(rest, uri.scheme_str().unwrap_or_default().as_bytes());
     push(rest, authority.as_bytes());
     Some(())
+}
+
+/// Not every handler knows that nobody vouches for these.
+fn push_other_addresses(rest: &mut Vec<u8>, headers: &HeaderMap) -> Option<()> {
+    let present = || {
+        headers
+            .keys()
+            .map(HeaderName::as_str)
+            .filter(|name| tells_an_address(name))
+    };
+    rest.extend_from_slice(&(present().count() as u64).to_le_bytes());
+    for name in present() {
+        push(rest, name.as_bytes());
+        push_header(rest, headers, name)?;
+    }
+    Some(())
+}
+
+/// Headers, beside those of every key, by which some proxies tell some frameworks the address of a page.
+fn tells_an_address(name: &str) -> bool {
+    match name.strip_prefix("x-") {
+        Some(rest) => matches!(
+            rest,
+            "forwarded-context"
+                | "forwarded-path"
+                | "forwarded-protocol"
+                | "forwarded-scheme"
+                | "forwarded-server"
+                | "forwarded-ssl"
+                | "forwarded-uri"
+                | "host"
+                | "http-host-override"
+                | "http-method"
+                | "http-method-override"
+                | "method-override"
+                | "original-host"
+                | "original-uri"
+                | "original-url"
+                | "rewrite-url"
+                | "scheme"
+                | "script-name"
+                | "url-scheme"
+        ),
+        None => name == "front-end-https",
+    }
 }
 
 /// Its lines as they are, in their order.

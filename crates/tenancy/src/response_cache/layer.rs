@@ -109,8 +109,8 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let ResponseCacheLayer { settings, home } = &self.layer;
-        let (parts, body) = request.into_parts();
-        let plan = plan(settings, home, &parts, &body);
+        let (mut parts, body) = request.into_parts();
+        let plan = plan(settings, home, &mut parts, &body);
         let request = Request::from_parts(parts, body);
         let state = match plan {
             Plan::Refuse(response) => State::Answer {
@@ -122,13 +122,14 @@ where
                     settings: Arc::clone(settings),
                     look: *look,
                 };
-                match looking.at_once().as_deref() {
-                    Some(Answer::Page(page)) => State::Answer {
+                let peeked = looking.at_once();
+                match peeked.as_deref() {
+                    Ok(Answer::Page(page)) => State::Answer {
                         response: Some(Box::new(looking.response_of(page, Told::Hit))),
                     },
-                    Some(Answer::Pass) => self.pass(request, Told::Bypass),
-                    None => State::Looking {
-                        looking: Box::pin(looking.answer(request, self.take_ready())),
+                    Ok(Answer::Pass) => self.pass(request, Told::Bypass),
+                    Err(&early) => State::Looking {
+                        looking: Box::pin(looking.answer(early, request, self.take_ready())),
                     },
                 }
             }

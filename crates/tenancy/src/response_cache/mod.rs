@@ -52,9 +52,11 @@
 //! | a stack without the stages `resolve` or `cache_scope`; no time to live; `vary` by `Cookie` or `Authorization`; a body larger than an entry may be | when the layer is made: [`ConfigError`](crate::stack::ConfigError) |
 //! | a page without a choice of who may see it | does not compile |
 //! | a route outside of the stack, a central one, one outside of the cache scope | by each request: 500, and an error in the log that says what to do. Nothing is served or kept |
-//! | a client that says who it is (`Authorization`, `Cookie`), where pages are the same for everybody: authentication may stand further in | by each request: it goes to the handler, and the answer is not kept |
+//! | a client that says who it is, or of whom a proxy says it (`Authorization`, `Cookie`, `Remote-User`, `X-Forwarded-User`, `X-Auth-Request-…`, `X-Amzn-Oidc-…`, `Cf-Access-…` and others), where pages are the same for everybody: authentication may stand further in | by each request: it goes to the handler, and the answer is not kept |
 //!
-//! axum does not say which routes of a router have a layer, so that the third row can not be checked earlier.
+//! axum does not say which routes of a router have a layer, so that the third row can not be checked earlier. Where a proxy names
+//! every client, and pages are the same for all of them nonetheless, say so by one fingerprint for all:
+//! `for_permissions(ttl, |_| Some(Fingerprint::of(["all"])))`.
 //!
 //! # What is kept
 //!
@@ -71,9 +73,15 @@
 //! # What the handler sees
 //!
 //! The request of the first who asks. So that nothing of it changes the page of the others, what is not in the key is taken out:
-//! conditions, `Cache-Control`, for pages that are the same for everybody `Cookie`, and the query is in its one
-//! spelling: decoded, sorted by name, encoded (`?b=2&a=%31` is `?a=1&b=2`). Other headers are there, and what layers have left in
-//! the extensions: a page that depends on them must say so, by `vary` or by its fingerprint.
+//! conditions, `Cache-Control`, for pages that are the same for everybody `Cookie`. Other headers are there, and what layers have left in
+//! the extensions: a page that depends on them must say so, by `vary` or by its fingerprint. Headers by which proxies tell the address
+//! of a page, such as `X-Forwarded-Proto`, `X-Forwarded-Prefix` or `X-Script-Name`, are part of the key: who invents one gets a page of
+//! its own.
+//!
+//! The query is in its one spelling: decoded, sorted by name, encoded, but for brackets (`?b=2&a[]=%31` is `?a[]=1&b=2`, and `?` is
+//! none), and without what [`only_query`](ResponseCache::only_query) leaves out. So it is in every `GET` and `HEAD` that comes to this layer,
+//! also in one that is not answered from the cache: what the handler answers does not depend on that. Only what has no such spelling, since
+//! its escapes are broken or it is too long, is seen as it was sent, and not kept.
 //!
 //! It runs in a task of its own, in the tenant's scope and with its part of the cache open: who hangs up does not end it. Task-locals
 //! and values of [`scope`](crate::scope) that layers further out have put away are not there, and what the handler itself puts away ends
@@ -87,13 +95,15 @@
 //! | answers 5xx, or its body breaks off | gets it, or a stale page | the stale page, or ask for themselves | try again |
 //! | panics | 500, or a stale page | the stale page, or ask for themselves | try again |
 //! | takes longer than [`load_timeout`](crate::cache::CacheSettings::load_timeout) | 503, or a stale page | 503, or a stale page | try again |
+//! | has no turn within that time, or 1,024 pages of the tenant are waited for already | 503, or a stale page | 503, or a stale page | try again |
 //!
 //! For each tenant four times [`loads_per_tenant`](crate::cache::CacheSettings::loads_per_tenant) pages are made at once; more wait for
-//! their turn.
+//! their turn. `Cache-Status` says `stored` only of a page that was kept: not of one that is too large with its headers, has too many
+//! tags, or was flushed while it was made.
 //!
 //! **Caveats.** Each query is a page of its own: where clients could invent parameters, name those that count by
 //! [`only_query`](ResponseCache::only_query), or they fill the shared level with pages that nobody asks for again. RFC 9111 has a cache forget a page when its address is written to; here flushes say what has changed. A page that is
-//! made of a value that the cache served stale, after a soft flush for instance, is not kept. A believed `Forwarded` header is part of
+//! made of a value that the cache served stale, after a soft flush for instance, is not kept, however deep that value stands in others. A believed `Forwarded` header is part of
 //! the key with all that it says: where it names each client, no page is found again; have the proxy send `X-Forwarded-Host`. After any flush
 //! of a tenant, who asks does not wait for a page that was begun before: what it depends on is not known yet.
 

@@ -22,7 +22,7 @@ pub(crate) enum Answer {
     Pass,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Page {
     status: u16,
     headers: Headers,
@@ -84,7 +84,7 @@ impl Page {
         let made_at = now.saturating_sub(former_age);
         Self {
             status: head.status.as_u16(),
-            headers: Headers(headers),
+            headers: Headers(without_their_buffers(&headers)),
             body: Text(body),
             made_at: u64::try_from(made_at.as_millis()).unwrap_or(u64::MAX),
         }
@@ -163,6 +163,18 @@ fn remove_what_is_not_kept(headers: &mut HeaderMap) {
     for name in NOT_KEPT {
         headers.remove(name);
     }
+}
+
+/// A header that was read from a socket is a piece of a buffer, which would be kept with it.
+fn without_their_buffers(headers: &HeaderMap) -> HeaderMap {
+    let mut copies = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_str().as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
+            copies.append(name, value);
+        }
+    }
+    copies
 }
 
 /// Written as pairs of a name and its bytes. What is no header any more when it is read is left out.

@@ -4,19 +4,20 @@ use axum::{
     body::{Body, HttpBody as _},
     extract::MatchedPath,
 };
-use http::{HeaderMap, Method, Request, Response, header, request::Parts};
+use http::{HeaderMap, HeaderName, Method, Request, Response, header, request::Parts};
 
 use super::{
     conditional::Conditions,
     directives::directives,
-    key::{PageKey, page_key},
-    page::Wanted,
+    key::page_key,
+    page::{Answer, Wanted},
     settings::{Settings, Who},
     status::Told,
+    target::spell_query,
 };
 use crate::{
     Tenant,
-    cache::{CacheScope, TenantCache},
+    cache::{CacheKey, CacheScope, TenantCache},
     home::Home,
     rejection::{Rejection, RejectionReason, respond},
     resolve::Resolution,
@@ -32,12 +33,15 @@ pub(super) enum Plan {
 
 pub(super) struct Look {
     pub(super) cache: TenantCache,
-    pub(super) key: PageKey,
+    pub(super) key: CacheKey<Answer>,
     pub(super) wanted: Wanted,
 }
 
-/// `home`: of the stack that made the layer, which answers for requests that no stack has seen.
-pub(super) fn plan(settings: &Settings, home: &Home, parts: &Parts, body: &Body) -> Plan {
+/// `home`: of the stack that made the layer, which answers for requests that no stack has seen. Gives the query its one spelling.
+pub(super) fn plan(settings: &Settings, home: &Home, parts: &mut Parts, body: &Body) -> Plan {
+    let is_read = parts.method == Method::GET || parts.method == Method::HEAD;
+    let is_spelled = is_read && spell_query(settings, parts);
+    let parts = &*parts;
     let Some(resolution) = parts.extensions.get::<Resolution>() else {
         let detail = "a response cache stands where the resolve stage of tenancy has not run; \
                       put it on routes inside of Tenancy::wrap or Tenancy::routes";
@@ -49,10 +53,10 @@ pub(super) fn plan(settings: &Settings, home: &Home, parts: &Parts, body: &Body)
         Ok(None) => return Plan::Pass(Told::Bypass),
         Err(detail) => return misbuilt(resolution.home(), detail),
     };
-    if parts.method != Method::GET && parts.method != Method::HEAD {
+    if !is_read {
         return Plan::Pass(Told::Method);
     }
-    if !body.is_end_stream() || wants_what_is_not_kept(&parts.headers) {
+    if !is_spelled || !body.is_end_stream() || wants_what_is_not_kept(&parts.headers) {
         return Plan::Pass(Told::Bypass);
     }
     let fingerprint = match &settings.who {
@@ -123,17 +127,59 @@ fn forbids_to_store(headers: &HeaderMap) -> bool {
 }
 
 fn says_who_it_is(headers: &HeaderMap, without_cookies: bool) -> bool {
-    headers.contains_key(header::AUTHORIZATION)
-        || headers.contains_key(header::PROXY_AUTHORIZATION)
-        || (!without_cookies && headers.contains_key(header::COOKIE))
+    let mut names = headers.keys().map(HeaderName::as_str);
+    names.any(|name| (name == "cookie" && !without_cookies) || names_the_client(name))
+}
+
+/// Credentials, and what proxies that log users in tell of them. A handler may go by it.
+fn names_the_client(name: &str) -> bool {
+    // Most headers of a browser end here.
+    match name.as_bytes().first() {
+        Some(b'x') => name.strip_prefix("x-").is_some_and(x_names_the_client),
+        Some(b'a' | b'p') => matches!(name, "authorization" | "proxy-authorization"),
+        Some(b'r') => matches!(
+            name,
+            "remote-user" | "remote-name" | "remote-email" | "remote-groups"
+        ),
+        Some(b'c' | b's' | b't') => {
+            let families = ["cf-access-", "client-cert", "ssl-client-", "tailscale-"];
+            families.iter().any(|family| name.starts_with(family))
+        }
+        _ => false,
+    }
+}
+
+fn x_names_the_client(rest: &str) -> bool {
+    let families = [
+        "access-token",
+        "amzn-oidc-",
+        "auth-request-",
+        "authenticated-",
+        "authentik-",
+        "client-cert",
+        "forwarded-access-token",
+        "forwarded-client-cert",
+        "forwarded-email",
+        "forwarded-groups",
+        "forwarded-preferred-username",
+        "forwarded-user",
+        "goog-authenticated-user-",
+        "goog-iap-",
+        "ms-client-principal",
+        "ms-token-",
+        "pomerium-",
+        "remote-",
+        "ssl-client-",
+        "token-",
+        "vouch-",
+        "webauth-",
+    ];
+    matches!(rest, "api-key" | "auth-token" | "user" | "user-id" | "user-email")
+        || families.iter().any(|family| rest.starts_with(family))
 }
 
 /// What the handler is to see: a request for the whole page, with nothing of the client's state that is not in the key.
-pub(super) fn for_everybody(
-    settings: &Settings,
-    query: &str,
-    mut request: Request<Body>,
-) -> Option<Request<Body>> {
+pub(super) fn for_everybody(settings: &Settings, mut request: Request<Body>) -> Request<Body> {
     *request.method_mut() = Method::GET;
     let headers = request.headers_mut();
     for name in [
@@ -147,6 +193,5 @@ pub(super) fn for_everybody(
     if let Who::Everybody { .. } = settings.who {
         headers.remove(header::COOKIE);
     }
-    super::target::set_query(&mut request, query)?;
-    Some(request)
+    request
 }

@@ -4,7 +4,8 @@
 pub(super) const LONGEST_QUERY: usize = 2048;
 
 /// The query in its one spelling: `name=value` pairs, decoded as forms are, sorted by name, those of one name in the order in
-/// which they were sent, and encoded again. Different pairs have different spellings.
+/// which they were sent, and encoded again; brackets are not, which some parsers want as they are. Different pairs have different
+/// spellings.
 ///
 /// `only`: the names that count; the other pairs are left out. `None` for what is too long, has broken escapes, or is no UTF-8.
 pub(super) fn canonical(query: &str, only: Option<&[String]>) -> Option<String> {
@@ -67,7 +68,7 @@ fn encode(text: &str, into: &mut String) {
     ];
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'[' | b']' => {
                 into.push(char::from(byte));
             }
             _ => into.extend(['%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),
@@ -100,7 +101,8 @@ mod tests {
             ("a=b%2bc", Some("a=b%2Bc")),
             ("a=%26b%3D1", Some("a=%26b%3D1")),
             ("a=b=c", Some("a=b%3Dc")),
-            ("a[]=1", Some("a%5B%5D=1")),
+            ("a[]=1", Some("a[]=1")),
+            ("a%5b%5D=1", Some("a[]=1")),
             ("a=%C3%A4", Some("a=%C3%A4")),
             ("a=%FF", None),
             ("a=%", None),

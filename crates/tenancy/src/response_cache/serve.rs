@@ -20,12 +20,9 @@ use super::{
     settings::Settings,
     status::Told,
     storable::{Verdict, forbids_stale, judge},
-    ticket::{Held, Ticket, Use},
+    ticket::{Held, Ticket},
 };
-use crate::{
-    cache::{How, LoadError, Loaded, TenantCache},
-    scope,
-};
+use crate::cache::{How, LoadError, Loaded, Remembered, TenantCache};
 
 /// For so long after an answer that was for one client alone, requests with the same key do not wait for each other.
 const PASS_FOR: Duration = Duration::from_secs(5);
@@ -40,8 +37,14 @@ pub(super) struct Looking {
 }
 
 impl Looking {
-    /// Dropped at any await it leaves the load alone, which others may wait for, and which is kept.
-    pub(super) async fn answer<S, B>(self, request: Request<Body>, service: S) -> Response<Body>
+    /// Dropped at any await it leaves the load alone, which others may wait for, and which is kept. `early`: what is left of the
+    /// time of the page that is here, if this request is to have it made anew.
+    pub(super) async fn answer<S, B>(
+        self,
+        early: Option<Duration>,
+        request: Request<Body>,
+        service: S,
+    ) -> Response<Body>
     where
         S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Send + 'static,
         S::Future: Send + 'static,
@@ -55,10 +58,12 @@ impl Looking {
         let (to_own_client, own) = oneshot::channel();
         let load = self.load(&ticket, to_own_client);
         let Look { cache, key, .. } = &self.look;
-        let remembered = cache.remember_page(&key.key, &self.settings.entry, load).await;
+        let remembered = cache.remember_page(key, &self.settings.entry, early, load).await;
         let error = match remembered {
             Ok(remembered) => match &*remembered.value {
-                Answer::Page(page) => return self.response_of(page, told_of(remembered.how, ticket.used())),
+                Answer::Page(page) => {
+                    return self.response_of(page, told_of(&remembered, ticket.is_taken()));
+                }
                 Answer::Pass => None,
             },
             Err(error) => Some(error),
@@ -77,7 +82,7 @@ impl Looking {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        match self.look.cache.get(&self.look.key.key).await.as_deref() {
+        match self.look.cache.get(&self.look.key).await.as_deref() {
             Some(Answer::Page(page)) => self.response_of(page, Told::Hit),
             Some(Answer::Pass) | None => {
                 let Ok(response) = service.call(request).await;
@@ -90,7 +95,7 @@ impl Looking {
     fn load<S, B>(
         &self,
         ticket: &Arc<Ticket<S>>,
-        to_own_client: oneshot::Sender<Response<Body>>,
+        to_own_client: oneshot::Sender<Own>,
     ) -> impl FnOnce() -> BoxFuture<'static, Result<Loaded<Answer>, NoPage>> + Send + use<S, B>
     where
         S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Send + 'static,
@@ -102,58 +107,54 @@ impl Looking {
         let maker = Maker {
             settings: Arc::clone(&self.settings),
             cache: self.look.cache.clone(),
-            query: self.look.key.query.clone(),
             to_own_client,
         };
         move || {
             Box::pin(async move {
                 let held = ticket.take().ok_or(NoPage::Unneeded)?;
-                let made = maker.make(*held).await?;
-                if made.is_kept {
-                    ticket.note_kept();
-                }
-                Ok(made.answer)
+                maker.make(*held).await
             })
         }
     }
 
-    async fn own_answer(
-        &self,
-        own: oneshot::Receiver<Response<Body>>,
-        error: Option<LoadError>,
-    ) -> Response<Body> {
-        if let Ok(response) = own.await {
-            return told(&self.settings, Told::Miss, response);
+    async fn own_answer(&self, own: oneshot::Receiver<Own>, error: Option<LoadError>) -> Response<Body> {
+        match own.await {
+            Ok(Own::Response(response)) => return told(&self.settings, Told::Miss, response),
+            // It took so long that another request's handler was asked as well, and that one's answer was for its client alone.
+            Ok(Own::Page(page)) => return self.response_of(&page, Told::Miss),
+            // It has not ended.
+            Err(_) => {}
         }
-        match self.look.cache.get(&self.look.key.key).await.as_deref() {
-            // The last answer was for one client, and the handler, asked again, has made a page.
-            Some(Answer::Page(page)) => self.response_of(page, Told::Stored),
+        match self.look.cache.get(&self.look.key).await.as_deref() {
+            Some(Answer::Page(page)) => self.response_of(page, Told::Hit),
             Some(Answer::Pass) | None => error
                 .unwrap_or_else(|| LoadError::abandoned("response"))
                 .into_response(),
         }
     }
 
-    /// What is here and fresh, without waiting.
-    pub(super) fn at_once(&self) -> Option<Arc<Answer>> {
-        self.look.cache.peek(&self.look.key.key, &self.settings.entry)
+    /// What is here and fresh, without waiting; else what is left of its time, if this request is to have it made anew.
+    pub(super) fn at_once(&self) -> Result<Arc<Answer>, Option<Duration>> {
+        self.look.cache.peek(&self.look.key, &self.settings.entry)
     }
 
     pub(super) fn response_of(&self, page: &Page, told: Told) -> Response<Body> {
-        let now = (told != Told::Stored).then(|| self.look.cache.unix_time());
+        let is_new = matches!(told, Told::Stored | Told::Miss);
+        let now = (!is_new).then(|| self.look.cache.unix_time());
         let status = self.settings.says_status.then(|| told.header());
         page.response(&self.look.wanted, now, status)
     }
 }
 
-fn told_of(how: How, used: Use) -> Told {
-    match (how, used) {
-        (How::Stale, _) => Told::Stale,
-        (How::Led, Use::Kept) => Told::Stored,
-        (How::Led, Use::Taken) => Told::Miss,
-        (How::Joined, _) => Told::Collapsed,
+/// `is_taken`: whether this request's handler was asked.
+fn told_of(remembered: &Remembered<Answer>, is_taken: bool) -> Told {
+    match remembered.how {
+        How::Stale => Told::Stale,
+        How::Led if remembered.is_kept => Told::Stored,
+        How::Led if is_taken => Told::Miss,
+        How::Joined => Told::Collapsed,
         // In the shared level.
-        (How::Fresh, _) | (How::Led, Use::None) => Told::Hit,
+        How::Fresh | How::Led => Told::Hit,
     }
 }
 
@@ -186,29 +187,29 @@ pub(super) fn told(settings: &Settings, told: Told, mut response: Response<Body>
     response
 }
 
-/// What the handler's answer is to everybody.
-struct Made {
-    answer: Loaded<Answer>,
-    is_kept: bool,
+/// What the handler has answered, for its own client.
+enum Own {
+    /// Of which nobody else has anything.
+    Response(Response<Body>),
+    Page(Page),
 }
 
 /// Asks the handler, in a task of its own. What it answers is a page, or goes to its own client alone.
 struct Maker {
     settings: Arc<Settings>,
     cache: TenantCache,
-    query: String,
-    to_own_client: oneshot::Sender<Response<Body>>,
+    to_own_client: oneshot::Sender<Own>,
 }
 
 impl Maker {
-    async fn make<S, B>(self, held: Held<S>) -> Result<Made, NoPage>
+    async fn make<S, B>(self, held: Held<S>) -> Result<Loaded<Answer>, NoPage>
     where
         S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let Held { request, mut service } = held;
-        let request = for_everybody(&self.settings, &self.query, request).ok_or(NoPage::Unneeded)?;
+        let request = for_everybody(&self.settings, request);
         let Ok(response) = service.call(request).await;
         let (head, body) = response.into_parts();
         let body = Body::new(body);
@@ -223,7 +224,7 @@ impl Maker {
         }
     }
 
-    async fn collect(self, head: Parts, body: Body, ttl: Duration) -> Result<Made, NoPage> {
+    async fn collect(self, head: Parts, body: Body, ttl: Duration) -> Result<Loaded<Answer>, NoPage> {
         match collect(body, self.settings.max_body, COLLECT_WITHIN).await {
             Collected::Whole(body) if is_complete(&head.headers, &body) => Ok(self.page(head, body, ttl)),
             Collected::TooMuch(body) => {
@@ -240,32 +241,30 @@ impl Maker {
         }
     }
 
-    fn page(self, mut head: Parts, body: Bytes, ttl: Duration) -> Made {
+    fn page(self, mut head: Parts, body: Bytes, ttl: Duration) -> Loaded<Answer> {
         let tags = head.extensions.remove::<CacheTags>().unwrap_or_default();
         let forbids_stale = forbids_stale(&head.headers);
         let page = Page::new(&self.settings, head, body, self.cache.unix_time());
-        // Made of what is old already: it is as good as that for those who wait, and not for those who come.
-        let is_kept = !scope::has_seen_stale();
-        let ttl = if is_kept { ttl } else { Duration::ZERO };
+        // Nobody has it if the client hung up, or waits no more.
+        let _ = self.to_own_client.send(Own::Page(page.clone()));
         let mut answer = Loaded::new(Answer::Page(page)).ttl(ttl).tags(tags.iter());
         if forbids_stale {
             answer = answer.stale_for(Duration::ZERO);
         }
-        Made { answer, is_kept }
+        answer
     }
 
-    fn pass(self, head: Parts, body: Body, reason: &str) -> Made {
+    fn pass(self, head: Parts, body: Body, reason: &str) -> Loaded<Answer> {
         tracing::debug!(reason, "a response is not kept");
         self.send(head, body);
-        Made {
-            answer: Loaded::new(Answer::Pass).ttl(PASS_FOR).stale_for(Duration::ZERO),
-            is_kept: false,
-        }
+        let answer = Loaded::new(Answer::Pass).ttl(PASS_FOR).stale_for(Duration::ZERO);
+        answer.saying_nothing_of_values()
     }
 
     fn send(self, head: Parts, body: Body) {
         // Nobody has it if the client hung up.
-        let _ = self.to_own_client.send(Response::from_parts(head, body));
+        let response = Response::from_parts(head, body);
+        let _ = self.to_own_client.send(Own::Response(response));
     }
 }
 

@@ -6,7 +6,7 @@ use axum::extract::OriginalUri;
 use http::{Request, request::Parts};
 use proptest::prelude::*;
 
-use super::{Fingerprint, ResponseCache, key::page_key};
+use super::{Fingerprint, ResponseCache, key::page_key, target::spell_query};
 
 /// All that makes a page another one.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,8 @@ struct Wish {
     proto: Vec<String>,
     query: Vec<(String, String)>,
     languages: Vec<String>,
+    /// By a header that is not part of every key.
+    scheme: Option<String>,
     fingerprint: Option<Vec<String>>,
     version: u32,
     name: &'static str,
@@ -28,13 +30,19 @@ fn wishes() -> impl Strategy<Value = Wish> {
     let schemes = prop::collection::vec(prop::sample::select(vec!["http", "https"]), 0..3);
     (
         ("/[ab]{0,1}", "/[ab/]{0,2}", prop::option::of("/[ab]{0,1}")),
-        (lines(), schemes, lines()),
+        (lines(), schemes, lines(), prop::option::of("[ab]{0,2}")),
         prop::collection::vec(("[ab&=%]{0,2}", "[ab&=%]{0,2}"), 0..3),
         prop::option::of(prop::collection::vec("[ab]{0,2}", 0..3)),
         (0_u32..2, prop::sample::select(vec!["", "a"])),
     )
         .prop_map(
-            |((route, path, original), (host, proto, languages), query, fingerprint, (version, name))| Wish {
+            |(
+                (route, path, original),
+                (host, proto, languages, scheme),
+                query,
+                fingerprint,
+                (version, name),
+            )| Wish {
                 route,
                 path,
                 original,
@@ -42,6 +50,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
                 proto: proto.into_iter().map(str::to_owned).collect(),
                 query,
                 languages,
+                scheme,
                 fingerprint,
                 version,
                 name,
@@ -70,6 +79,9 @@ fn parts_of(wish: &Wish) -> Parts {
             request = request.header(name, value);
         }
     }
+    if let Some(scheme) = &wish.scheme {
+        request = request.header("x-forwarded-scheme", scheme);
+    }
     let (mut parts, ()) = request.body(()).unwrap().into_parts();
     if let Some(original) = &wish.original {
         parts.extensions.insert(OriginalUri(original.parse().unwrap()));
@@ -83,13 +95,10 @@ fn key_of(wish: &Wish) -> String {
         .name(wish.name)
         .version(wish.version);
     let fingerprint = wish.fingerprint.as_ref().map(Fingerprint::of);
-    let key = page_key(
-        &cache.settings,
-        &wish.route,
-        &parts_of(wish),
-        fingerprint.as_ref(),
-    );
-    key.unwrap().key.to_string()
+    let mut parts = parts_of(wish);
+    assert!(spell_query(&cache.settings, &mut parts));
+    let key = page_key(&cache.settings, &wish.route, &parts, fingerprint.as_ref());
+    key.unwrap().to_string()
 }
 
 impl Wish {
@@ -106,7 +115,7 @@ proptest! {
     fn two_requests_have_one_key_exactly_if_all_that_counts_is_the_same(
         one in wishes(),
         other in wishes(),
-        which in 0_usize..10,
+        which in 0_usize..11,
     ) {
         // Mostly alike: else they would hardly ever be.
         let mut near = one.clone();
@@ -120,6 +129,7 @@ proptest! {
             6 => near.languages = other.languages.clone(),
             7 => near.fingerprint = other.fingerprint.clone(),
             8 => near.name = other.name,
+            9 => near.scheme = other.scheme.clone(),
             _ => near.version = other.version,
         }
         // A line may move from one header into the next.
@@ -140,8 +150,8 @@ fn what_is_too_long_has_no_key() {
         for _ in 0..times {
             request = request.header(header.0, header.1);
         }
-        let (parts, ()) = request.body(()).unwrap().into_parts();
-        page_key(&cache.settings, "/", &parts, None).is_some()
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        spell_query(&cache.settings, &mut parts) && page_key(&cache.settings, "/", &parts, None).is_some()
     };
     let long = |len: usize| "a".repeat(len);
     assert!(has_key(&format!("/{}", long(2047)), ("x", ""), 0));

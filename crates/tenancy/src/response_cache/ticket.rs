@@ -14,22 +14,12 @@ enum State<S> {
     Waits(Box<Held<S>>),
     /// Its handler is being asked, or was.
     Taken,
-    /// Its handler has made the page.
-    Kept,
 }
 
 pub(super) struct Held<S> {
     pub(super) request: Request<Body>,
     /// The one that was found ready.
     pub(super) service: S,
-}
-
-/// What became of a ticket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Use {
-    None,
-    Taken,
-    Kept,
 }
 
 impl<S> Ticket<S> {
@@ -41,27 +31,15 @@ impl<S> Ticket<S> {
     }
 
     pub(super) fn take(&self) -> Option<Box<Held<S>>> {
-        let mut state = self.state();
-        match std::mem::replace(&mut *state, State::Taken) {
+        match std::mem::replace(&mut *self.state(), State::Taken) {
             State::Waits(held) => Some(held),
             State::Taken => None,
-            State::Kept => {
-                *state = State::Kept;
-                None
-            }
         }
     }
 
-    pub(super) fn note_kept(&self) {
-        *self.state() = State::Kept;
-    }
-
-    pub(super) fn used(&self) -> Use {
-        match *self.state() {
-            State::Waits(_) => Use::None,
-            State::Taken => Use::Taken,
-            State::Kept => Use::Kept,
-        }
+    /// Whether the handler is being asked for this client, or was.
+    pub(super) fn is_taken(&self) -> bool {
+        matches!(*self.state(), State::Taken)
     }
 
     fn state(&self) -> MutexGuard<'_, State<S>> {

@@ -10,6 +10,7 @@ use std::{
 
 use tenancy::cache::shared::{ScopeName, SharedLevel};
 use tenancy_redis::{RedisLevel, RedisSettings};
+use tenancy_test::servers::Redis;
 
 use super::{MINUTE, acme, redis_of};
 use crate::place::{database, entry, eventually, level, newest, on_all_servers, raise};
@@ -181,6 +182,21 @@ async fn an_erasure_that_is_given_up_has_erased_what_it_has_and_another_finishes
         .await
         .unwrap();
     assert!(rest.is_all() && rest.keys < 20_000);
+}
+
+/// It may lack what its master has been given since.
+#[tokio::test]
+async fn that_a_replica_has_nothing_is_no_proof() {
+    let server = Redis::start(&[]).await.unwrap();
+    let level = level(&server.url());
+    let record = acme(&level).await.tenant().record();
+    let erase = || level.redis().erase(&record).after(Duration::ZERO);
+    assert!(erase().await.unwrap().is_all());
+    server.command("REPLICAOF 127.0.0.1 1").await;
+    let error = erase().await.unwrap_err();
+    assert_eq!(error.to_string(), "the server of Redis is no master any more");
+    server.command("REPLICAOF NO ONE").await;
+    assert!(erase().await.unwrap().is_all());
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use tenancy::cache::shared::SharedLevel;
 use tenancy_redis::{RedisCallError, RedisLevel, ScopedRedis};
+use tenancy_test::servers::Redis;
 
 use super::{MINUTE, acme, redis_of};
-use crate::place::{entry, newest, on_all_servers, scope};
+use crate::place::{entry, level, newest, on_all_servers, scope};
 
 on_all_servers! {
     the_names_of_one_tenant_that_begin_alike_are_found_among_all
@@ -55,4 +56,21 @@ async fn names_are_found_over_many_pages(level: &RedisLevel) {
     other.set_many((0..3_000).map(many), None).await.unwrap();
     assert_eq!(names(&redis, b"").await.unwrap().len(), 3_000);
     assert_eq!(names(&redis, b"n1").await.unwrap().len(), 1_111);
+}
+
+/// Where it was means nothing to a server that was started anew, and another call may have connected to it meanwhile.
+#[tokio::test]
+async fn where_the_connection_is_lost_on_the_way_it_begins_again() {
+    let server = Redis::start(&[]).await.unwrap();
+    let level = level(&server.url());
+    let redis = acme(&level).await;
+    let all = (0..2_500).map(|number| (format!("n{number}"), 1));
+    redis.set_many(all, MINUTE).await.unwrap();
+    let mut found = redis.names("");
+    let first = found.next().await.unwrap().unwrap();
+    server.command("CLIENT KILL TYPE normal").await;
+    assert!(redis.exists("n1").await.unwrap());
+    let again: BTreeSet<Vec<u8>> = found.try_collect().await.unwrap();
+    assert!(again.contains(&first));
+    assert_eq!(again.len(), 2_500);
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use tenancy_redis::{RedisLevel, command};
+use tenancy_redis::{RedisLevel, RedisSettings, command};
+use tenancy_test::servers::Redis;
 
 use super::{MINUTE, acme, redis_of};
-use crate::place::{eventually, on_all_servers};
+use crate::place::{eventually, newest, on_all_servers, patient, scope};
 
 on_all_servers! {
     values_are_read_as_they_were_put
@@ -279,4 +280,25 @@ async fn what_redis_refuses_is_an_error_that_says_what_and_repeats_nothing(level
         }
         assert!(!text.contains("hunter2"), "{text}");
     }
+}
+
+/// Else a large reply to one would delay the other.
+#[tokio::test]
+async fn what_applications_ask_goes_over_other_connections_than_the_caches() {
+    let server = Redis::start(&[]).await.unwrap();
+    let level = patient(RedisSettings::single(server.url()).connections(1))
+        .build()
+        .unwrap();
+    let connections = async || {
+        server
+            .command("CLIENT LIST TYPE normal")
+            .await
+            .concat()
+            .matches(" age=")
+            .count()
+    };
+    newest(&level, &scope("acme")).await;
+    let of_the_cache = connections().await;
+    acme(&level).await.set("a", 1, MINUTE).await.unwrap();
+    assert_eq!(connections().await, of_the_cache + 1);
 }

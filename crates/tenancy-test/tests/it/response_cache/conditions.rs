@@ -100,6 +100,32 @@ async fn other_statuses_are_kept_where_that_is_said() {
 }
 
 #[tokio::test]
+async fn chance_decides_once_who_makes_a_page_anew_before_its_end() {
+    const PAGES: u64 = 300;
+    let process = Process::alone();
+    let clock = Arc::clone(&process.clock);
+    let handler = async move || {
+        clock.advance(Duration::from_secs(1));
+        "page"
+    };
+    let app = app(
+        &process.tenancy,
+        ResponseCache::same_for_everybody(Duration::from_secs(10)),
+        handler,
+    );
+    // It takes a second, and has 1.2 left: three of ten are made anew. Decided twice, it would be one of eleven.
+    for page in 0..PAGES {
+        let page = || to("acme").uri(format!("/report?page={page}"));
+        ask(&app, page()).await;
+        process.clock.advance(Duration::from_millis(8_800));
+        assert_eq!(ask(&app, page()).await.told(), "hit");
+        settle().await;
+    }
+    let anew = statistics(&process).await.early_refreshes;
+    assert!(anew > PAGES * 19 / 100, "{anew}");
+}
+
+#[tokio::test]
 async fn a_page_ends_with_its_time() {
     let process = Process::alone();
     let minute = ResponseCache::same_for_everybody(Duration::from_secs(10)).early_refresh(false);

@@ -34,6 +34,17 @@ async fn requests_that_want_something_else_go_to_the_handler() {
         ("authorization", "Bearer x"),
         ("proxy-authorization", "Basic x"),
         ("cookie", "session=1"),
+        ("remote-user", "x"),
+        ("x-remote-user", "x"),
+        ("x-forwarded-user", "x"),
+        ("x-forwarded-email", "x"),
+        ("x-forwarded-groups", "x"),
+        ("x-auth-request-user", "x"),
+        ("x-amzn-oidc-data", "x"),
+        ("x-goog-authenticated-user-email", "x"),
+        ("x-ms-client-principal-id", "x"),
+        ("cf-access-jwt-assertion", "x"),
+        ("tailscale-user-login", "x"),
         ("range", "bytes=0-1"),
         ("if-range", "\"x\""),
         ("if-match", "\"x\""),
@@ -83,6 +94,34 @@ async fn tenants_and_hosts_do_not_share_pages() {
 }
 
 #[tokio::test]
+async fn who_invents_an_address_gets_a_page_of_its_own() {
+    let process = Process::alone();
+    let handler = async |headers: HeaderMap| format!("{headers:?}");
+    let app = app(&process.tenancy, hour(), handler);
+    for header in [
+        "x-forwarded-proto",
+        "x-forwarded-prefix",
+        "x-forwarded-scheme",
+        "x-forwarded-ssl",
+        "x-script-name",
+        "x-http-method-override",
+        "front-end-https",
+    ] {
+        let value = if header == "x-forwarded-proto" {
+            "http"
+        } else {
+            "evil"
+        };
+        let invented = || to("acme").header(header, value);
+        let answer = ask(&app, invented()).await;
+        assert!(answer.text().contains(header));
+        assert_eq!(answer.told(), "fwd=miss; stored", "{header}");
+        assert_eq!(ask(&app, invented()).await.told(), "hit", "{header}");
+        assert!(!ask(&app, to("acme")).await.text().contains(header));
+    }
+}
+
+#[tokio::test]
 async fn clients_who_may_see_different_things_do_not_share_pages() {
     let process = Process::alone();
     let handler = async |headers: HeaderMap| format!("for {:?}", headers.get("x-role"));
@@ -119,6 +158,38 @@ async fn the_handler_sees_nothing_that_would_change_the_page_of_others() {
     assert_eq!(answer.text(), "/report?a=1&b=2&c= x-other");
     let same = ask(&app, to("acme").uri("/report?a=1&c=&b=2")).await;
     assert_eq!((same.text(), same.told()), (answer.text(), "hit"));
+}
+
+#[tokio::test]
+async fn the_handler_sees_the_same_query_whether_the_answer_is_kept_or_not() {
+    let process = Process::alone();
+    let handler =
+        async |uri: Uri, original: axum::extract::OriginalUri| [("x-seen", format!("{uri} {}", original.0))];
+    let app = app(&process.tenancy, hour().only_query(["a", "b", "c[]"]), handler);
+    for (sent, seen) in [
+        ("/report", "/report"),
+        ("/report?", "/report"),
+        ("/report?utm=1", "/report"),
+        ("/report?b=2&a=%31", "/report?a=1&b=2"),
+        ("/report?c[]=2&x=y&c%5b%5D=1", "/report?c[]=2&c[]=1"),
+    ] {
+        let plain = || to("acme").uri(sent);
+        for (request, told) in [
+            (plain().method("HEAD"), "fwd=miss"),
+            (plain().header("cookie", "a=b"), "fwd=bypass"),
+            (plain().header("range", "bytes=0-1"), "fwd=bypass"),
+            (plain(), ""),
+        ] {
+            let answer = ask(&app, request).await;
+            if !told.is_empty() && !answer.told().starts_with("hit") {
+                assert_eq!(answer.told(), told, "{sent}");
+            }
+            assert_eq!(answer.header("x-seen"), format!("{seen} {seen}"), "{sent}");
+        }
+    }
+    // What has no spelling is seen as it was sent.
+    let answer = ask(&app, to("acme").uri("/report?x=1&a=%zz")).await;
+    assert_eq!(answer.header("x-seen"), "/report?x=1&a=%zz /report?x=1&a=%zz");
 }
 
 #[tokio::test]

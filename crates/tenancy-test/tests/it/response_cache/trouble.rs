@@ -157,6 +157,53 @@ async fn a_handler_that_does_not_end_is_503_for_all_who_wait() {
     }
 }
 
+/// What is kept of the other's answer says only that it is for one client.
+#[tokio::test(start_paused = true)]
+async fn who_is_overtaken_by_an_answer_for_one_client_gets_the_own_one() {
+    let world = World::new();
+    let process = world.process_with(CacheSettings::new().takeover_after(Duration::from_secs(1)));
+    let loader = BarrierLoader::<String>::new();
+    let handler = {
+        let loader = loader.clone();
+        async move || {
+            let text = loader.load().await.unwrap();
+            let headers = (text == "for one").then(|| [("set-cookie", "a=b")]);
+            (headers.map(axum::response::AppendHeaders), text)
+        }
+    };
+    let app = app(&process.tenancy, hour(), handler);
+    let asking = || {
+        let app = app.clone();
+        tokio::spawn(async move { ask(&app, to("acme")).await })
+    };
+    let first = asking();
+    let slow = loader.entered().await;
+    tokio::time::advance(Duration::from_secs(2)).await;
+    let second = asking();
+    loader.entered().await.answer("for one".to_owned());
+    assert_eq!(second.await.unwrap().header("set-cookie"), "a=b");
+    // Nor is the page kept.
+    let _ = process.cache_of("acme").await.flush().await;
+    slow.answer("page".to_owned());
+    let first = first.await.unwrap();
+    assert_eq!(first.status, StatusCode::OK);
+    assert_eq!((first.text(), first.told()), ("page", "fwd=miss"));
+    assert_eq!(first.header("age"), "");
+}
+
+#[tokio::test]
+async fn a_page_that_is_too_large_for_the_cache_is_not_said_to_be_stored() {
+    let world = World::new();
+    let settings = CacheSettings::new().max_entry_bytes(2000);
+    let process = world.process_with(settings);
+    let handler = async || ([("x-long", "a".repeat(1500))], "a".repeat(1000));
+    let app = app(&process.tenancy, hour().max_body(2000), handler);
+    for _ in 0..2 {
+        let answer = ask(&app, to("acme")).await;
+        assert_eq!((answer.text().len(), answer.told()), (1000, "fwd=miss"));
+    }
+}
+
 #[tokio::test]
 async fn a_body_that_breaks_off_is_not_kept() {
     let process = Process::alone();

@@ -30,8 +30,29 @@ const OFFSET: u64 = 1_000_000_000;
 /// How often a use is noted at most, in nanoseconds.
 const NOTED_EVERY: u64 = 100_000_000;
 
-/// A value of whichever type.
-pub(crate) type AnyValue = Arc<dyn Any + Send + Sync>;
+/// A value of whichever type, as a load gives it.
+#[derive(Clone)]
+pub(crate) struct AnyValue {
+    pub(crate) value: Arc<dyn Any + Send + Sync>,
+    /// Made of a value that was served stale.
+    pub(crate) is_of_stale: bool,
+}
+
+impl AnyValue {
+    pub(crate) fn new(value: Arc<impl Any + Send + Sync>) -> Self {
+        Self {
+            value,
+            is_of_stale: false,
+        }
+    }
+
+    pub(crate) fn of_stale(self) -> Self {
+        Self {
+            is_of_stale: true,
+            ..self
+        }
+    }
+}
 
 /// A handler does more than one load, and waits more: so many pages are made at once for each load that may run.
 const PAGES_FOR_EACH_LOAD: usize = 4;

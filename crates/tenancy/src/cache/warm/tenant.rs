@@ -4,7 +4,10 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tenancy_core::BoxError;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::SemaphorePermit,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{Recipe, RecipeFailure, TenantWarmed, WarmHandle, state::Present};
 use crate::{
@@ -122,11 +125,7 @@ impl Hub {
         tenant: &Tenant,
         account: &Arc<Account>,
     ) -> Result<(), BoxError> {
-        let claimed = self.claim(recipe, account).await;
-        let cost = recipe
-            .cost
-            .min(u32::try_from(self.warmer.settings.at_once).unwrap_or(u32::MAX));
-        let permits = self.warmer.permits.acquire_many(cost).await;
+        let (permits, claimed) = self.turn(recipe, account).await;
         let wanted = match recipe.refresh_every {
             Some(every) => every.min(longest_refresh(self)).saturating_add(recipe.deadline),
             None => Duration::ZERO,
@@ -150,10 +149,39 @@ impl Hub {
         }
     }
 
-    /// One process loads; the others come later, and find what it has loaded. `None`: nobody can be asked, or the other took too
-    /// long.
-    async fn claim(self: &Arc<Self>, recipe: &Recipe, account: &Arc<Account>) -> Option<Claimed> {
-        let link = self.link.as_ref()?;
+    /// One process loads; the others come later, and find what it has loaded. Without a claim: nobody can be asked, or the other took
+    /// too long.
+    ///
+    /// Permits come first: a claim ends after a time, and keeps others from what this process may not begin for long. Who finds that
+    /// another one has it waits without permits.
+    async fn turn<'a>(
+        self: &'a Arc<Self>,
+        recipe: &Recipe,
+        account: &Arc<Account>,
+    ) -> (Option<SemaphorePermit<'a>>, Option<Claimed>) {
+        let most = u32::try_from(self.warmer.settings.at_once).unwrap_or(u32::MAX);
+        let mut give_up = None;
+        loop {
+            let permits = self.warmer.permits.acquire_many(recipe.cost.min(most)).await.ok();
+            match self.claim(recipe, account).await {
+                Asked::Mine(claimed) => return (permits, Some(claimed)),
+                Asked::Another => {
+                    let end = *give_up.get_or_insert_with(|| Instant::now().checked_add(recipe.deadline));
+                    if end.is_some_and(|end| Instant::now() >= end) {
+                        return (permits, None);
+                    }
+                    drop(permits);
+                    sleep(LOOK_AGAIN.mul_f64(0.5 + fastrand::f64())).await;
+                }
+                Asked::Nobody => return (permits, None),
+            }
+        }
+    }
+
+    async fn claim(self: &Arc<Self>, recipe: &Recipe, account: &Arc<Account>) -> Asked {
+        let Some(link) = &self.link else {
+            return Asked::Nobody;
+        };
         let claim = Claim {
             scope: account.name.clone(),
             what: format!("warm:{}", recipe.name),
@@ -161,22 +189,23 @@ impl Hub {
         };
         // One that is never given back.
         let length = recipe.deadline.saturating_add(Duration::from_secs(1));
-        let give_up = Instant::now().checked_add(recipe.deadline);
-        loop {
-            match link.call(link.level.claim(&claim, length)).await {
-                Ok(true) => {
-                    return Some(Claimed {
-                        hub: Arc::clone(self),
-                        claim: Some(claim),
-                    });
-                }
-                Ok(false) if give_up.is_none_or(|give_up| Instant::now() < give_up) => {
-                    sleep(LOOK_AGAIN.mul_f64(0.5 + fastrand::f64())).await;
-                }
-                Ok(false) | Err(_) => return None,
-            }
+        match link.call(link.level.claim(&claim, length)).await {
+            Ok(true) => Asked::Mine(Claimed {
+                hub: Arc::clone(self),
+                claim: Some(claim),
+            }),
+            Ok(false) => Asked::Another,
+            Err(_) => Asked::Nobody,
         }
     }
+}
+
+/// Who has the right to load.
+enum Asked {
+    Mine(Claimed),
+    Another,
+    /// It can not be asked for.
+    Nobody,
 }
 
 /// Given back also by who is cancelled.

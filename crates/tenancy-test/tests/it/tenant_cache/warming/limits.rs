@@ -36,6 +36,39 @@ async fn who_has_claimed_and_does_not_end_holds_nobody_up_for_longer_than_the_de
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_a_permit_has_claimed_nothing_yet() {
+    let world = World::new();
+    let (ran, loader) = (Ran::default(), Loader::new());
+    let make = || {
+        warmed(
+            &world,
+            &["acme", "globex"],
+            CacheSettings::new(),
+            WarmingSettings::new().at_once(1),
+            [recipe("settings", &ran, &loader)],
+        )
+    };
+    let (here, there) = (make(), make());
+    let warming = |made: &Warmed, tenant: Tenant| {
+        let tenancy = made.process.tenancy.clone();
+        tokio::spawn(async move { tenancy.warm(&tenant).await })
+    };
+    let first = warming(&here, here.tenant("acme").await);
+    let slow = loader.entered().await;
+    let waits = warming(&here, here.tenant("globex").await);
+    a_moment().await;
+    let asked_at = tokio::time::Instant::now();
+    let other = warming(&there, there.tenant("globex").await);
+    loader.entered().await.answer("there".to_owned());
+    assert!(other.await.unwrap().is_warm());
+    assert!(asked_at.elapsed() < Duration::from_secs(1));
+    slow.answer("here".to_owned());
+    assert!(first.await.unwrap().is_warm());
+    assert!(waits.await.unwrap().is_warm());
+    assert_eq!(loader.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_run_at_once_than_there_are_permits_for() {
     let tenants: Vec<String> = (0..9).map(|number| format!("t{number}")).collect();
     let tenants: Vec<&str> = tenants.iter().map(String::as_str).collect();
