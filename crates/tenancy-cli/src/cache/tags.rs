@@ -38,8 +38,16 @@ impl TagsArgs {
             });
         }
         let rows = explained.iter().map(|tag| {
-            let at = tag.flushed_at.and_then(|at| i64::try_from(at.as_millis()).ok());
+            // A flush of everything, or the beginning of the numbers, of before which nothing is served either.
+            let is_of_all = tag.everything_number > tag.number;
+            let at = if is_of_all {
+                tag.everything_at
+            } else {
+                tag.flushed_at
+            };
+            let at = at.and_then(|at| i64::try_from(at.as_millis()).ok());
             let how = match tag.number {
+                _ if is_of_all => "everything",
                 0 => "never",
                 number if number == tag.hard => "hard",
                 _ => "soft",
@@ -49,7 +57,7 @@ impl TagsArgs {
                 tag.slot.to_string(),
                 at.and_then(moment).unwrap_or_default(),
                 how.to_owned(),
-                tag.number.to_string(),
+                tag.number.max(tag.everything_number).to_string(),
             ]
         });
         out.table(["TAG", "SLOT", "FLUSHED", "HOW", "NUMBER"], rows)

@@ -232,6 +232,15 @@ async fn when_a_tag_was_flushed_last_is_told() {
         Some(Duration::from_millis(receipt.version() / 1024))
     );
     assert_eq!((tags[1].number, tags[1].flushed_at), (0, None));
+    assert!(tags[1].everything_number < tags[0].number);
+    let everything = there.cache_of("acme").await.flush().await;
+    let tags = cache.explain_tags(&["x"]).await.unwrap();
+    assert_eq!((tags[0].number, tags[0].hard), (receipt.version(), 0));
+    assert_eq!(tags[0].everything_number, everything.version());
+    assert_eq!(
+        tags[0].everything_at,
+        Some(Duration::from_millis(everything.version() / 1024))
+    );
     here.node.as_ref().unwrap().go_away();
     assert!(cache.explain_tags(&["x"]).await.is_err());
     let alone = Process::alone().cache_of("acme").await;

@@ -183,6 +183,11 @@ pub struct TagExplained {
     /// When it was flushed last, since the beginning of 1970, by the clock of the shared level.
     #[serde(rename = "flushed_at_unix_ms", serialize_with = "maybe_milliseconds")]
     pub flushed_at: Option<Duration>,
+    /// The number of the last flush of everything, which flushes every tag, or else of the beginning of this scope's numbers.
+    pub everything_number: u64,
+    /// When that was, as [`flushed_at`](Self::flushed_at).
+    #[serde(rename = "everything_at_unix_ms", serialize_with = "maybe_milliseconds")]
+    pub everything_at: Option<Duration>,
 }
 
 fn milliseconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

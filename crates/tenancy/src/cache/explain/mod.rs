@@ -71,6 +71,11 @@ impl Cache {
     /// When the shared level does not answer.
     pub async fn explain_tags(&self, tags: &[&str]) -> Result<Vec<TagExplained>, SharedError> {
         let numbers = self.all_numbers().await?;
+        let everything = self.level_of(&numbers, Cell::Base).any;
+        let time_of = |number: u64| {
+            let is_told = number > 0 && self.hub.link.is_some();
+            is_told.then(|| Duration::from_millis(number / 1024))
+        };
         let explained = tags.iter().map(|tag| {
             let slot = slot_of_tag(tag);
             let level = self.level_of(&numbers, Cell::Slot(slot));
@@ -79,8 +84,9 @@ impl Cache {
                 slot,
                 number: level.any,
                 hard: level.hard,
-                flushed_at: (level.any > 0 && self.hub.link.is_some())
-                    .then(|| Duration::from_millis(level.any / 1024)),
+                flushed_at: time_of(level.any),
+                everything_number: everything,
+                everything_at: time_of(everything),
             }
         });
         Ok(explained.collect())
