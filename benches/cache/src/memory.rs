@@ -107,7 +107,6 @@ impl fmt::Debug for Contender {
 
 /// What tenants use, with level 1 alone.
 struct OfTenant {
-    bed: Bed,
     cache: TenantCache,
     keys: Vec<CacheKey<Vec<u8>>>,
     options: EntryOptions,
@@ -125,7 +124,6 @@ impl OfTenant {
         let cache = runtime.block_on(cache_of_one(CacheSettings::new()))?;
         Ok(Self {
             keys: bed.keys.iter().map(|key| BY_NAME.key(key)).collect(),
-            bed: bed.clone(),
             cache,
             options: EntryOptions::new().tag("notes").tag("note:17"),
             runtime,

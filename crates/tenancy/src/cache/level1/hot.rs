@@ -120,6 +120,12 @@ impl Hot {
         self.sets.get(index & self.mask)
     }
 
+    /// Nothing gets hot while this is held.
+    #[cfg(test)]
+    pub(super) fn hold_promotions(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.promoting.lock().unwrap()
+    }
+
     #[cfg(test)]
     pub(super) fn holds(&self, slot: &Arc<Slot>) -> bool {
         self.set_of(slot.hash()).is_some_and(|set| {

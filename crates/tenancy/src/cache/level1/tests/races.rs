@@ -161,3 +161,18 @@ fn of_two_that_get_hot_at_one_place_at_once_nothing_stays_there_once_they_are_go
     });
     assert_eq!(left.into_inner(), 0);
 }
+
+#[test]
+fn one_gets_hot_at_a_time_and_nobody_waits_for_it() {
+    let cache = Cache::of_entries(100);
+    let share = cache.share();
+    cache.put(&share, 1, 1);
+    let slot = share.find(&1_u64.to_be_bytes(), hash(&share, 1)).unwrap();
+    let hot = &cache.level1.tiers.hot;
+    let other = hot.hold_promotions();
+    hot.promote(&slot);
+    assert!(!hot.holds(&slot));
+    drop(other);
+    hot.promote(&slot);
+    assert!(hot.holds(&slot));
+}
