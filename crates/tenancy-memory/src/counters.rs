@@ -1,0 +1,207 @@
+//! The counters of a thread. Entering a part exchanges them for the part's.
+
+use std::{cell::Cell, ptr, sync::atomic::Ordering};
+
+use crate::account::Part;
+
+/// Four numbers, side by side: two pairs that are moved at once.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    pub(crate) allocated: Cell<u64>,
+    pub(crate) allocations: Cell<u64>,
+    /// Bytes allocated less bytes freed.
+    pub(crate) net: Cell<i64>,
+    /// The highest `net`. Outside of every part `i64::MAX`, which nothing exceeds.
+    pub(crate) high: Cell<i64>,
+}
+
+impl Counters {
+    pub(crate) const fn starting_at(high: i64) -> Self {
+        Self {
+            allocated: Cell::new(0),
+            allocations: Cell::new(0),
+            net: Cell::new(0),
+            high: Cell::new(high),
+        }
+    }
+
+    #[inline(always)]
+    fn copy_to(&self, other: &Self) {
+        let (allocated, allocations) = (self.allocated.get(), self.allocations.get());
+        let (net, high) = (self.net.get(), self.high.get());
+        other.allocated.set(allocated);
+        other.allocations.set(allocations);
+        other.net.set(net);
+        other.high.set(high);
+    }
+
+    pub(crate) fn freed(&self) -> u64 {
+        self.allocated.get().wrapping_sub(self.net.get().cast_unsigned())
+    }
+}
+
+/// What a thread has. Nothing in it needs to be dropped: it works until the very end of the thread.
+struct Local {
+    /// Those of the innermost part that is entered, or the thread's own.
+    live: Counters,
+    /// The thread's own, while a part is entered.
+    own: Counters,
+    /// How much of the thread's own the process's totals have already: allocated, freed.
+    published: Cell<(u64, u64)>,
+    /// The innermost part that is entered; null outside of all.
+    current: Cell<*const Part>,
+    /// Whether the allocator has passed something on uncounted.
+    forwarded: Cell<bool>,
+}
+
+thread_local! {
+    static LOCAL: Local = const {
+        Local {
+            live: Counters::starting_at(i64::MAX),
+            own: Counters::starting_at(i64::MAX),
+            published: Cell::new((0, 0)),
+            current: Cell::new(ptr::null()),
+            forwarded: Cell::new(false),
+        }
+    };
+}
+
+// A type with something to drop would register a destructor at first use, within the allocator.
+const _: () = assert!(!std::mem::needs_drop::<Local>());
+
+#[inline(always)]
+pub(crate) fn count_allocation(size: usize) {
+    LOCAL.with(|local| grow(&local.live, size as u64, size.cast_signed() as i64));
+}
+
+#[inline(always)]
+pub(crate) fn count_release(size: usize) {
+    LOCAL.with(|local| {
+        let net = &local.live.net;
+        net.set(net.get().wrapping_sub(size.cast_signed() as i64));
+    });
+}
+
+#[inline(always)]
+pub(crate) fn count_resize(from: usize, to: usize) {
+    let more = (to.cast_signed() as i64).wrapping_sub(from.cast_signed() as i64);
+    LOCAL.with(|local| grow(&local.live, to as u64, more));
+}
+
+#[inline(always)]
+fn grow(counters: &Counters, allocated: u64, more: i64) {
+    counters
+        .allocated
+        .set(counters.allocated.get().wrapping_add(allocated));
+    counters
+        .allocations
+        .set(counters.allocations.get().wrapping_add(1));
+    let net = counters.net.get().wrapping_add(more);
+    counters.net.set(net);
+    if net > counters.high.get() {
+        counters.high.set(net);
+    }
+}
+
+/// Leaves a sign that the meter is there, though it is switched off.
+#[inline(always)]
+pub(crate) fn note_forwarded() {
+    LOCAL.with(|local| local.forwarded.set(true));
+}
+
+/// Whether the meter sees what `act` allocates, counted or not.
+pub(crate) fn sees_allocation(act: impl FnOnce()) -> bool {
+    LOCAL.with(|local| {
+        let before = local.live.allocations.get();
+        local.forwarded.set(false);
+        act();
+        local.forwarded.get() || local.live.allocations.get() != before
+    })
+}
+
+/// The time during which a part's counters are the thread's.
+pub(crate) struct Entered<'a> {
+    part: &'a Part,
+}
+
+impl<'a> Entered<'a> {
+    /// Callers have the part to themselves (`&mut`), and let go of the guard before they give it up.
+    #[inline(always)]
+    pub(crate) fn new(part: &'a Part) -> Self {
+        LOCAL.with(|local| {
+            let outer = local.current.get();
+            local.live.copy_to(place_of(local, outer));
+            part.counters.copy_to(&local.live);
+            part.outer.store(outer.cast_mut(), Ordering::Relaxed);
+            local.current.set(part);
+        });
+        Self { part }
+    }
+}
+
+impl Drop for Entered<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        LOCAL.with(|local| {
+            let outer = self.part.outer.load(Ordering::Relaxed).cast_const();
+            local.live.copy_to(&self.part.counters);
+            place_of(local, outer).copy_to(&local.live);
+            local.current.set(outer);
+        });
+        self.part.polls.set(self.part.polls.get().wrapping_add(1));
+    }
+}
+
+/// Where the counters rest of whatever is not the innermost.
+#[inline(always)]
+fn place_of<'a>(local: &'a Local, part: *const Part) -> &'a Counters {
+    // SAFETY: null, or a part that is entered on this thread. `Part::run` borrows it until it is left again, and an inner part
+    // is left before an outer one.
+    match unsafe { part.as_ref() } {
+        Some(part) => &part.counters,
+        None => &local.own,
+    }
+}
+
+/// Looks at the innermost part that is entered on this thread. The callback must neither leave it nor enter another.
+#[inline(always)]
+pub(crate) fn with_current<R>(look: impl FnOnce(Option<&Part>) -> R) -> R {
+    LOCAL.with(|local| {
+        // SAFETY: null, or a part that is entered on this thread and borrowed by `Part::run`, which is further up the stack. Parts
+        // are changed through cells alone.
+        look(unsafe { local.current.get().as_ref() })
+    })
+}
+
+/// Calls back with each part that is entered on this thread, innermost first, and with what it has counted so far.
+pub(crate) fn for_each_entered(mut see: impl FnMut(&Part, &Counters)) {
+    LOCAL.with(|local| {
+        let mut at = local.current.get();
+        let mut counters = &local.live;
+        // SAFETY: as in `with_current`; `outer` of a part that is entered is null or a part that is entered further out.
+        while let Some(part) = unsafe { at.as_ref() } {
+            see(part, counters);
+            at = part.outer.load(Ordering::Relaxed).cast_const();
+            counters = place_of(local, at);
+        }
+    });
+}
+
+/// What the thread has allocated and freed outside of all parts since this was answered last, if it is that many bytes.
+pub(crate) fn take_unpublished(at_least: u64) -> Option<(u64, u64)> {
+    LOCAL.with(|local| {
+        let is_outside = local.current.get().is_null();
+        let own = if is_outside { &local.live } else { &local.own };
+        let (allocated, freed) = (own.allocated.get(), own.freed());
+        let (allocated_before, freed_before) = local.published.get();
+        let more = (
+            allocated.wrapping_sub(allocated_before),
+            freed.wrapping_sub(freed_before),
+        );
+        if more.0.max(more.1) < at_least {
+            return None;
+        }
+        local.published.set((allocated, freed));
+        Some(more)
+    })
+}
