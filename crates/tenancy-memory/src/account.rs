@@ -1,6 +1,7 @@
 //! Accounts, and the parts that tasks add to them.
 
 use std::{
+    any::Any,
     cell::Cell,
     fmt, ptr,
     sync::{
@@ -165,7 +166,7 @@ impl Usage {
 }
 
 /// Keeps an account in an object of its own, with what belongs to it: a request's tenant and route.
-pub trait AccountOwner: Send + Sync + 'static {
+pub trait AccountOwner: Any + Send + Sync {
     /// Where the sums are.
     fn meter(&self) -> &Meter;
 
@@ -207,6 +208,12 @@ impl Account {
         self.owner.meter()
     }
 
+    /// The object that keeps it, if it is of this type.
+    pub fn owner<T: AccountOwner>(&self) -> Option<Arc<T>> {
+        let owner: Arc<dyn Any + Send + Sync> = Arc::clone(&self.owner) as _;
+        owner.downcast().ok()
+    }
+
     /// What was counted so far; see [`Meter::usage`].
     pub fn usage(&self) -> Usage {
         self.meter().usage()
@@ -235,6 +242,18 @@ pub fn current_account() -> Option<Account> {
             owner: Arc::clone(owner),
         }),
         To::Purpose(_) => None,
+    })
+}
+
+/// Looks at the object that keeps the current account, if there is one and it is of this type. Costs no atomic, as
+/// [`current_account`] does.
+pub fn with_current_owner<T: AccountOwner, R>(look: impl FnOnce(Option<&T>) -> R) -> R {
+    with_current(|part| {
+        let owner: Option<&dyn Any> = part.and_then(|part| match &part.to {
+            To::Account(owner) => Some(&**owner as &dyn Any),
+            To::Purpose(_) => None,
+        });
+        look(owner.and_then(<dyn Any>::downcast_ref))
     })
 }
 

@@ -163,7 +163,7 @@ fn place_of<'a>(local: &'a Local, part: *const Part) -> &'a Counters {
     }
 }
 
-/// Looks at the innermost part that is entered on this thread. The callback must neither leave it nor enter another.
+/// Looks at the innermost part that is entered on this thread. The callback can enter others only so that they are left when it ends.
 #[inline(always)]
 pub(crate) fn with_current<R>(look: impl FnOnce(Option<&Part>) -> R) -> R {
     LOCAL.with(|local| {

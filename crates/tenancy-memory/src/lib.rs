@@ -1,6 +1,6 @@
 //! What each request, job or tenant allocates, frees, holds and needs at most: a meter around the program's allocator.
 //!
-//! ```
+//! ```standalone_crate
 //! use std::alloc::System;
 //! use tenancy_memory::{Account, Metered};
 //!
@@ -60,7 +60,7 @@ mod purpose;
 #[cfg(test)]
 mod tests;
 
-pub use account::{Account, AccountOwner, Meter, Part, Usage, current_account};
+pub use account::{Account, AccountOwner, Meter, Part, Usage, current_account, with_current_owner};
 pub use metered::{Metered, is_installed, is_on, switch};
 pub use owned::{OWNERS, Owned, Owner, are_owners_kept};
 pub use process::{ProcessTotals, Totals, process_totals};
