@@ -8,7 +8,7 @@ use std::sync::{
 use axum::{Router, http::StatusCode, routing::get};
 use tenancy::{
     Tenant,
-    cache::{CacheScope, EntryOptions, Keys},
+    cache::{EntryOptions, Keys, TenantCache},
     event::Event,
     memory::{MemorySettings, purposes},
 };
@@ -93,7 +93,7 @@ async fn a_tenant_above_its_budget_is_answered_with_503_until_enough_is_freed() 
 #[tokio::test]
 async fn what_the_cache_keeps_is_the_caches_and_the_tenants_and_not_the_requests() {
     const LIST: Keys<(), Vec<u8>> = Keys::new("list", 1);
-    async fn handler(cache: CacheScope) -> String {
+    async fn handler(cache: TenantCache) -> String {
         let load = async || Ok::<_, std::convert::Infallible>(vec![7_u8; LARGE]);
         let list = cache
             .remember(&LIST.key(()), &EntryOptions::new(), load)
