@@ -4,15 +4,17 @@ use std::{cell::Cell, ptr, sync::atomic::Ordering};
 
 use crate::account::Part;
 
-/// Four numbers, side by side: two pairs that are moved at once.
+/// Four numbers, moved as two pairs. The order is not free: beside `allocated`, `allocations` would be added to by one vector
+/// instruction that takes four others to set up.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Counters {
     pub(crate) allocated: Cell<u64>,
+    /// The highest `net`. Outside of every part `i64::MAX`, which nothing exceeds.
+    pub(crate) high: Cell<i64>,
     pub(crate) allocations: Cell<u64>,
     /// Bytes allocated less bytes freed.
     pub(crate) net: Cell<i64>,
-    /// The highest `net`. Outside of every part `i64::MAX`, which nothing exceeds.
-    pub(crate) high: Cell<i64>,
 }
 
 impl Counters {
@@ -27,12 +29,12 @@ impl Counters {
 
     #[inline(always)]
     fn copy_to(&self, other: &Self) {
-        let (allocated, allocations) = (self.allocated.get(), self.allocations.get());
-        let (net, high) = (self.net.get(), self.high.get());
+        let (allocated, high) = (self.allocated.get(), self.high.get());
+        let (allocations, net) = (self.allocations.get(), self.net.get());
         other.allocated.set(allocated);
+        other.high.set(high);
         other.allocations.set(allocations);
         other.net.set(net);
-        other.high.set(high);
     }
 
     pub(crate) fn freed(&self) -> u64 {
@@ -122,6 +124,9 @@ pub(crate) fn sees_allocation(act: impl FnOnce()) -> bool {
 /// The time during which a part's counters are the thread's.
 pub(crate) struct Entered<'a> {
     part: &'a Part,
+    outer: *const Part,
+    /// Where the counters rest of whatever was entered before.
+    place: *const Counters,
 }
 
 impl<'a> Entered<'a> {
@@ -130,23 +135,30 @@ impl<'a> Entered<'a> {
     pub(crate) fn new(part: &'a Part) -> Self {
         LOCAL.with(|local| {
             let outer = local.current.get();
-            local.live.copy_to(place_of(local, outer));
+            let place = place_of(local, outer);
+            local.live.copy_to(place);
             part.counters.copy_to(&local.live);
             part.outer.store(outer.cast_mut(), Ordering::Relaxed);
             local.current.set(part);
-        });
-        Self { part }
+            Self {
+                part,
+                outer,
+                place: ptr::from_ref(place),
+            }
+        })
     }
 }
 
 impl Drop for Entered<'_> {
     #[inline(always)]
     fn drop(&mut self) {
+        // SAFETY: the guard can not leave its thread. There the place is the thread's own, which stays where it is until the thread has
+        // ended, or that of a part that was entered before and is borrowed by `Part::run` further up the stack.
+        let place = unsafe { &*self.place };
         LOCAL.with(|local| {
-            let outer = self.part.outer.load(Ordering::Relaxed).cast_const();
             local.live.copy_to(&self.part.counters);
-            place_of(local, outer).copy_to(&local.live);
-            local.current.set(outer);
+            place.copy_to(&local.live);
+            local.current.set(self.outer);
         });
         self.part.polls.set(self.part.polls.get().wrapping_add(1));
     }
