@@ -124,9 +124,6 @@ pub(crate) fn sees_allocation(act: impl FnOnce()) -> bool {
 /// The time during which a part's counters are the thread's.
 pub(crate) struct Entered<'a> {
     part: &'a Part,
-    outer: *const Part,
-    /// Where the counters rest of whatever was entered before.
-    place: *const Counters,
 }
 
 impl<'a> Entered<'a> {
@@ -134,34 +131,50 @@ impl<'a> Entered<'a> {
     #[inline(always)]
     pub(crate) fn new(part: &'a Part) -> Self {
         LOCAL.with(|local| {
-            let outer = local.current.get();
-            let place = place_of(local, outer);
-            local.live.copy_to(place);
-            part.counters.copy_to(&local.live);
-            part.outer.store(outer.cast_mut(), Ordering::Relaxed);
-            local.current.set(part);
-            Self {
-                part,
-                outer,
-                place: ptr::from_ref(place),
+            if local.current.get().is_null() {
+                local.live.copy_to(&local.own);
+            } else {
+                set_outer_aside(local, part);
             }
-        })
+            part.counters.copy_to(&local.live);
+            local.current.set(part);
+        });
+        Self { part }
     }
 }
 
 impl Drop for Entered<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        // SAFETY: the guard can not leave its thread. There the place is the thread's own, which stays where it is until the thread has
-        // ended, or that of a part that was entered before and is borrowed by `Part::run` further up the stack.
-        let place = unsafe { &*self.place };
+        let part = self.part;
         LOCAL.with(|local| {
-            local.live.copy_to(&self.part.counters);
-            place.copy_to(&local.live);
-            local.current.set(self.outer);
+            local.live.copy_to(&part.counters);
+            // Null unless the part was entered within another one.
+            if part.outer.load(Ordering::Relaxed).is_null() {
+                local.own.copy_to(&local.live);
+                local.current.set(ptr::null());
+            } else {
+                return_to_outer(local, part);
+            }
         });
-        self.part.polls.set(self.part.polls.get().wrapping_add(1));
+        part.polls.set(part.polls.get().wrapping_add(1));
     }
+}
+
+#[cold]
+#[inline(never)]
+fn set_outer_aside(local: &Local, part: &Part) {
+    let outer = local.current.get();
+    local.live.copy_to(place_of(local, outer));
+    part.outer.store(outer.cast_mut(), Ordering::Relaxed);
+}
+
+#[cold]
+#[inline(never)]
+fn return_to_outer(local: &Local, part: &Part) {
+    let outer = part.outer.swap(ptr::null_mut(), Ordering::Relaxed).cast_const();
+    place_of(local, outer).copy_to(&local.live);
+    local.current.set(outer);
 }
 
 /// Where the counters rest of whatever is not the innermost.
