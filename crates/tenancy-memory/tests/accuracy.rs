@@ -126,7 +126,7 @@ fn work(seed: usize) -> Vec<Vec<u8>> {
         block.extend_from_slice(&vec![1; round]);
         block.truncate(size / 2 + 1);
         block.shrink_to_fit();
-        if (seed + round) % 3 == 0 {
+        if (seed + round).is_multiple_of(3) {
             kept.push(black_box(block));
         }
         drop(black_box(Box::new(Aligned([0; 128]))));

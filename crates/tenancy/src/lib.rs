@@ -88,15 +88,17 @@ mod memory {
 
     mod metering {
         #[derive(Debug, Default)]
-        pub(crate) struct Metering;
+        pub(crate) struct Metering {
+            _nothing: (),
+        }
 
         impl Metering {
             pub(crate) fn carried() -> Self {
-                Self
+                Self::default()
             }
 
             pub(crate) fn of_cache() -> Self {
-                Self
+                Self::default()
             }
 
             pub(crate) fn is_on(&self) -> bool {
