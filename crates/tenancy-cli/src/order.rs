@@ -28,8 +28,7 @@ pub(crate) fn run(context: &CliContext, out: &mut Output<'_>) -> Result<(), CliE
                 summary: stage.map_or("a layer of the application's own", Stage::summary),
             })
             .collect(),
-        left_out: Stage::ALL
-            .into_iter()
+        left_out: Stage::every()
             .filter(|stage| !order.contains(*stage))
             .map(Stage::as_str)
             .collect(),

@@ -98,6 +98,24 @@ pub enum Event {
         /// The tenant; `None` for central requests.
         tenant: Option<TenantId>,
     },
+    /// A request took more memory than the threshold of its memory stage; see [`memory`](crate::memory).
+    #[cfg(feature = "memory")]
+    LargeRequest {
+        /// The matched route, where something told it.
+        route: Option<String>,
+        /// The tenant; `None` for central requests, and for those that were refused before it was known.
+        tenant: Option<TenantId>,
+        /// What it took.
+        usage: crate::memory::Usage,
+    },
+    /// A tenant has more live memory than its budget: its requests are answered with 503.
+    #[cfg(feature = "memory")]
+    MemoryBudgetExceeded {
+        /// The tenant.
+        tenant: Tenant,
+        /// Its live bytes.
+        live_bytes: u64,
+    },
     /// A clean-up callback panicked. The others have run.
     CleanupPanicked {
         /// The tenant; `None` for central requests.

@@ -17,6 +17,7 @@
 //! | [Flush, and what it promises](flush_and_what_it_promises) | when what was changed is served nowhere, and what can delay that |
 //! | [Keep whole responses](response_cache) | which pages of a route are kept, for whom, until when |
 //! | [Warm up](warm_up) | what is loaded before it is asked for, when, and what that may take; why a key is not cached |
+//! | Find the request that eats memory (`find_the_request_that_eats_memory`, with the feature `memory`) | which route of which tenant takes how much |
 //! | Logs per tenant (`logs_per_tenant`, with the feature `log`) | the tenant in each line, more or less of one tenant |
 //!
 //! Their examples are compiled and run with the tests of this crate.
@@ -72,6 +73,11 @@ pub mod response_cache {}
 /// Recipes: what tenants need, loaded at their first use, after a flush, after a deploy.
 #[doc = include_str!("../docs/warm-up.md")]
 pub mod warm_up {}
+
+/// From a process that grows to the route and the tenant that make it grow.
+#[cfg(feature = "memory")]
+#[doc = include_str!("../docs/find-the-request-that-eats-memory.md")]
+pub mod find_the_request_that_eats_memory {}
 
 /// The tenant in each line of the log, and a level for each tenant.
 #[cfg(feature = "log")]

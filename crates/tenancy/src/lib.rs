@@ -46,6 +46,7 @@
 //! | [`response_cache`] | whole responses of routes, kept for each tenant |
 //! | [`event`] | what happens, told to a listener |
 //! | `log` | the tenant in each line of the log, and a log level for each (feature `log`) |
+//! | `memory` | what each request, route and tenant allocates (feature `memory`) |
 //! | [`empty`] | empty form fields as nothing |
 //! | [`core`] | ids, keys, records, and the traits to implement |
 //! | [`guide`] | guides, from the first request to single sign-on |
@@ -58,6 +59,7 @@
 //!
 //! * `http1`, `http2` (both on): what `axum::serve` speaks. Without `http2`, WebSockets over HTTP/2 are refused.
 //! * `log`: what `tracing-subscriber` needs to say for which tenant a line was written.
+//! * `memory` (off): the memory of requests is counted, where the application's allocator is the meter of `tenancy-memory`.
 //! * `dns`, `http-check` (both off): proof of custom [`domains`] by a DNS record, or by a request to them.
 
 pub mod cache;
@@ -76,6 +78,42 @@ mod home;
 mod limit;
 #[cfg(feature = "log")]
 pub mod log;
+#[cfg(feature = "memory")]
+pub mod memory;
+#[cfg(not(feature = "memory"))]
+mod memory {
+    //! The same seams, with nothing in them.
+
+    pub(crate) use self::metering::Metering;
+
+    mod metering {
+        #[derive(Debug, Default)]
+        pub(crate) struct Metering {
+            _nothing: (),
+        }
+
+        impl Metering {
+            pub(crate) fn carried() -> Self {
+                Self::default()
+            }
+
+            pub(crate) fn of_cache() -> Self {
+                Self::default()
+            }
+
+            pub(crate) fn is_on(&self) -> bool {
+                false
+            }
+
+            #[inline(always)]
+            pub(crate) fn run<R>(&mut self, run: impl FnOnce() -> R) -> R {
+                run()
+            }
+
+            pub(crate) fn finish(self, _: &mut http::Response<axum::body::Body>) {}
+        }
+    }
+}
 pub mod rejection;
 pub mod resolve;
 pub mod resource;

@@ -89,11 +89,13 @@ pub enum RejectionReason {
     LoadBusy,
     /// A value that was not cached could not be loaded. 500.
     LoadFailed,
+    /// The tenant has more live memory than its budget. 503.
+    MemoryBudget,
 }
 
 impl RejectionReason {
     /// All reasons.
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::BadHost,
         Self::InvalidIdentifier,
         Self::IdentifiersDisagree,
@@ -118,6 +120,7 @@ impl RejectionReason {
         Self::DatabaseFailed,
         Self::LoadBusy,
         Self::LoadFailed,
+        Self::MemoryBudget,
     ];
 
     /// A short name for logs and metrics, such as `unknown_tenant`. The set is fixed and small.
@@ -147,6 +150,7 @@ impl RejectionReason {
             Self::DatabaseFailed => "database_failed",
             Self::LoadBusy => "load_busy",
             Self::LoadFailed => "load_failed",
+            Self::MemoryBudget => "memory_budget",
         }
     }
 
@@ -164,7 +168,8 @@ impl RejectionReason {
             | Self::OverBudget
             | Self::DatabaseBusy
             | Self::DatabaseUnavailable
-            | Self::LoadBusy => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::LoadBusy
+            | Self::MemoryBudget => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectRefused => StatusCode::NOT_IMPLEMENTED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::DeadlinePassed => StatusCode::GATEWAY_TIMEOUT,
@@ -189,6 +194,7 @@ impl RejectionReason {
                 | Self::DatabaseFailed
                 | Self::LoadBusy
                 | Self::LoadFailed
+                | Self::MemoryBudget
         )
     }
 }
@@ -237,7 +243,8 @@ impl Rejection {
             | RejectionReason::OverBudget
             | RejectionReason::DatabaseBusy
             | RejectionReason::DatabaseUnavailable
-            | RejectionReason::LoadBusy => Some(Duration::from_secs(1)),
+            | RejectionReason::LoadBusy
+            | RejectionReason::MemoryBudget => Some(Duration::from_secs(1)),
             RejectionReason::PendingTenant => Some(Duration::from_secs(10)),
             _ => None,
         };

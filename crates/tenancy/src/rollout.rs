@@ -139,12 +139,12 @@ impl Rollout {
 
     /// Makes every stage refuse.
     pub fn enforce_all(&self) {
-        Stage::ALL.into_iter().for_each(|stage| self.enforce(stage));
+        Stage::every().for_each(|stage| self.enforce(stage));
     }
 
     /// Makes every stage watch only: the way back.
     pub fn observe_all(&self) {
-        Stage::ALL.into_iter().for_each(|stage| self.observe(stage));
+        Stage::every().for_each(|stage| self.observe(stage));
     }
 
     /// Whether a stage only watches.
@@ -209,10 +209,7 @@ impl Rollout {
             .into_iter()
             .zip(self.inner.would_refuse.iter().map(load));
         RolloutReport {
-            observing: Stage::ALL
-                .into_iter()
-                .filter(|stage| self.observes(*stage))
-                .collect(),
+            observing: Stage::every().filter(|stage| self.observes(*stage)).collect(),
             reasons: counted.filter(|(_, count)| *count > 0).collect(),
             held_by_maintenance: load(&self.inner.held_by_maintenance),
             agreed: load(&self.inner.agreed),

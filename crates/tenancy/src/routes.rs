@@ -299,6 +299,8 @@ where
 /// Keeps the matched route for reports.
 pub(crate) fn note_route(extensions: &http::Extensions) {
     if let Some(route) = extensions.get::<MatchedPath>() {
+        #[cfg(feature = "memory")]
+        crate::memory::note_route(route);
         with_current(|current| {
             if let Some(current) = current {
                 current.note_route(route);

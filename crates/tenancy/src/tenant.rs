@@ -61,6 +61,8 @@ struct Extras {
     changes: OnceLock<Changes>,
     resources: OnceLock<TenantResources>,
     cache: ArcSwapOption<TenantAccount>,
+    #[cfg(feature = "memory")]
+    memory: OnceLock<Box<crate::memory::TenantMemory>>,
 }
 
 /// Weak: the cache itself keeps the accounts of those that are in use.
@@ -267,6 +269,12 @@ impl Tenant {
             account: Arc::downgrade(&account),
         })));
         account
+    }
+
+    #[cfg(feature = "memory")]
+    pub(crate) fn memory_block(&self) -> &crate::memory::TenantMemory {
+        let begin = || Box::new(crate::memory::TenantMemory::new());
+        self.block.extras().memory.get_or_init(begin)
     }
 
     pub(crate) fn home(&self) -> &Arc<Home> {

@@ -10,6 +10,7 @@ use super::{
     shared::{EntryName, FoundEntry, StoredEntry},
     versions::{Judgement, Stamp},
 };
+use crate::memory::Metering;
 
 /// Longer lives count as this, so that no time of the clock is too large for them.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -208,7 +209,8 @@ impl Cache {
         };
         let bytes = key.as_bytes();
         let hash = self.account.share.hash_of(key.hash_in_process());
-        self.hub.level1.insert(&self.account.share, bytes, hash, entry);
+        let insert = || self.hub.level1.insert(&self.account.share, bytes, hash, entry);
+        Metering::of_cache().run(insert);
     }
 
     /// In a task of its own: whoever waits for the value does not wait for this.

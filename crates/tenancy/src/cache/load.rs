@@ -24,7 +24,10 @@ use super::{
     options::Slots,
     versions::{Snapshot, Stamp},
 };
-use crate::scope;
+use crate::{
+    memory::Metering,
+    scope::{self, metered},
+};
 
 /// Two clocks that read an entry's end differ by less.
 const CLEARLY: Duration = Duration::from_millis(100);
@@ -274,8 +277,14 @@ impl Cache {
         let mut is_leader = false;
         let flight = loads.join(flight, || {
             is_leader = true;
+            let metering = match manner {
+                // What stays of a load is the cache's, not the request's that happens to ask first.
+                Manner::Value | Manner::TaggedLate => Metering::of_cache(),
+                // A handler runs there.
+                Manner::Page => Metering::carried(),
+            };
             // The caller's span: the load runs in another task.
-            Box::pin(job.run(load, early).in_current_span())
+            Box::pin(metered(job.run(load, early), metering).in_current_span())
         });
         self.note_flight(is_leader, early.is_some());
         let awaited = if is_leader { How::Led } else { How::Joined };

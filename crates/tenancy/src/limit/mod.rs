@@ -25,6 +25,20 @@ impl Gcra {
         }
     }
 
+    /// One in so much time, no more at once.
+    #[cfg(feature = "memory")]
+    pub(crate) fn once_in(interval: Duration) -> Self {
+        // Half of the scale, so that the time of the next one can be written, too.
+        let interval = u64::try_from(interval.as_nanos())
+            .unwrap_or(u64::MAX)
+            .min(u64::MAX / 4);
+        Self {
+            full_again_at: AtomicU64::new(0),
+            interval,
+            tolerance: interval,
+        }
+    }
+
     /// Takes one permit, or says how long until there is one.
     pub(crate) fn take(&self, now: Duration) -> Result<(), Duration> {
         let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX / 2);
@@ -77,6 +91,16 @@ mod tests {
                 prop_assert_eq!(limit.take(Duration::from_nanos(now)).is_ok(), fits);
             }
         }
+    }
+
+    #[cfg(feature = "memory")]
+    #[test]
+    fn once_in_an_interval_is_once_whatever_the_interval() {
+        let never_again = Gcra::once_in(Duration::MAX);
+        assert!(never_again.take(Duration::ZERO).is_ok());
+        assert!(never_again.take(Duration::from_secs(1 << 30)).is_err());
+        let always = Gcra::once_in(Duration::ZERO);
+        assert!(always.take(Duration::ZERO).is_ok() && always.take(Duration::ZERO).is_ok());
     }
 
     #[test]

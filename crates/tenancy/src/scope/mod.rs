@@ -4,7 +4,7 @@
 //!   in nothing else. It is put back after success, error, panic and hang-up, and nests.
 //! * [`run`], [`central`] and [`run_for_many`] open scopes elsewhere; they need a [`Tenant`](crate::Tenant), which
 //!   is had from a request or from [`Tenancy::enter`](crate::Tenancy::enter).
-//! * [`spawn`], [`carry`] and [`carry_callback`] take the scope along. A plain `tokio::spawn` has none: code there that needs a tenant
+//! * [`spawn`], [`spawn_blocking`], [`carry`] and [`carry_callback`] take the scope along. A plain `tokio::spawn` has none: code there that needs a tenant
 //!   finds none, never another one.
 //! * [`put`], [`get`] and [`on_exit`] keep values and clean-up for one request. Values that live with the
 //!   application belong into axum's state instead.
@@ -67,6 +67,7 @@ pub(crate) use current::{Slot, has_seen_stale, note_stale, with_current};
 pub use future::Scoped;
 pub use run::{
     Panicked, RunForMany, TenantOutcome, carry, carry_callback, central, run, run_for_many, spawn,
+    spawn_blocking,
 };
-pub(crate) use run::{panic_message, run_with_cache};
+pub(crate) use run::{metered, panic_message, run_with_cache};
 pub use values::{NoScope, get, on_exit, put};

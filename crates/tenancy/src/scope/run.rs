@@ -9,7 +9,7 @@ use super::{
     current::{Scope, Slot, current},
     future::Scoped,
 };
-use crate::Tenant;
+use crate::{Tenant, memory::Metering};
 
 /// Runs a future for a tenant. Scopes nest: afterwards, the outer one is current again.
 ///
@@ -24,6 +24,11 @@ pub(crate) fn run_with_cache<F: Future>(tenant: &Tenant, future: F) -> Scoped<F>
     let mut slot = Slot::new(Scope::Tenant(tenant.clone()), None);
     slot.open_cache_scope();
     Scoped::new(future, slot)
+}
+
+/// Polls a future in the scope that is current then, with a part of an account of its own.
+pub(crate) fn metered<F: Future>(future: F, metering: Metering) -> Scoped<F> {
+    Scoped::metered(future, Slot::default(), metering)
 }
 
 /// Runs a future for no tenant, also inside of a tenant's scope.
@@ -41,7 +46,7 @@ pub fn carry<F: Future>(future: F) -> Scoped<F> {
         Some(scope) => Slot::new(scope, None),
         None => Slot::default(),
     };
-    Scoped::new(future, slot)
+    Scoped::metered(future, slot, Metering::carried())
 }
 
 /// Takes the current scope along into what is called later, by somebody who has none: a WebSocket's `on_upgrade`.
@@ -68,16 +73,17 @@ where
     Fut: Future,
 {
     let scope = current();
+    let mut metering = Metering::carried();
     move |argument| {
         let mut slot = match scope {
             Some(scope) => Slot::new(scope, None),
             None => Slot::default(),
         };
-        let future = {
+        let future = metering.run(|| {
             let _entered = slot.enter();
             callback(argument)
-        };
-        Scoped::new(future, slot)
+        });
+        Scoped::metered(future, slot, metering)
     }
 }
 
@@ -91,6 +97,31 @@ where
     F::Output: Send + 'static,
 {
     tokio::spawn(carry(future))
+}
+
+/// Runs something that blocks on a thread for such work, in the current scope. A plain `tokio::task::spawn_blocking` runs in none.
+///
+/// # Panics
+/// Outside of a tokio runtime, as `tokio::task::spawn_blocking` does.
+pub fn spawn_blocking<F, R>(run: F) -> JoinHandle<R>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    let mut slot = match current() {
+        Some(scope) => Slot::new(scope, None),
+        None => Slot::default(),
+    };
+    let mut metering = Metering::carried();
+    tokio::task::spawn_blocking(move || {
+        metering.run(|| {
+            let entered = slot.enter();
+            let result = run();
+            drop(entered);
+            slot.close();
+            result
+        })
+    })
 }
 
 /// Runs something for each of many tenants, some at a time. Await it, or give it a progress callback first.

@@ -20,6 +20,8 @@ use super::{
     phase::{Phase, Segment, SegmentShared},
     tenancy::{OrderInForce, Tenancy, TenancyParts},
 };
+#[cfg(feature = "memory")]
+use crate::memory::MemorySettings;
 use crate::{
     cache::{CacheSettings, LazyHub, Recipe, WarmingSettings},
     event::TenancyListener,
@@ -64,6 +66,8 @@ pub struct TenancyBuilder {
     recipes: Vec<Recipe>,
     warming: WarmingSettings,
     exempts_acme: bool,
+    #[cfg(feature = "memory")]
+    memory: MemorySettings,
 }
 
 struct DevTenantSetting {
@@ -114,6 +118,8 @@ impl TenancyBuilder {
             recipes: Vec::new(),
             warming: WarmingSettings::new(),
             exempts_acme: false,
+            #[cfg(feature = "memory")]
+            memory: MemorySettings::new(),
         }
     }
 
@@ -268,7 +274,7 @@ impl TenancyBuilder {
     /// runs. See [`rollout`](crate::rollout). Default: every stage refuses.
     #[must_use]
     pub fn observe(self) -> Self {
-        self.observe_stages(Stage::ALL)
+        self.observe_stages(Stage::every())
     }
 
     /// As [`observe`](Self::observe), for some stages.
@@ -356,6 +362,16 @@ impl TenancyBuilder {
     #[must_use]
     pub fn acme_challenge(mut self, exempt: bool) -> Self {
         self.exempts_acme = exempt;
+        self
+    }
+
+    /// Counts the memory of requests with these settings; see [`memory`](crate::memory). Adds the stage outside of all others, unless the
+    /// order has it. Say the order first. Default: the stage is not there.
+    #[cfg(feature = "memory")]
+    #[must_use]
+    pub fn memory(mut self, settings: MemorySettings) -> Self {
+        self.order.add_outermost(Stage::Memory);
+        self.memory = settings;
         self
     }
 
@@ -472,6 +488,10 @@ impl TenancyBuilder {
         if self.max_resources == 0 {
             mistakes.push(ConfigMistake::NoResources);
         }
+        #[cfg(feature = "memory")]
+        if self.memory.tenant_budget.is_some() && !crate::memory::are_owners_kept() {
+            mistakes.push(ConfigMistake::MemoryBudgetWithoutOwners);
+        }
         let public_url = match self.public_url.as_deref().map(parse_public_url).transpose() {
             Ok(public_url) => public_url,
             Err(mistake) => {
@@ -578,6 +598,8 @@ impl TenancyBuilder {
             body_limit: self.body_limit,
             deadline: self.deadline,
             shared,
+            #[cfg(feature = "memory")]
+            memory: Arc::new(crate::memory::Keeper::new(self.memory, home)),
         };
         let (pieces, order) = arrange(&self.order, &self.user_layers, &parts);
         lookup.follow();
@@ -650,6 +672,11 @@ fn arrange(order: &Order, layers: &[(Place, UserLayer)], parts: &TenancyParts) -
         put_layers(Place::Before(stage), &mut phases, &mut names, reopen);
         phases.push(parts.phase(stage));
         names.push(Some(stage));
+        #[cfg(feature = "memory")]
+        if stage == Stage::Resolve && order.contains(Stage::Memory) && parts.memory.tenant_budget().is_some()
+        {
+            phases.push(Phase::MemoryBudget(Arc::clone(&parts.memory)));
+        }
         match stage {
             Stage::Resolve => reopen = Some(false),
             Stage::CacheScope => reopen = Some(true),

@@ -110,6 +110,12 @@ impl StageLayer {
         Self::alone(Phase::Deadline(after))
     }
 
+    /// What [`MemoryLayer`](crate::memory::MemoryLayer) is made of.
+    #[cfg(feature = "memory")]
+    pub(crate) fn memory(keeper: &Arc<crate::memory::Keeper>) -> Self {
+        Self::at_home(Phase::Memory(Arc::clone(keeper)), Arc::clone(keeper.home()))
+    }
+
     /// Answers for everybody while the switch is on.
     pub fn maintenance(switch: GlobalMaintenance) -> Self {
         Self::alone(Phase::Maintenance(switch))

@@ -39,6 +39,9 @@ pub enum ConfigMistake {
     Cache(String),
     /// A response cache can not work, here or at all; the text says why.
     ResponseCache(String),
+    /// Tenants are to have a budget of memory, and the allocator does not know whose which block is.
+    #[cfg(feature = "memory")]
+    MemoryBudgetWithoutOwners,
     /// A dev tenant in a release build, which others may be able to reach.
     DevTenantInRelease,
     /// The dev tenant's id is none.
@@ -70,6 +73,10 @@ impl fmt::Display for ConfigMistake {
                 f.write_str("the chain has no identifier, so no request would have a tenant")
             }
             Self::PublicUrl { url, reason } => write!(f, "public URL {url:?} is not valid: {reason}"),
+            #[cfg(feature = "memory")]
+            Self::MemoryBudgetWithoutOwners => f.write_str(
+                "tenants have a budget of memory, but the allocator keeps no owners: make it `Metered<Owned<…>>`",
+            ),
             Self::NoResources => f.write_str("max_resources is zero; it must be above 0"),
             Self::DevTenantInRelease => f.write_str(
                 "a dev tenant is for debug builds; name it with dev_tenant_even_in_release if nobody else can reach \

@@ -72,5 +72,7 @@ pub use layer::StageLayer;
 pub use mistake::{ConfigError, ConfigMistake};
 pub use order::{Order, OrderError, OrderMistake, Stage};
 pub(crate) use phase::SegmentShared;
+#[cfg(feature = "memory")]
+pub(crate) use phase::Step;
 pub use service::{ResponseFuture, StageService};
 pub use tenancy::{CatalogueState, EnterError, OrderInForce, Tenancy, TenancyStatus};

@@ -20,10 +20,13 @@ pub enum Stage {
     Deadline,
     /// Opens the tenant's part of the cache; see [`CacheScope`](crate::cache::CacheScope).
     CacheScope,
+    /// Counts the memory of what stands further in; see [`memory`](crate::memory). Not in the default order.
+    #[cfg(feature = "memory")]
+    Memory,
 }
 
 impl Stage {
-    /// All stages, in the default order, outside in.
+    /// The stages of the default order, outside in.
     pub const ALL: [Self; 7] = [
         Self::PanicCatch,
         Self::Maintenance,
@@ -33,6 +36,17 @@ impl Stage {
         Self::Deadline,
         Self::CacheScope,
     ];
+
+    /// Stages that are there only where they are asked for.
+    #[cfg(feature = "memory")]
+    const OPTIONAL: [Self; 1] = [Self::Memory];
+    #[cfg(not(feature = "memory"))]
+    const OPTIONAL: [Self; 0] = [];
+
+    /// Every stage that there is: those of the default order, and those that are only there where they are asked for.
+    pub fn every() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().chain(Self::OPTIONAL)
+    }
 
     /// The name in settings, such as `body_limit`.
     pub fn as_str(self) -> &'static str {
@@ -44,6 +58,8 @@ impl Stage {
             Self::BodyLimit => "body_limit",
             Self::Deadline => "deadline",
             Self::CacheScope => "cache_scope",
+            #[cfg(feature = "memory")]
+            Self::Memory => "memory",
         }
     }
 
@@ -57,6 +73,8 @@ impl Stage {
             Self::BodyLimit => "refuses bodies that are too large",
             Self::Deadline => "ends what takes too long to begin its answer",
             Self::CacheScope => "opens the tenant's part of the cache",
+            #[cfg(feature = "memory")]
+            Self::Memory => "counts the memory of what stands further in",
         }
     }
 }
@@ -71,8 +89,7 @@ impl FromStr for Stage {
     type Err = OrderMistake;
 
     fn from_str(name: &str) -> Result<Self, OrderMistake> {
-        Self::ALL
-            .into_iter()
+        Self::every()
             .find(|stage| stage.as_str() == name)
             .ok_or_else(|| OrderMistake::UnknownStage {
                 name: name.chars().take(64).collect(),
@@ -151,6 +168,14 @@ impl Order {
 
     pub(crate) fn remove(&mut self, stage: Stage) {
         self.stages.retain(|present| *present != stage);
+    }
+
+    /// Puts a stage outside of all others, unless it has a place.
+    #[cfg(feature = "memory")]
+    pub(crate) fn add_outermost(&mut self, stage: Stage) {
+        if !self.contains(stage) {
+            self.stages.insert(0, stage);
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), OrderError> {
@@ -239,7 +264,7 @@ impl fmt::Display for OrderMistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownStage { name } => {
-                let known: Vec<&str> = Stage::ALL.iter().map(|stage| stage.as_str()).collect();
+                let known: Vec<&str> = Stage::every().map(Stage::as_str).collect();
                 write!(f, "there is no stage {name:?}; known are {}", known.join(", "))
             }
             Self::Twice { stage } => write!(f, "{stage} is there twice"),

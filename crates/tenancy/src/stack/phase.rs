@@ -14,11 +14,14 @@ use axum::{
 use http::{HeaderValue, Method, Request, Response, header};
 
 use super::order::Stage;
+#[cfg(feature = "memory")]
+use crate::memory::Keeper;
 use crate::{
     Tenant,
     event::Event,
     gate::{GatePolicy, GlobalMaintenance, MaintenanceDecision, MaintenanceRequest, Subject},
     home::Home,
+    memory::Metering,
     rejection::{Rejection, RejectionReason, respond},
     resolve::{
         Authority, Found, Outcome, Pending, Refusal, Resolution, Resolver, TrustedProxies, authority_of,
@@ -43,6 +46,11 @@ pub(crate) enum Phase {
     BodyLimit(u64),
     Deadline(Duration),
     CacheScope,
+    #[cfg(feature = "memory")]
+    Memory(Arc<Keeper>),
+    /// Right inside of `Resolve`, where tenants have a budget.
+    #[cfg(feature = "memory")]
+    MemoryBudget(Arc<Keeper>),
     /// Opens the scope again behind a layer of the user's, which may have moved the call to another task.
     Reopen {
         /// Whether the cache-scope stage stands further out.
@@ -73,6 +81,7 @@ pub(crate) struct Passage {
     pub(crate) body_limit: Option<usize>,
     /// For the `Vary` of the answer.
     pub(crate) vary: Option<Arc<HeaderValue>>,
+    pub(crate) metering: Metering,
 }
 
 /// What a stage says.
@@ -80,6 +89,9 @@ pub(crate) enum Step {
     Next,
     /// The catch begins: the stages after this one run inside of it.
     Catch,
+    /// An account begins: the stages after this one run in it.
+    #[cfg(feature = "memory")]
+    Meter(Metering),
     Answer(Box<Response<Body>>),
     Refuse(Box<Refusal>),
     Ask(Arc<Resolver>, Box<Pending>),
@@ -90,7 +102,7 @@ impl Step {
         Self::Answer(Box::new(response))
     }
 
-    fn refuse(reason: RejectionReason, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn refuse(reason: RejectionReason, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::Refuse(Box::new(Refusal::new(reason, detail)))
     }
 }
@@ -162,6 +174,8 @@ impl SegmentShared {
                 self.home.emit(|| Event::TenantResolved {
                     tenant: tenant.clone(),
                 });
+                #[cfg(feature = "memory")]
+                crate::memory::note_tenant(tenant);
                 Scope::Tenant(tenant.clone())
             }
             None => Scope::Central,
@@ -188,6 +202,8 @@ impl Phase {
             Self::BodyLimit(_) => Stage::BodyLimit,
             Self::Deadline(_) => Stage::Deadline,
             Self::CacheScope => Stage::CacheScope,
+            #[cfg(feature = "memory")]
+            Self::Memory(_) | Self::MemoryBudget(_) => Stage::Memory,
             Self::Reopen { .. } => return None,
         })
     }
@@ -227,6 +243,10 @@ impl Phase {
                 Step::Next
             }
             Self::CacheScope => run_cache_scope(request, passage),
+            #[cfg(feature = "memory")]
+            Self::Memory(keeper) => crate::memory::begin(keeper, request),
+            #[cfg(feature = "memory")]
+            Self::MemoryBudget(keeper) => crate::memory::check_budget(keeper, request),
             Self::Reopen { cache_scope } => {
                 reopen(*cache_scope, shared, request, passage);
                 Step::Next
@@ -309,6 +329,8 @@ fn run_given<B>(
         return Step::answer(shared.respond(Rejection::new(RejectionReason::MisbuiltStack, &detail)));
     }
     if let Some(tenant) = given {
+        #[cfg(feature = "memory")]
+        crate::memory::note_tenant(tenant);
         shared.home.emit(|| Event::TenantResolved {
             tenant: tenant.clone(),
         });

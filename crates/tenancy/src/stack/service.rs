@@ -24,6 +24,7 @@ use super::{
     phase::{Passage, Segment, Step},
 };
 use crate::{
+    memory::Metering,
     rejection::RejectionReason,
     resolve::{Found, Pending, Refusal, Resolver},
     rollout::LONGEST_WAIT,
@@ -96,9 +97,10 @@ where
         match walk(&self.segment, &mut request, &mut passage, 0) {
             Walked::Through if !passage.catches_panics => {
                 let limit = passage.body_limit;
-                let entered = self.enters_calls.then(|| passage.slot.enter());
-                let future = self.inner.call(request.map(|body| limited(body, limit)));
-                drop(entered);
+                let future = passage.metering.run(|| {
+                    let _entered = self.enters_calls.then(|| passage.slot.enter());
+                    self.inner.call(request.map(|body| limited(body, limit)))
+                });
                 ResponseFuture {
                     state: State::Inner { future },
                     slot: passage.slot,
@@ -107,6 +109,7 @@ where
                     catches_panics: false,
                     vary: passage.vary,
                     timer: None,
+                    metering: passage.metering,
                 }
             }
             walked => {
@@ -155,6 +158,12 @@ fn walk<B: HttpBody>(
         match phase.run(&segment.shared, request, passage) {
             Step::Next => {}
             Step::Catch => return inside_catch(segment, || walk(segment, request, passage, next)),
+            #[cfg(feature = "memory")]
+            Step::Meter(mut metering) => {
+                let walked = metering.run(|| walk(segment, request, passage, next));
+                passage.metering = metering;
+                return walked;
+            }
             Step::Answer(response) => return Walked::Answered(response),
             Step::Refuse(refusal) => {
                 let stage = phase.stage().unwrap_or(Stage::Resolve);
@@ -196,16 +205,18 @@ where
         deadline,
         catches_panics,
         vary,
+        mut metering,
         ..
     } = passage;
     // Each arm makes the future where it stays: what it holds of the request is large.
     let timer = None;
     match walked {
         Walked::Through if catches_panics => {
-            let entered = slot.enter();
-            // The service's own state after a panic is its business, as with every service whose call panics.
-            let called = catch_unwind(AssertUnwindSafe(|| service.call(request)));
-            drop(entered);
+            let called = metering.run(|| {
+                let _entered = slot.enter();
+                // The service's own state after a panic is its business, as with every service whose call panics.
+                catch_unwind(AssertUnwindSafe(|| service.call(request)))
+            });
             ResponseFuture {
                 state: match called {
                     Ok(future) => State::Inner { future },
@@ -219,12 +230,14 @@ where
                 vary,
                 timer,
                 segment: Some(Arc::clone(segment)),
+                metering,
             }
         }
         Walked::Through => {
-            let entered = slot.enter();
-            let future = service.call(request);
-            drop(entered);
+            let future = metering.run(|| {
+                let _entered = slot.enter();
+                service.call(request)
+            });
             ResponseFuture {
                 state: State::Inner { future },
                 slot,
@@ -233,6 +246,7 @@ where
                 catches_panics,
                 vary,
                 timer,
+                metering,
             }
         }
         Walked::Answered(response) => ResponseFuture {
@@ -245,6 +259,7 @@ where
             vary,
             timer,
             segment: None,
+            metering,
         },
         Walked::Asks(question) => ResponseFuture {
             state: State::Waiting {
@@ -262,6 +277,7 @@ where
             vary,
             timer,
             segment: Some(Arc::clone(segment)),
+            metering,
         },
     }
 }
@@ -305,6 +321,7 @@ pin_project! {
         vary: Option<Arc<HeaderValue>>,
         timer: Option<Pin<Box<Sleep>>>,
         segment: Option<Arc<Segment>>,
+        metering: Metering,
     }
 
     impl<S> PinnedDrop for ResponseFuture<S>
@@ -316,8 +333,12 @@ pin_project! {
             if matches!(*this.state, State::Done) {
                 return;
             }
-            let _entered = this.slot.enter();
-            this.state.set(State::Done);
+            this.metering.run(|| {
+                let entered = this.slot.enter();
+                this.state.set(State::Done);
+                drop(entered);
+                this.slot.close();
+            });
         }
     }
 }
@@ -352,11 +373,50 @@ where
     type Output = Result<Response<Body>, S::Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let StateProjection::Waiting { .. } = self.as_mut().project().state.project()
-            && !self.as_mut().go_on(cx)
-        {
-            return self.poll_deadline(cx);
+        let waits = matches!(
+            self.as_mut().project().state.project(),
+            StateProjection::Waiting { .. }
+        );
+        let polled = if waits && !self.as_mut().metered(|this| this.go_on(cx)) {
+            self.as_mut().metered(|this| this.poll_deadline(cx))
+        } else {
+            self.as_mut().metered(|this| this.poll_inner(cx))
+        };
+        match polled {
+            Poll::Ready(Ok(mut response)) => {
+                std::mem::take(self.project().metering).finish(&mut response);
+                Poll::Ready(Ok(response))
+            }
+            polled => polled,
         }
+    }
+}
+
+impl<S> ResponseFuture<S>
+where
+    S: Service<Request<Body>>,
+{
+    /// Does something in the request's account, if one is open.
+    #[inline(always)]
+    fn metered<R>(mut self: Pin<&mut Self>, run: impl FnOnce(Pin<&mut Self>) -> R) -> R {
+        if !self.metering.is_on() {
+            return run(self);
+        }
+        // Out of the future, which may be replaced meanwhile.
+        let mut metering = std::mem::take(self.as_mut().project().metering);
+        let result = metering.run(|| run(self.as_mut()));
+        *self.project().metering = metering;
+        result
+    }
+}
+
+impl<S, ResBody> ResponseFuture<S>
+where
+    S: Service<Request<Body>, Response = Response<ResBody>> + Clone,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    fn poll_inner(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Response<Body>, S::Error>> {
         let this = self.as_mut().project();
         let mut state = this.state;
         let entered = this.slot.enter();

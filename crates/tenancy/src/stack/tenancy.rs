@@ -52,6 +52,8 @@ pub(crate) struct TenancyParts {
     pub(crate) body_limit: u64,
     pub(crate) deadline: Duration,
     pub(crate) shared: Arc<SegmentShared>,
+    #[cfg(feature = "memory")]
+    pub(crate) memory: Arc<crate::memory::Keeper>,
 }
 
 impl TenancyParts {
@@ -70,6 +72,8 @@ impl TenancyParts {
             Stage::BodyLimit => Phase::BodyLimit(self.body_limit),
             Stage::Deadline => Phase::Deadline(self.deadline),
             Stage::CacheScope => Phase::CacheScope,
+            #[cfg(feature = "memory")]
+            Stage::Memory => Phase::Memory(Arc::clone(&self.memory)),
         }
     }
 
@@ -226,6 +230,26 @@ impl Tenancy {
     pub(crate) async fn all_tenants(&self) -> Vec<Tenant> {
         self.ready().await;
         self.tenants()
+    }
+
+    /// What all requests have used that the memory stage has seen.
+    ///
+    /// # Errors
+    /// When the meter is not this program's allocator.
+    #[cfg(feature = "memory")]
+    pub fn memory(&self) -> Result<crate::memory::MemoryTotals, crate::memory::MemoryUnavailable> {
+        self.inner.parts.memory.totals()
+    }
+
+    /// The same for each route, in the order of their names. Allocates the list.
+    ///
+    /// # Errors
+    /// As [`memory`](Self::memory).
+    #[cfg(feature = "memory")]
+    pub fn memory_by_route(
+        &self,
+    ) -> Result<Vec<crate::memory::RouteMemory>, crate::memory::MemoryUnavailable> {
+        self.inner.parts.memory.by_route()
     }
 
     /// Which stages only observe, what they have seen, and the switches.

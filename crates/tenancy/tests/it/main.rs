@@ -22,4 +22,6 @@ mod rollouts;
 mod routers;
 mod scopes;
 mod stacks;
+#[cfg(feature = "memory")]
+mod unmetered;
 mod urls;

@@ -1,0 +1,126 @@
+//! What tenants have in memory, exactly, and what they may have.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering},
+};
+
+use axum::{Router, extract::Path, http::StatusCode, routing::get};
+use tenancy::{
+    Tenant,
+    cache::{EntryOptions, Keys, TenantCache},
+    event::Event,
+    memory::{MemorySettings, RequestMemory, purposes},
+};
+use tower::ServiceExt;
+
+use crate::support::{app, builder, get as request, metered, read, send};
+
+const LARGE: usize = 3_000_000;
+
+type Kept = Arc<Mutex<Vec<Vec<u8>>>>;
+
+fn keeping(kept: &Kept) -> Router {
+    let (adds, drops) = (Arc::clone(kept), Arc::clone(kept));
+    Router::new()
+        .route(
+            "/add",
+            get(async move |_: Tenant| adds.lock().unwrap().push(vec![1; LARGE])),
+        )
+        .route(
+            "/drop",
+            get(async move |_: Tenant| drop(drops.lock().unwrap().pop())),
+        )
+        .route("/", get(async || "hello"))
+}
+
+#[tokio::test]
+async fn live_bytes_of_a_tenant_are_exact_whoever_frees_them() {
+    let kept = Kept::default();
+    kept.lock().unwrap().reserve(10);
+    let tenancy = metered();
+    let app = app(&tenancy, keeping(&kept));
+    let acme = tenancy.enter(&"acme".parse().unwrap()).await.unwrap();
+    let globex = tenancy.enter(&"globex".parse().unwrap()).await.unwrap();
+    // What is made once.
+    send(&app, "/").await;
+    let before = acme.live_bytes().unwrap();
+    send(&app, "/add").await;
+    send(&app, "/add").await;
+    assert_eq!(acme.live_bytes().unwrap(), before + 2 * LARGE as u64);
+    app.clone().oneshot(request("globex", "/drop")).await.unwrap();
+    assert_eq!(acme.live_bytes().unwrap(), before + LARGE as u64);
+    assert!(globex.live_bytes().unwrap() < 10_000);
+    assert!(
+        globex.memory().unwrap().retained < -(LARGE as i64) / 2,
+        "by level 1 it freed more than it had"
+    );
+    kept.lock().unwrap().clear();
+    assert_eq!(acme.live_bytes().unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_tenant_above_its_budget_is_answered_with_503_until_enough_is_freed() {
+    let kept = Kept::default();
+    let told = Arc::new(AtomicU64::new(0));
+    let events = Arc::clone(&told);
+    let tenancy = builder()
+        .listener(move |event: &Event| {
+            if let Event::MemoryBudgetExceeded { tenant, live_bytes } = event {
+                assert_eq!(tenant.id().as_str(), "acme");
+                events.store(*live_bytes, Ordering::Relaxed);
+            }
+        })
+        .memory(MemorySettings::new().tenant_budget(1_000_000))
+        .build()
+        .unwrap();
+    let app = app(&tenancy, keeping(&kept));
+    assert_eq!(send(&app, "/add").await.status(), StatusCode::OK);
+    let refused = send(&app, "/").await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.headers().contains_key("retry-after"));
+    let text = String::from_utf8(read(refused).await.to_vec()).unwrap();
+    assert!(!text.contains("acme"), "{text}");
+    assert!(told.load(Ordering::Relaxed) >= LARGE as u64);
+    let other = app.clone().oneshot(request("globex", "/")).await.unwrap();
+    assert_eq!(other.status(), StatusCode::OK);
+    let acme = tenancy.enter(&"acme".parse().unwrap()).await.unwrap();
+    assert_eq!(acme.memory().unwrap().refused, 1);
+    kept.lock().unwrap().clear();
+    assert_eq!(send(&app, "/").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_the_cache_keeps_is_the_caches_and_the_tenants_and_not_the_requests() {
+    const VALUE: usize = 200_000;
+    const LIST: Keys<u32, Vec<u8>> = Keys::new("list", 1);
+    async fn handler(cache: TenantCache, memory: RequestMemory, Path(id): Path<u32>) -> String {
+        let before = memory.usage().unwrap().allocated;
+        let load = async || Ok::<_, std::convert::Infallible>(vec![7_u8; VALUE]);
+        let list = cache
+            .remember(&LIST.key(id), &EntryOptions::new(), load)
+            .await
+            .unwrap();
+        assert_eq!(list.len(), VALUE);
+        (memory.usage().unwrap().allocated - before).to_string()
+    }
+    let cached = || {
+        let all = purposes();
+        all.iter()
+            .find(|purpose| purpose.name == "cache")
+            .unwrap()
+            .usage
+            .allocated
+    };
+    let tenancy = metered();
+    let app = app(&tenancy, Router::new().route("/{id}", get(handler)));
+    // The first makes the cache itself.
+    read(send(&app, "/1").await).await;
+    let acme = tenancy.enter(&"acme".parse().unwrap()).await.unwrap();
+    let (before, live) = (cached(), acme.live_bytes().unwrap());
+    let of_request = read(send(&app, "/2").await).await;
+    let of_request: usize = std::str::from_utf8(&of_request).unwrap().parse().unwrap();
+    assert!(of_request < VALUE / 2, "{of_request}");
+    assert!(cached() - before >= VALUE as u64);
+    assert!(acme.live_bytes().unwrap() >= live + VALUE as u64);
+}
