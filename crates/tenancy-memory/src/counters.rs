@@ -154,7 +154,7 @@ impl Drop for Entered<'_> {
 
 /// Where the counters rest of whatever is not the innermost.
 #[inline(always)]
-fn place_of<'a>(local: &'a Local, part: *const Part) -> &'a Counters {
+fn place_of(local: &Local, part: *const Part) -> &Counters {
     // SAFETY: null, or a part that is entered on this thread. `Part::run` borrows it until it is left again, and an inner part
     // is left before an outer one.
     match unsafe { part.as_ref() } {
