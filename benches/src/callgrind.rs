@@ -126,6 +126,16 @@ pub(crate) fn require_valgrind() -> Result<(), Failure> {
 /// `late` starts to count only once the scenario says that it is set up; until then valgrind is some ten times
 /// faster. For scenarios with many tenants.
 pub(crate) fn run(arguments: &[String], late: bool, folder: &Path) -> Result<(Profile, String), Failure> {
+    run_program(&env::current_exe()?, arguments, late, folder)
+}
+
+/// The same with another program, which has a function of that name and says when it is ready, too.
+pub(crate) fn run_program(
+    program: &Path,
+    arguments: &[String],
+    late: bool,
+    folder: &Path,
+) -> Result<(Profile, String), Failure> {
     fs::create_dir_all(folder)?;
     let file: PathBuf = folder.join(format!(
         "callgrind.{}",
@@ -141,7 +151,7 @@ pub(crate) fn run(arguments: &[String], late: bool, folder: &Path) -> Result<(Pr
         command.arg("--instr-atstart=no");
     }
     let mut child = command
-        .arg(env::current_exe()?)
+        .arg(program)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

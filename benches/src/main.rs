@@ -102,6 +102,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// What counting the memory of requests costs, alone
+    MemoryOfRequests,
     /// Shows in which functions one scenario spends more instructions than another
     Explain {
         /// Such as `default`, `order:resolve,gate`, `resolve-only`, `routes`
@@ -158,8 +160,13 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Growth { check } => {
             let extent = if check { Extent::Check } else { Extent::Full };
             let mut report = Report::default();
-            rows::memory::measure(&mut report, extent, &folder)?;
+            rows::growth::measure(&mut report, extent, &folder)?;
             return conclude(&report, &folder.join("growth.json"));
+        }
+        Command::MemoryOfRequests => {
+            let mut report = Report::default();
+            rows::memory::measure(&mut report, Extent::Full, &folder)?;
+            return conclude(&report, &folder.join("memory.json"));
         }
         Command::Explain { scenario, base } => {
             print!("{}", rows::requests::explain(&scenario, &base, &folder)?);
@@ -181,9 +188,10 @@ fn output_folder() -> PathBuf {
 fn measure(extent: Extent, folder: &Path) -> Result<ExitCode, Failure> {
     let mut report = Report::default();
     rows::requests::measure(&mut report, folder)?;
+    rows::memory::measure(&mut report, extent, folder)?;
     rows::scale::measure(&mut report, extent)?;
     rows::served::measure(&mut report, extent, folder)?;
-    rows::memory::measure(&mut report, extent, folder)?;
+    rows::growth::measure(&mut report, extent, folder)?;
     // Compiling sqlx once more, optimised, takes longer than all that stands above; what is counted there is tested, too.
     if extent == Extent::Full {
         rows::databases::measure(&mut report, extent, &[])?;

@@ -4,15 +4,17 @@ use std::{cell::Cell, ptr, sync::atomic::Ordering};
 
 use crate::account::Part;
 
-/// Four numbers, side by side: two pairs that are moved at once.
+/// Four numbers, moved as two pairs. The order is not free: beside `allocated`, `allocations` would be added to by one vector
+/// instruction that takes four others to set up.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Counters {
     pub(crate) allocated: Cell<u64>,
+    /// The highest `net`. Outside of every part `i64::MAX`, which nothing exceeds.
+    pub(crate) high: Cell<i64>,
     pub(crate) allocations: Cell<u64>,
     /// Bytes allocated less bytes freed.
     pub(crate) net: Cell<i64>,
-    /// The highest `net`. Outside of every part `i64::MAX`, which nothing exceeds.
-    pub(crate) high: Cell<i64>,
 }
 
 impl Counters {
@@ -27,12 +29,12 @@ impl Counters {
 
     #[inline(always)]
     fn copy_to(&self, other: &Self) {
-        let (allocated, allocations) = (self.allocated.get(), self.allocations.get());
-        let (net, high) = (self.net.get(), self.high.get());
+        let (allocated, high) = (self.allocated.get(), self.high.get());
+        let (allocations, net) = (self.allocations.get(), self.net.get());
         other.allocated.set(allocated);
+        other.high.set(high);
         other.allocations.set(allocations);
         other.net.set(net);
-        other.high.set(high);
     }
 
     pub(crate) fn freed(&self) -> u64 {
@@ -129,10 +131,12 @@ impl<'a> Entered<'a> {
     #[inline(always)]
     pub(crate) fn new(part: &'a Part) -> Self {
         LOCAL.with(|local| {
-            let outer = local.current.get();
-            local.live.copy_to(place_of(local, outer));
+            if local.current.get().is_null() {
+                local.live.copy_to(&local.own);
+            } else {
+                set_outer_aside(local, part);
+            }
             part.counters.copy_to(&local.live);
-            part.outer.store(outer.cast_mut(), Ordering::Relaxed);
             local.current.set(part);
         });
         Self { part }
@@ -142,14 +146,35 @@ impl<'a> Entered<'a> {
 impl Drop for Entered<'_> {
     #[inline(always)]
     fn drop(&mut self) {
+        let part = self.part;
         LOCAL.with(|local| {
-            let outer = self.part.outer.load(Ordering::Relaxed).cast_const();
-            local.live.copy_to(&self.part.counters);
-            place_of(local, outer).copy_to(&local.live);
-            local.current.set(outer);
+            local.live.copy_to(&part.counters);
+            // Null unless the part was entered within another one.
+            if part.outer.load(Ordering::Relaxed).is_null() {
+                local.own.copy_to(&local.live);
+                local.current.set(ptr::null());
+            } else {
+                return_to_outer(local, part);
+            }
         });
-        self.part.polls.set(self.part.polls.get().wrapping_add(1));
+        part.polls.set(part.polls.get().wrapping_add(1));
     }
+}
+
+#[cold]
+#[inline(never)]
+fn set_outer_aside(local: &Local, part: &Part) {
+    let outer = local.current.get();
+    local.live.copy_to(place_of(local, outer));
+    part.outer.store(outer.cast_mut(), Ordering::Relaxed);
+}
+
+#[cold]
+#[inline(never)]
+fn return_to_outer(local: &Local, part: &Part) {
+    let outer = part.outer.swap(ptr::null_mut(), Ordering::Relaxed).cast_const();
+    place_of(local, outer).copy_to(&local.live);
+    local.current.set(outer);
 }
 
 /// Where the counters rest of whatever is not the innermost.

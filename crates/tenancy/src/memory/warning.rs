@@ -3,7 +3,10 @@
 use std::{
     fmt,
     hash::BuildHasher,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,17 +22,18 @@ use crate::{Tenant, event::Event, limit::Gcra};
 const LIMITS: usize = 1_024;
 
 pub(super) struct Warnings {
-    limits: Box<[Gcra]>,
+    /// Allocated at the first warning.
+    limits: OnceLock<Box<[Gcra]>>,
+    interval: Duration,
     unsaid: AtomicU64,
-    hasher: foldhash::fast::RandomState,
 }
 
 impl Warnings {
     pub(super) fn every(interval: Duration) -> Self {
         Self {
-            limits: (0..LIMITS).map(|_| Gcra::once_in(interval)).collect(),
+            limits: OnceLock::new(),
+            interval,
             unsaid: AtomicU64::new(0),
-            hasher: foldhash::fast::RandomState::default(),
         }
     }
 
@@ -38,9 +42,13 @@ impl Warnings {
     }
 
     fn limit(&self, route: Option<&str>, tenant: Option<&Tenant>) -> Option<&Gcra> {
-        let hash = self.hasher.hash_one((route, tenant.map(|tenant| tenant.id())));
+        // Routes and ids are the application's own: no client chooses what they hash to.
+        let hash = foldhash::fast::FixedState::default().hash_one((route, tenant.map(Tenant::id)));
         let at = usize::try_from(hash % LIMITS as u64).unwrap_or(0);
-        self.limits.get(at)
+        let limits = self
+            .limits
+            .get_or_init(|| (0..LIMITS).map(|_| Gcra::once_in(self.interval)).collect());
+        limits.get(at)
     }
 }
 

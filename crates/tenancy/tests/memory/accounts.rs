@@ -14,7 +14,7 @@ use axum::{
     http::StatusCode,
     routing::get,
 };
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use tenancy::{
     Tenancy,
     memory::{
@@ -29,6 +29,8 @@ use tower::ServiceExt;
 use crate::support::{app, builder, get as request, metered, read, send};
 
 const LARGE: usize = 3_000_000;
+/// What a request frees that came from outside, such as its headers, is below zero before anything is above it.
+const ALMOST: u64 = 2_990_000;
 
 fn allocate(bytes: usize) -> u8 {
     black_box(vec![1_u8; bytes])[bytes / 2]
@@ -59,7 +61,7 @@ async fn a_handler_sees_what_its_request_has_used_and_others_see_it_when_it_has_
         allocate(LARGE);
         let after = memory.usage().unwrap();
         assert!(after.allocated >= before.allocated + LARGE as u64);
-        assert!(after.peak >= LARGE as u64 && after.net() < LARGE as i64);
+        assert!(after.peak >= ALMOST && after.net() < LARGE as i64);
         *seen.lock().unwrap() = Some(memory);
         "x".repeat(1_000)
     }
@@ -67,7 +69,7 @@ async fn a_handler_sees_what_its_request_has_used_and_others_see_it_when_it_has_
     let (app, seen) = seeing(&tenancy, Router::new().route("/", get(handler)));
     let response = send(&app, "/").await;
     let usage = usage_of(&seen);
-    assert!(usage.complete && usage.peak >= LARGE as u64);
+    assert!(usage.complete && usage.peak >= ALMOST);
     assert_eq!((usage.escaped, usage.spawned), (1_000, 0));
     assert_eq!(read(response).await.len(), 1_000);
     assert_eq!(tenancy.memory().unwrap().requests, 1);
@@ -136,7 +138,7 @@ async fn tasks_that_are_carried_are_counted_and_keep_the_account_open() {
         (2 * large..3 * large).contains(&usage.allocated),
         "without the plain task: {usage:?}"
     );
-    assert!(usage.peak < large && usage.peak_sum >= 2 * large);
+    assert!(usage.peak < ALMOST && usage.peak_sum >= 2 * ALMOST);
     assert_eq!(tenancy.memory().unwrap().requests, 1);
 }
 
@@ -195,7 +197,7 @@ async fn requests_that_are_dropped_in_any_phase_close_their_accounts() {
         drop(app.clone().oneshot(request("acme", "/")));
         // In the handler.
         let waits = app.clone().oneshot(request("acme", "/waits"));
-        assert!(futures_util::poll!(Box::pin(waits)).is_pending());
+        assert!(waits.now_or_never().is_none());
         // The body unread, and half-way.
         drop(send(&app, "/streams").await);
         let mut frames = send(&app, "/streams").await.into_body().into_data_stream();
@@ -250,7 +252,7 @@ async fn requests_that_panic_close_their_accounts() {
         );
         let mut body = send(&app, "/body").await.into_body().into_data_stream();
         let polled = std::panic::AssertUnwindSafe(body.next());
-        let panicked = futures_util::FutureExt::catch_unwind(polled).await;
+        let panicked = polled.catch_unwind().await;
         assert!(panicked.is_err());
     }
     let totals = tenancy.memory().unwrap();
@@ -276,7 +278,7 @@ async fn the_stage_allocates_once_for_a_request() {
         let outer = Account::new();
         let mut part = outer.part();
         let mut sending = Box::pin(send(&app, "/"));
-        let answered = part.run(|| futures_util::FutureExt::now_or_never(sending.as_mut()));
+        let answered = part.run(|| sending.as_mut().now_or_never());
         drop(part);
         assert!(answered.is_some());
         let of_request = tenancy.memory().unwrap().allocations - before;
@@ -325,7 +327,7 @@ async fn routes_have_sums_of_their_own_up_to_a_bound() {
         .map(|route| (route.route.as_str(), route.totals.requests))
         .collect();
     assert_eq!(found, [("/a", 1), ("/users/{id}", 2), ("other", 1)]);
-    assert!(routes[1].totals.largest >= LARGE as u64);
+    assert!(routes[1].totals.largest >= ALMOST);
     assert_eq!(memory.totals().unwrap().requests, 4);
 }
 
@@ -339,5 +341,5 @@ async fn layers_that_are_no_handlers_find_it_in_the_extensions_where_that_is_ask
     );
     let response = send(&app, "/").await;
     let memory = response.extensions().get::<RequestMemory>().unwrap();
-    assert!(memory.is_closed() && memory.usage().unwrap().peak >= LARGE as u64);
+    assert!(memory.is_closed() && memory.usage().unwrap().peak >= ALMOST);
 }
