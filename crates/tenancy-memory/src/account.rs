@@ -281,6 +281,8 @@ pub struct Part {
     pub(crate) polls: Cell<u64>,
     /// The part within which this one is entered. A pointer without a word on threads: it is used on one at a time.
     pub(crate) outer: AtomicPtr<Part>,
+    /// Whether `outer` is one: a look at a byte.
+    pub(crate) is_nested: Cell<bool>,
     /// Whose blocks are, as the allocator reads it: that of `owner`.
     tag: Cell<u16>,
     owner: Cell<Option<Owner>>,
@@ -295,6 +297,7 @@ impl Part {
             counters: Counters::starting_at(0),
             polls: Cell::new(0),
             outer: AtomicPtr::new(ptr::null_mut()),
+            is_nested: Cell::new(false),
             tag: Cell::new(owner.as_ref().map_or(0, Owner::tag)),
             owner: Cell::new(owner),
             to,

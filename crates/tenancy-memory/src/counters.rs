@@ -149,12 +149,11 @@ impl Drop for Entered<'_> {
         let part = self.part;
         LOCAL.with(|local| {
             local.live.copy_to(&part.counters);
-            // Null unless the part was entered within another one.
-            if part.outer.load(Ordering::Relaxed).is_null() {
+            if part.is_nested.get() {
+                return_to_outer(local, part);
+            } else {
                 local.own.copy_to(&local.live);
                 local.current.set(ptr::null());
-            } else {
-                return_to_outer(local, part);
             }
         });
         part.polls.set(part.polls.get().wrapping_add(1));
@@ -167,12 +166,14 @@ fn set_outer_aside(local: &Local, part: &Part) {
     let outer = local.current.get();
     local.live.copy_to(place_of(local, outer));
     part.outer.store(outer.cast_mut(), Ordering::Relaxed);
+    part.is_nested.set(true);
 }
 
 #[cold]
 #[inline(never)]
 fn return_to_outer(local: &Local, part: &Part) {
     let outer = part.outer.swap(ptr::null_mut(), Ordering::Relaxed).cast_const();
+    part.is_nested.set(false);
     place_of(local, outer).copy_to(&local.live);
     local.current.set(outer);
 }

@@ -5,12 +5,12 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use axum::{Router, http::StatusCode, routing::get};
+use axum::{Router, extract::Path, http::StatusCode, routing::get};
 use tenancy::{
     Tenant,
     cache::{EntryOptions, Keys, TenantCache},
     event::Event,
-    memory::{MemorySettings, purposes},
+    memory::{MemorySettings, RequestMemory, purposes},
 };
 use tower::ServiceExt;
 
@@ -93,14 +93,16 @@ async fn a_tenant_above_its_budget_is_answered_with_503_until_enough_is_freed() 
 #[tokio::test]
 async fn what_the_cache_keeps_is_the_caches_and_the_tenants_and_not_the_requests() {
     const VALUE: usize = 200_000;
-    const LIST: Keys<(), Vec<u8>> = Keys::new("list", 1);
-    async fn handler(cache: TenantCache) -> String {
+    const LIST: Keys<u32, Vec<u8>> = Keys::new("list", 1);
+    async fn handler(cache: TenantCache, memory: RequestMemory, Path(id): Path<u32>) -> String {
+        let before = memory.usage().unwrap().allocated;
         let load = async || Ok::<_, std::convert::Infallible>(vec![7_u8; VALUE]);
         let list = cache
-            .remember(&LIST.key(()), &EntryOptions::new(), load)
+            .remember(&LIST.key(id), &EntryOptions::new(), load)
             .await
             .unwrap();
-        list.len().to_string()
+        assert_eq!(list.len(), VALUE);
+        (memory.usage().unwrap().allocated - before).to_string()
     }
     let cached = || {
         let all = purposes();
@@ -110,12 +112,15 @@ async fn what_the_cache_keeps_is_the_caches_and_the_tenants_and_not_the_requests
             .usage
             .allocated
     };
-    let before = cached();
     let tenancy = metered();
-    let app = app(&tenancy, Router::new().route("/", get(handler)));
-    assert_eq!(read(send(&app, "/").await).await, VALUE.to_string());
-    assert!(cached() - before >= VALUE as u64);
+    let app = app(&tenancy, Router::new().route("/{id}", get(handler)));
+    // The first makes the cache itself.
+    read(send(&app, "/1").await).await;
     let acme = tenancy.enter(&"acme".parse().unwrap()).await.unwrap();
-    assert!(acme.memory().unwrap().largest < VALUE as u64);
-    assert!(acme.live_bytes().unwrap() >= VALUE as u64);
+    let (before, live) = (cached(), acme.live_bytes().unwrap());
+    let of_request = read(send(&app, "/2").await).await;
+    let of_request: usize = std::str::from_utf8(&of_request).unwrap().parse().unwrap();
+    assert!(of_request < VALUE / 2, "{of_request}");
+    assert!(cached() - before >= VALUE as u64);
+    assert!(acme.live_bytes().unwrap() >= live + VALUE as u64);
 }
