@@ -91,17 +91,30 @@ pub(crate) fn executable(messages: &str, name: &str) -> Option<PathBuf> {
 pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
+    /// Where operators see it, if it was told to have such an address.
+    admin: Option<SocketAddr>,
 }
 
 impl Server {
     /// Starts one over a data directory of its own, which must not be there yet.
     pub(crate) fn start(programs: &Programs, served: Served, data: &Path) -> Result<Self, Failure> {
+        Self::start_with(programs, served, data, |_| {})
+    }
+
+    /// The same, with more options and variables.
+    pub(crate) fn start_with(
+        programs: &Programs,
+        served: Served,
+        data: &Path,
+        change: impl FnOnce(&mut Command),
+    ) -> Result<Self, Failure> {
         let (program, options): (_, &[&str]) = match served {
             Served::Example => (&programs.example, &["--listen", "127.0.0.1:0"]),
             Served::WithoutStack => (&programs.without_stack, &[]),
         };
         // It ends with this process, however that ends.
-        let mut child = Command::new("setpriv")
+        let mut command = Command::new("setpriv");
+        command
             .args(["--pdeathsig", "KILL"])
             .arg(program)
             .arg("--data-dir")
@@ -110,10 +123,16 @@ impl Server {
             .env("TOKIO_WORKER_THREADS", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        match listening_address(&mut child) {
-            Ok(address) => Ok(Self { child, address }),
+            .stderr(Stdio::null());
+        change(&mut command);
+        let has_admin = command.get_args().any(|argument| argument == "--admin-listen");
+        let mut child = command.spawn()?;
+        match listening_addresses(&mut child, has_admin) {
+            Ok((address, admin)) => Ok(Self {
+                child,
+                address,
+                admin,
+            }),
             Err(error) => {
                 // It may have ended already.
                 let _ = child.kill();
@@ -127,6 +146,15 @@ impl Server {
         Process::number(self.child.id())
     }
 
+    pub(crate) fn admin(&self) -> Result<SocketAddr, Failure> {
+        self.admin.ok_or_else(|| "the server has no admin address".into())
+    }
+
+    /// Sends a request and hangs up without waiting for its answer.
+    pub(crate) fn hang_up(&self, request: &[u8]) -> Result<(), Failure> {
+        Ok(TcpStream::connect(self.address)?.write_all(request)?)
+    }
+
     pub(crate) fn connect(&self) -> Result<Connection, Failure> {
         let stream = TcpStream::connect(self.address)?;
         stream.set_nodelay(true)?;
@@ -138,19 +166,28 @@ impl Server {
     }
 }
 
-/// What it prints when it is ready.
-fn listening_address(child: &mut Child) -> Result<SocketAddr, Failure> {
+/// What it prints when it is ready: where it listens, for everybody and for operators.
+fn listening_addresses(
+    child: &mut Child,
+    has_admin: bool,
+) -> Result<(SocketAddr, Option<SocketAddr>), Failure> {
     let output = child.stdout.take().ok_or("the server has no output")?;
     let mut lines = BufReader::new(output).lines();
-    let address = loop {
+    let mut address_after = |prefix: &str| loop {
         let line = lines.next().ok_or("the server ended before it was ready")??;
-        if let Some(address) = line.strip_prefix("listening on http://") {
-            break address.parse()?;
+        if let Some(rest) = line.strip_prefix(prefix) {
+            let address = rest.split('/').next().unwrap_or_default();
+            return Ok::<SocketAddr, Failure>(address.parse()?);
         }
+    };
+    let address = address_after("listening on http://")?;
+    let admin = match has_admin {
+        true => Some(address_after("for operators: http://")?),
+        false => None,
     };
     // It goes on to say what to try, and must be able to.
     thread::spawn(move || lines.for_each(drop));
-    Ok(address)
+    Ok((address, admin))
 }
 
 impl Drop for Server {
@@ -170,7 +207,12 @@ pub(crate) struct Connection {
 
 /// The bytes of a browser's GET of `/about`.
 pub(crate) fn request_bytes(host: &str) -> Vec<u8> {
-    let mut text = format!("GET /about HTTP/1.1\r\nHost: {host}\r\n");
+    request_bytes_of(host, "/about")
+}
+
+/// The same of another path.
+pub(crate) fn request_bytes_of(host: &str, path: &str) -> Vec<u8> {
+    let mut text = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n");
     for (name, value) in BROWSER_HEADERS {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -181,6 +223,11 @@ pub(crate) fn request_bytes(host: &str) -> Vec<u8> {
 impl Connection {
     /// Sends one request and reads its whole answer, which must be 200.
     pub(crate) fn exchange(&mut self, request: &[u8]) -> Result<(), Failure> {
+        self.exchange_for(request, 200)
+    }
+
+    /// The same, where the answer must have this status.
+    pub(crate) fn exchange_for(&mut self, request: &[u8], status: u16) -> Result<(), Failure> {
         self.stream.write_all(request)?;
         self.buffer.clear();
         let mut piece = [0; 2048];
@@ -190,20 +237,20 @@ impl Connection {
                 return Err("the server closed the connection".into());
             }
             self.buffer.extend_from_slice(&piece[..read]);
-            if is_complete(&self.buffer)? {
+            if is_complete(&self.buffer, status)? {
                 return Ok(());
             }
         }
     }
 }
 
-/// Whether an answer with `Content-Length` is all there. Any status but 200 is an error.
-fn is_complete(answer: &[u8]) -> Result<bool, Failure> {
+/// Whether an answer with `Content-Length` is all there. Any other status is an error.
+fn is_complete(answer: &[u8], status: u16) -> Result<bool, Failure> {
     let Some(head_end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Ok(false);
     };
     let head = str::from_utf8(&answer[..head_end])?;
-    if !head.starts_with("HTTP/1.1 200 ") {
+    if !head.starts_with(&format!("HTTP/1.1 {status} ")) {
         return Err(format!("the server answered {}", head.lines().next().unwrap_or_default()).into());
     }
     let length = head.lines().find_map(|line| {
@@ -288,9 +335,9 @@ mod tests {
     #[test]
     fn an_answer_is_complete_with_its_last_byte() {
         let answer = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
-        assert!(is_complete(answer).unwrap());
+        assert!(is_complete(answer, 200).unwrap());
         for cut in 0..answer.len() {
-            assert!(!is_complete(&answer[..cut]).unwrap(), "{cut}");
+            assert!(!is_complete(&answer[..cut], 200).unwrap(), "{cut}");
         }
     }
 
@@ -310,9 +357,9 @@ mod tests {
     }
 
     #[test]
-    fn only_200_counts_as_an_answer() {
-        assert!(is_complete(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").is_err());
-        assert!(is_complete(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
+    fn only_the_wanted_status_counts_as_an_answer() {
+        assert!(is_complete(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", 200).is_err());
+        assert!(is_complete(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", 200).is_err());
     }
 
     #[test]

@@ -23,6 +23,9 @@
 //! **Memory** is the growth of `VmRSS` in a fresh process, over a store that makes its tenants up while they are
 //! listed and holds none.
 //!
+//! **Growth** is that of jemalloc's own count of what is live in the example server, which its admin address tells: the median of the slopes
+//! between all pairs of 64 samples, over loopback, after a warm-up.
+//!
 //! **Load** is paired: the example server, and the same routes served the same way without the stack, both built in
 //! release mode, each a process of one worker thread, in turn and in changing order. Reported are the median of the pairs' ratios and its interval by bootstrap, and
 //! beside it the same for two processes without the stack: what differs there is noise. CPU time is the scheduler's
@@ -93,6 +96,12 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// The memory growth of the example server alone, over a million requests
+    Growth {
+        /// A tenth of them
+        #[arg(long)]
+        check: bool,
+    },
     /// What counting the memory of requests costs, alone
     MemoryOfRequests,
     /// Shows in which functions one scenario spends more instructions than another
@@ -148,6 +157,12 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
             rows::cache::measure(&mut report, extent, &groups)?;
             return conclude(&report, &folder.join("cache.json"));
         }
+        Command::Growth { check } => {
+            let extent = if check { Extent::Check } else { Extent::Full };
+            let mut report = Report::default();
+            rows::growth::measure(&mut report, extent, &folder)?;
+            return conclude(&report, &folder.join("growth.json"));
+        }
         Command::MemoryOfRequests => {
             let mut report = Report::default();
             rows::memory::measure(&mut report, Extent::Full, &folder)?;
@@ -176,6 +191,7 @@ fn measure(extent: Extent, folder: &Path) -> Result<ExitCode, Failure> {
     rows::memory::measure(&mut report, extent, folder)?;
     rows::scale::measure(&mut report, extent)?;
     rows::served::measure(&mut report, extent, folder)?;
+    rows::growth::measure(&mut report, extent, folder)?;
     // Compiling sqlx once more, optimised, takes longer than all that stands above; what is counted there is tested, too.
     if extent == Extent::Full {
         rows::databases::measure(&mut report, extent, &[])?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod databases;
+pub(crate) mod growth;
 pub(crate) mod memory;
 pub(crate) mod requests;
 pub(crate) mod scale;

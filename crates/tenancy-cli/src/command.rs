@@ -18,7 +18,7 @@ use crate::{
     explain::ExplainArgs,
     order,
     output::Output,
-    status,
+    status::StatusArgs,
     tenants::TenantsArgs,
 };
 
@@ -60,8 +60,8 @@ pub enum TenancyCommand {
     Order,
     /// Flush, warm and look into the cache that running servers share in Redis. Reads any catalogue
     Cache(CacheArgs),
-    /// Show how the catalogue stands. Reads any catalogue
-    Status,
+    /// Show how the catalogue stands, or the memory of a running server. Reads any catalogue
+    Status(StatusArgs),
     /// Write the completions of a shell
     Completions(CompletionsArgs),
 }
@@ -91,7 +91,7 @@ impl TenancyCommand {
             Self::Explain(args) => args.run(context, &mut out).await,
             Self::Order => order::run(context, &mut out),
             Self::Cache(args) => Box::pin(args.run(context, &mut out)).await,
-            Self::Status => status::run(context, &mut out).await,
+            Self::Status(args) => Box::pin(args.run(context, &mut out)).await,
             Self::Completions(args) => args.run(context, &mut out),
         }
     }

@@ -17,7 +17,7 @@
 //! | `explain` | why a request gets the tenant that it gets |
 //! | `order` | the stages of the stack, in the order in force |
 //! | `cache flush`, `tags`, `warm`, `stats`, `explain` | the cache that servers share in Redis |
-//! | `status` | how the catalogue stands |
+//! | `status` | how the catalogue stands; with `--memory`, what a running server needs |
 //! | `completions` | for bash, zsh, fish, PowerShell and elvish |
 //!
 //! * Results go to standard output, errors to standard error; with `--json` both are JSON.
@@ -108,6 +108,7 @@ mod databases;
 mod domains;
 mod error;
 mod explain;
+mod memory;
 mod order;
 mod output;
 mod place;
@@ -130,5 +131,6 @@ pub use databases::{
 pub use domains::DomainsArgs;
 pub use error::{CliError, CliErrorKind, EXIT_CODES};
 pub use explain::ExplainArgs;
+pub use status::StatusArgs;
 pub use store::CommandStore;
 pub use tenants::TenantsArgs;

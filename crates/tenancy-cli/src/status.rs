@@ -1,11 +1,13 @@
 use std::path::PathBuf;
 
+use clap::Args;
 use serde::Serialize;
 use tenancy_sqlx::store::{CatalogueStatus, StoreKind};
 
 use crate::{
     CliContext, CliError,
     context::{SettingsInUse, full_path},
+    memory,
     output::Output,
     place::CataloguePlace,
     view::FaultView,
@@ -13,6 +15,28 @@ use crate::{
 
 /// So many rows that break the rules are shown; `catalogue check` shows more.
 const FAULTS: usize = 20;
+
+/// What to show.
+#[derive(Clone, Debug, Default, Args)]
+pub struct StatusArgs {
+    /// Show the memory of a running server instead: what is live and resident, whether it grows, and what tenants and routes need.
+    /// Needs no catalogue
+    #[arg(long)]
+    memory: bool,
+
+    /// Admin address of that server [default: `admin.listen` of the settings, or http://127.0.0.1:2113]
+    #[arg(long, value_name = "URL", requires = "memory")]
+    admin: Option<String>,
+}
+
+impl StatusArgs {
+    pub(crate) async fn run(self, context: &CliContext, out: &mut Output<'_>) -> Result<(), CliError> {
+        match self.memory {
+            true => memory::run(self.admin.as_deref(), context, out).await,
+            false => run(context, out).await,
+        }
+    }
+}
 
 #[derive(Serialize)]
 struct StatusView {
@@ -39,7 +63,7 @@ struct TenantCounts {
     deleted: u64,
 }
 
-pub(crate) async fn run(context: &CliContext, out: &mut Output<'_>) -> Result<(), CliError> {
+async fn run(context: &CliContext, out: &mut Output<'_>) -> Result<(), CliError> {
     let in_use = context.settings()?;
     let store = context.catalogue_to_read_of(&in_use.settings).await?;
     let status = store.status().await.map_err(CliError::from_catalogue)?;

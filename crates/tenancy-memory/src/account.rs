@@ -13,7 +13,7 @@ use std::{
 use crate::{
     counters::{Counters, Entered, for_each_entered, with_current},
     owned::Owner,
-    process,
+    totals,
 };
 
 /// The sums of an account. They are touched when a part ends, not for each allocation or poll.
@@ -111,7 +111,7 @@ impl Meter {
             &self.peak_of_others
         };
         peak.fetch_add(part.peak(counters), Ordering::Relaxed);
-        process::add_attributed(allocated, freed);
+        totals::add_attributed(allocated, freed);
         // What the others have added is seen by whoever ends the last one.
         self.open.fetch_sub(1, Ordering::AcqRel) == 1
     }

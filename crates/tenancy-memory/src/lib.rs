@@ -28,6 +28,7 @@
 //!   counts for the inner one alone.
 //! * [`charge_to`] counts what lives on purpose, such as a cache's entries, for a [`Purpose`] instead of a request.
 //! * [`Owned`], which is opt-in, also writes into each block whose it is: [`Owner::live_bytes`] is exact whoever frees.
+//! * [`process`] (feature) looks at the whole process: what is live and resident, whether it grows, and how to give back what is free.
 //!
 //! # What the figures mean
 //!
@@ -54,8 +55,10 @@ mod account;
 mod counters;
 mod metered;
 mod owned;
-mod process;
+#[cfg(feature = "process")]
+pub mod process;
 mod purpose;
+mod totals;
 
 #[cfg(test)]
 mod tests;
@@ -63,8 +66,8 @@ mod tests;
 pub use account::{Account, AccountOwner, Meter, Part, Usage, current_account, with_current_owner};
 pub use metered::{Metered, is_installed, is_on, switch};
 pub use owned::{OWNERS, Owned, Owner, are_owners_kept};
-pub use process::{ProcessTotals, Totals, process_totals};
 pub use purpose::{PURPOSES, Purpose, PurposeUsage, charge_to, part_of_purpose, purposes};
+pub use totals::{ProcessTotals, Totals, process_totals};
 
 #[cfg(feature = "mimalloc")]
 pub use mimalloc::MiMalloc;

@@ -5,6 +5,7 @@
 //! * [`fake`] and [`TenantFactory`] make tenants. The handles are real: each comes out of a stack that resolved it.
 //! * [`Recorder`] is an inner service that keeps what reached it. [`ManualClock`] stands still until it is moved.
 //!   [`caught_up`] waits until a stack has seen what a store holds, without sleeping.
+//! * `assert_growth` (feature `memory`) sends many requests and fails where memory grows with them.
 //! * [`cache`] has a second cache level in memory that can be hurt, and a loader that stops in the middle of a load.
 //! * [`conformance`] is what every [`TenantStore`](tenancy_core::TenantStore) must do, and every
 //!   [`SharedLevel`](tenancy::cache::shared::SharedLevel), to be run against yours.
@@ -60,6 +61,8 @@ mod caught_up;
 pub mod conformance;
 mod factory;
 mod fake;
+#[cfg(feature = "memory")]
+mod growth;
 // Text alone: an application compiles none of it.
 #[cfg(any(doc, doctest))]
 pub mod guide;
@@ -69,6 +72,8 @@ pub mod servers;
 
 pub use tenancy_core::{Clock, ManualClock};
 
+#[cfg(feature = "memory")]
+pub use crate::growth::{GrowsTooMuch, GrowthCheck, MeasuredGrowth, assert_growth};
 pub use crate::{
     app::{TestApp, TestAppFuture, as_central, as_tenant},
     caught_up::caught_up,

@@ -2,19 +2,31 @@
 
 use std::{
     io::{self, Write},
+    net::SocketAddr,
     process::ExitCode,
     time::Duration,
 };
 
 use clap::Parser;
-use example_server::{notes::NotesDatabase, options::Options, routes, start::prepare};
+use example_server::{
+    memory::Watch,
+    notes::NotesDatabase,
+    options::Options,
+    routes::{self, DebugRoutes},
+    start::prepare,
+};
 use sqlx::{MySql, Postgres, Sqlite};
+use tenancy_memory::{Jemalloc, Metered};
 use tenancy_server::{
     log,
     serve::{self, End},
     settings::{DatabaseKind, IsolationName, Settings},
 };
 use tenancy_sqlx::file::TenantsFile;
+
+/// What each request allocates is counted, and jemalloc says what is live.
+#[global_allocator]
+static ALLOCATOR: Metered<Jemalloc> = Metered::new(Jemalloc);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -37,27 +49,39 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         tracing::warn!("{warning}");
     }
     let tenants = options.tenants()?;
+    let debug = match options.debug_routes {
+        true => DebugRoutes::On,
+        false => DebugRoutes::Off,
+    };
     match settings.database_kind() {
-        DatabaseKind::Postgres => serve::<Postgres>(&settings, tenants).await,
-        DatabaseKind::MySql => serve::<MySql>(&settings, tenants).await,
-        _ => serve::<Sqlite>(&settings, tenants).await,
+        DatabaseKind::Postgres => serve::<Postgres>(&settings, tenants, debug).await,
+        DatabaseKind::MySql => serve::<MySql>(&settings, tenants, debug).await,
+        _ => serve::<Sqlite>(&settings, tenants, debug).await,
     }
 }
 
 async fn serve<DB: NotesDatabase>(
     settings: &Settings,
     tenants: TenantsFile,
+    debug: DebugRoutes,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let first = tenants.tenants.first().map(|tenant| tenant.slug.clone());
     let ready = prepare::<DB>(settings, tenants).await?;
     let listener = serve::bind(settings.server.listen).await?;
     let address = listener.local_addr()?;
 
-    let app = routes::app(&ready.tenancy, ready.databases.clone())?;
+    let app = routes::app(&ready.tenancy, ready.databases.clone(), debug)?;
+    let watch = Watch::start(settings, &ready.tenancy).await?;
     let grace = Duration::from_millis(settings.server.grace_ms);
     let serving = serve::until_told_to_end(listener, app, grace);
     // Standard output may be closed; the server runs all the same.
-    let _ = say_what_to_try(settings, address, ready.created, first.as_deref());
+    let _ = say_what_to_try(
+        settings,
+        address,
+        watch.address(),
+        ready.created,
+        first.as_deref(),
+    );
     let end = serving.await?;
     // What was cut off may hold a connection still, and closing would wait for it. Nothing is lost without.
     if end == End::Drained {
@@ -101,7 +125,8 @@ fn cache(settings: &Settings) -> String {
 
 fn say_what_to_try(
     settings: &Settings,
-    address: std::net::SocketAddr,
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
     created: usize,
     tenant: Option<&str>,
 ) -> io::Result<()> {
@@ -116,6 +141,9 @@ fn say_what_to_try(
     writeln!(out, "catalogue: {} ({created} new tenants)", catalogue(settings))?;
     writeln!(out, "tenants: {}", homes(settings))?;
     writeln!(out, "cache: {}", cache(settings))?;
+    if let Some(admin) = admin {
+        writeln!(out, "for operators: http://{admin}/memory")?;
+    }
     writeln!(out)?;
     writeln!(out, "try:")?;
     writeln!(out, "  curl -H 'Host: {tenant}.{base}' http://{address}/")?;

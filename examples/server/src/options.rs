@@ -63,6 +63,16 @@ pub struct Options {
     #[arg(long, value_name = "CIDR")]
     pub trust_proxy: Vec<String>,
 
+    /// Address and port for operators alone: `GET /memory`, `POST /memory/purge` and heap profiles. Nobody is asked who they are
+    /// there; port 0 takes a free one [default: none; usual is 127.0.0.1:2113]
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin_listen: Option<SocketAddr>,
+
+    /// Adds `/debug/alloc?bytes=N` to the routes of tenants, which allocates so much and frees it, to see what is said about it; and
+    /// `/debug/wait` and `/debug/panic`. Anybody may call them
+    #[arg(long)]
+    pub debug_routes: bool,
+
     /// Tenant whose log is at level DEBUG for the first ten minutes, whatever the log's own level is
     #[arg(long, value_name = "ID")]
     pub debug_tenant: Option<TenantId>,
@@ -80,6 +90,9 @@ impl Options {
         }
         if let Some(listen) = self.listen {
             sources = sources.set("--listen", "server.listen", listen.to_string());
+        }
+        if let Some(listen) = self.admin_listen {
+            sources = sources.set("--admin-listen", "admin.listen", listen.to_string());
         }
         if !self.base_domain.is_empty() {
             sources = sources.set("--base-domain", "tenancy.base_domains", self.base_domain.clone());

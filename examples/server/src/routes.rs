@@ -1,10 +1,13 @@
 //! The application: routes of tenants, of the bare base domain, and of both.
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{error::Error, fmt, hint::black_box, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::rejection::JsonRejection,
+    extract::{
+        Query,
+        rejection::{JsonRejection, QueryRejection},
+    },
     http::StatusCode,
     response::{Html, IntoResponse, Response},
     routing::{MethodRouter, get},
@@ -27,6 +30,19 @@ use crate::notes::{Note, NotesDatabase};
 
 const LONGEST_NOTE: usize = 10_000;
 
+/// Bytes that a debug route allocates for one request.
+const LARGEST_BLOCK: usize = 64 << 20;
+
+/// Whether there are routes to try things out with. Anybody may call them: not where others than you reach the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DebugRoutes {
+    /// There are none.
+    #[default]
+    Off,
+    /// `/debug/alloc?bytes=N`, `/debug/wait` and `/debug/panic`, of tenants.
+    On,
+}
+
 /// The list of a tenant. Its name and version say no more than what it is: whose it is, the cache knows.
 const LIST: Keys<(), Vec<Note>> = Keys::new("notes", 1);
 
@@ -40,12 +56,20 @@ const NOTES: &str = "notes";
 pub fn app<DB: NotesDatabase>(
     tenancy: &Tenancy,
     databases: TenantDatabases<DB>,
+    debug: DebugRoutes,
 ) -> Result<TenancyApp, ConfigError> {
     let pages = ResponseCache::same_for_everybody(Duration::from_secs(60));
     let report = get(report::<DB>).layer(tenancy.response_cache(pages)?);
+    let mut of_tenants = tenant_routes(databases, report);
+    if debug == DebugRoutes::On {
+        of_tenants = of_tenants
+            .route("/debug/alloc", get(allocate))
+            .route("/debug/wait", get(wait))
+            .route("/debug/panic", get(panic));
+    }
     let app = tenancy
         .routes()
-        .tenant(tenant_routes(databases, report))
+        .tenant(of_tenants)
         .central(Router::new().route("/", get(landing_page)))
         .universal(Router::new().route("/about", get(about)))
         .build();
@@ -149,6 +173,37 @@ async fn load_notes<DB: NotesDatabase>(db: TenantDb<DB>) -> Result<Vec<Note>, Ap
 /// What this process has counted of the tenant's cache.
 async fn count_cached(cache: TenantCache) -> Json<CacheStatistics> {
     Json(cache.statistics())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Block {
+    bytes: usize,
+}
+
+/// Allocates, touches and frees so much: what needs more than the threshold of `memory.warn_over_bytes` is named in the log.
+async fn allocate(block: Result<Query<Block>, QueryRejection>) -> Result<Json<Value>, AppError> {
+    let Ok(Query(Block { bytes })) = block else {
+        return Err(AppError::unusable("say how much: /debug/alloc?bytes=2000000"));
+    };
+    if bytes > LARGEST_BLOCK {
+        return Err(AppError::unusable("at most 67,108,864 bytes"));
+    }
+    drop(black_box(vec![1_u8; bytes]));
+    Ok(Json(json!({ "allocated": bytes })))
+}
+
+/// Takes so long that clients give up, with something in its hands.
+async fn wait() -> &'static str {
+    let held = black_box(vec![1_u8; 10_000]);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    drop(held);
+    "waited\n"
+}
+
+async fn panic() -> &'static str {
+    let _held = black_box(vec![1_u8; 10_000]);
+    panic!("somebody called /debug/panic");
 }
 
 #[derive(Deserialize)]

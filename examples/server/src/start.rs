@@ -105,7 +105,8 @@ pub async fn prepare<DB: NotesDatabase>(
     let registered = register(&catalogue, tenants).await?;
     let tenancy = settings
         .stack(catalogue.clone())
-        .and_then(|builder| builder.cache(cache).build().map_err(|error| error.to_string()))
+        .map(|builder| builder.cache(cache).memory(settings.memory.of_requests()))
+        .and_then(|builder| builder.build().map_err(|error| error.to_string()))
         .map_err(StartError::saying)?;
     let databases = TenantDatabases::over(&tenancy, &homes).audit(false).build().await;
     let databases = databases.map_err(|error| unusable(&error))?;

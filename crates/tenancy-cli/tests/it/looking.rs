@@ -1,6 +1,11 @@
 //! `explain`, `order`, `status`.
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener},
+    thread,
+};
 
 use serde_json::{Value, json};
 
@@ -154,13 +159,13 @@ fn order_shows_the_stages_of_the_settings_and_what_they_leave_out() {
          3  body_limit   refuses bodies that are too large\n\
          4  cache_scope  opens the tenant's part of the cache\n\
          \n\
-         Left out: panic_catch, gate, deadline.\n"
+         Left out: panic_catch, gate, deadline, memory.\n"
     );
     let default = place.json(&["order"]);
     assert_eq!(default["stages"].as_array().unwrap().len(), 7);
     assert_eq!(
         (&default["stages"][2]["name"], &default["left_out"]),
-        (&json!("resolve"), &json!([]))
+        (&json!("resolve"), &json!(["memory"]))
     );
     assert!(!place.catalogue().exists(), "the order needs no catalogue");
 }
@@ -246,4 +251,90 @@ fn ignored_variables_are_named_in_the_status() {
         "{}",
         ended.out
     );
+}
+
+/// A server that gives this answer to whoever asks, as often as it is asked.
+fn answering(answer: String) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = connection.unwrap();
+            let mut asked = [0; 1024];
+            let read = connection.read(&mut asked).unwrap();
+            assert!(asked[..read].starts_with(b"GET /memory HTTP/1.0\r\n"));
+            connection.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
+fn memory_of_a_server() -> Value {
+    json!({
+        "process": {
+            "taken_at_ms": 1_000_000_000_000_u64,
+            "allocator": "jemalloc",
+            "heap": {
+                "allocated": 10 << 20, "active": 12 << 20, "resident": 14 << 20, "mapped": 20 << 20, "retained": 0,
+            },
+            "resident": 30 << 20,
+            "peak": 40 << 20,
+            "control_group": { "limit": "unlimited", "current": "unavailable" },
+            "beyond_live": 20 << 20,
+            "unattributed": 16 << 20,
+            "requests": 5_000,
+            "growth": { "bytes_per_1000_requests": -2048, "samples": 9, "requests": 4_000 },
+        },
+        "purger": { "purges": 2, "given_back_bytes": 5 << 20, "last": null },
+        "tenants": [
+            { "name": "acme", "requests": 4_000, "allocated": 8 << 20, "peak": 1024, "retained": 0 },
+            { "name": "globex", "requests": 1_000, "allocated": 1 << 20, "peak": 3 << 20, "retained": -5 },
+        ],
+        "routes": [{ "name": "/no\u{1b}tes", "requests": 5_000, "allocated": 9 << 20, "peak": 3 << 20, "retained": 1 }],
+        "a_key_of_a_later_version": 1,
+    })
+}
+
+#[test]
+fn status_shows_the_memory_of_a_running_server() {
+    let memory = memory_of_a_server();
+    let answer = format!("HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n{memory}");
+    let admin = format!("http://{}", answering(answer));
+    let place = Workplace::new();
+    let text = place.done(&["status", "--memory", "--admin", &admin]);
+    for part in [
+        "live                      10.0 MiB\n",
+        "limit                     unlimited\n",
+        "of it used                unavailable\n",
+        "growth                    -2.0 KiB for 1,000 requests, over 4000 of them\n",
+        "purges                    2, gave back 5.0 MiB\n",
+        "seen at                   2001-09-09T01:46:40Z\n",
+        "TENANT  REQUESTS  ALLOCATED  PEAK     RETAINED\nglobex  1000",
+        "/no\\u{1b}tes",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert_eq!(place.json(&["status", "--memory", "--admin", &admin]), memory);
+    assert!(!place.catalogue().exists(), "memory needs no catalogue");
+}
+
+#[test]
+fn status_says_where_no_memory_is_told() {
+    let place = Workplace::new();
+    // Bound and given back: nobody listens there.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = format!("http://{free}");
+    let error = place.fails(&["status", "--memory", "--admin", &free], 1);
+    assert!(
+        error["message"].as_str().unwrap().contains("does not answer"),
+        "{error}"
+    );
+    let refusing = answering("HTTP/1.0 403 Forbidden\r\n\r\nnot here\n".to_owned());
+    let refusing = format!("http://{refusing}");
+    let error = place.fails(&["status", "--memory", "--admin", &refusing], 1);
+    assert!(
+        error["message"].as_str().unwrap().contains("403: not here"),
+        "{error}"
+    );
+    place.fails(&["status", "--memory", "--admin", "https://localhost"], 2);
 }

@@ -57,7 +57,8 @@ impl Document {
                 document.mistakes.push(Mistake {
                     line,
                     key: section,
-                    reason: "keys stand in sections: [server], [tenancy], [catalogue], [databases], [cache], [log]"
+                    reason: "keys stand in sections: [server], [tenancy], [catalogue], [databases], [cache], [memory], \
+                             [admin], [log]"
                         .to_owned(),
                 });
                 continue;

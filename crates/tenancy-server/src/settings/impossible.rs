@@ -12,8 +12,8 @@ use tracing_subscriber::EnvFilter;
 use super::{
     DatabaseKind, DatabaseUrl,
     model::{
-        CatalogueSettings, DatabaseServerSettings, DatabasesSettings, IsolationName, Settings, StackSettings,
-        TenantCacheSettings,
+        CatalogueSettings, DatabaseServerSettings, DatabasesSettings, IsolationName, MemorySettings,
+        Settings, StackSettings, TenantCacheSettings,
     },
 };
 
@@ -58,7 +58,24 @@ impl Settings {
         self.catalogue.look(&mut found);
         self.databases.look(self.database_kind(), &mut found);
         self.cache.look(&mut found);
+        self.memory.look(&mut found);
+        let same = self.admin.listen == Some(self.server.listen) && self.server.listen.port() != 0;
+        found.refuse(
+            "admin.listen",
+            same.then_some("this is where `server.listen` takes requests of everybody"),
+        );
         found.0
+    }
+}
+
+impl MemorySettings {
+    fn look(&self, found: &mut Impossible) {
+        let too_often = self.sample_every_ms < 10;
+        found.refuse(
+            "memory.sample_every_ms",
+            too_often.then_some("it must be 10 at least"),
+        );
+        found.zero("memory.warn_over_bytes", self.warn_over_bytes);
     }
 }
 

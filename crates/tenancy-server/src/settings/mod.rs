@@ -70,8 +70,8 @@ mod url;
 
 pub use error::{SettingsError, SettingsMistake};
 pub use model::{
-    CatalogueSettings, DatabaseServerSettings, DatabasesSettings, IsolationName, LogFormat, LogSettings,
-    ServerSettings, Settings, StackSettings, TenantCacheSettings,
+    AdminSettings, CatalogueSettings, DatabaseServerSettings, DatabasesSettings, IsolationName, LogFormat,
+    LogSettings, MemorySettings, ServerSettings, Settings, StackSettings, TenantCacheSettings,
 };
 pub use sources::{LoadedSettings, Sources};
 pub use url::{DatabaseKind, DatabaseUrl};

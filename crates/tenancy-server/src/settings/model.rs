@@ -24,6 +24,10 @@ pub struct Settings {
     pub databases: DatabasesSettings,
     /// The cache of tenants.
     pub cache: TenantCacheSettings,
+    /// The memory of the process and of requests.
+    pub memory: MemorySettings,
+    /// What is for operators alone.
+    pub admin: AdminSettings,
     /// The log.
     pub log: LogSettings,
 }
@@ -330,6 +334,57 @@ impl Default for TenantCacheSettings {
             staleness_bound_ms: 2_000,
         }
     }
+}
+
+/// Section `memory`: what is metered, logged and given back. Needs a program that is built with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct MemorySettings {
+    /// Whether a request that needs more than `warn_over_bytes` is logged. Default: yes.
+    pub log_memory: bool,
+    /// Whether what a purge gave back is logged at INFO, and not at DEBUG; and at DEBUG, what each request freed and left. Default: yes.
+    pub log_cleanup: bool,
+    /// Whether values that a request was to have for itself are looked after, and logged where they outlive it. Default: no.
+    pub track_survivors: bool,
+    /// How much a request may need before it is logged, in bytes. Default: 1,048,576.
+    pub warn_over_bytes: u64,
+    /// How often the memory of the process is looked at, in milliseconds; at least 10. Default: 10,000.
+    pub sample_every_ms: u64,
+    /// How many requests fill caches and open pools before growth is measured. Default: 1,000.
+    pub warm_up_requests: u64,
+    /// How much may be resident beyond what is live before free memory is given back, in bytes. 0: any amount. Default: 67,108,864.
+    pub purge_over_bytes: u64,
+    /// After how many requests free memory is given back. 0: after no number of them. Default: 0.
+    pub purge_after_requests: u64,
+    /// The least time between two purges that nobody asked for, in milliseconds. Default: 60,000.
+    pub purge_min_interval_ms: u64,
+}
+
+impl Default for MemorySettings {
+    fn default() -> Self {
+        Self {
+            log_memory: true,
+            log_cleanup: true,
+            track_survivors: false,
+            warn_over_bytes: 1 << 20,
+            sample_every_ms: 10_000,
+            warm_up_requests: 1_000,
+            purge_over_bytes: 64 << 20,
+            purge_after_requests: 0,
+            purge_min_interval_ms: 60_000,
+        }
+    }
+}
+
+/// Section `admin`: what is for operators alone, on an address of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct AdminSettings {
+    /// Address and port, such as `127.0.0.1:2113`. Who reaches it sees figures of all tenants, and nobody is asked who they are: one
+    /// of this machine, or of a network that only operators reach. Default: none.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Section `log`.

@@ -371,6 +371,30 @@ mod lines {
             ),
             ("[cache]\nmax_bytes = 1048575", 2, "cache.max_bytes", "1048576"),
             (
+                "[memory]\nsample_every_ms = 9",
+                2,
+                "memory.sample_every_ms",
+                "10 at least",
+            ),
+            (
+                "[memory]\nwarn_over_bytes = 0",
+                2,
+                "memory.warn_over_bytes",
+                "above 0",
+            ),
+            (
+                "[admin]\nlisten = \"127.0.0.1:8000\"",
+                2,
+                "admin.listen",
+                "server.listen",
+            ),
+            (
+                "[admin]\nlisten = \"localhost\"",
+                2,
+                "admin.listen",
+                "socket address",
+            ),
+            (
                 "[cache]\nstaleness_bound_ms = 99",
                 2,
                 "cache.staleness_bound_ms",

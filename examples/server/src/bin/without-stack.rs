@@ -14,8 +14,13 @@ use clap::Parser;
 use example_server::routes;
 use sqlx::Sqlite;
 use tenancy::{MemoryStore, Tenancy, resolve::Subdomain};
+use tenancy_memory::Jemalloc;
 use tenancy_sqlx::database::{Server, TenantDatabases};
 use tokio::net::TcpListener;
+
+/// That of the example server, which meters it too: a part of what the stack costs.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 #[derive(Parser)]
 struct Options {

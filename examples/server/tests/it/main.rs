@@ -12,6 +12,7 @@ mod cached;
 mod catalogue;
 mod ends;
 mod hosts;
+mod memory;
 mod notes;
 mod refused_starts;
 mod report;

@@ -1,0 +1,73 @@
+//! What operators see of a running server, on an address of its own.
+//!
+//! | route | what |
+//! |---|---|
+//! | `GET /memory` | the process, its growth, its purger, and what tenants and routes needed, as JSON |
+//! | `POST /memory/purge` | gives free memory back to the system, and says how much |
+//! | `GET /debug/pprof/heap` | who allocated what is live, for `pprof`; 403 with what to do where heap profiling is not active |
+//!
+//! The routes of memory are there with feature `memory`, `MemoryAdmin` makes them.
+//!
+//! **Who may.** Nobody is asked who they are: what protects these routes is the address. Choose one of this machine
+//! (`127.0.0.1:2113`) or of a network that only operators reach, and never put these routes on the address of requests. Requests
+//! that a browser sends for a web page are refused, whatever the address; and on an address of this machine, those whose `Host` is a name
+//! other than `localhost`, which is how web pages of strangers get there.
+
+mod guard;
+#[cfg(feature = "memory")]
+mod memory;
+#[cfg(test)]
+mod tests;
+
+use std::{io, net::SocketAddr};
+
+use axum::{Router, middleware};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use self::guard::{Guard, refuse_web_pages};
+#[cfg(feature = "memory")]
+pub use self::memory::{MemoryAdmin, MemoryReport, MemoryRow, MemoryTables};
+
+/// Serves what operators see, in a task, until it is dropped: requests that are running then are cut off.
+#[derive(Debug)]
+pub struct AdminServer {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl AdminServer {
+    /// Begins to serve. Listen with [`bind`](crate::serve::bind).
+    ///
+    /// # Errors
+    /// When the listener does not know its address.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start(listener: TcpListener, router: Router) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let app = guarded(router, address);
+        let task = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, app).await {
+                tracing::error!(%error, "the admin address is served no more");
+            }
+        });
+        Ok(Self { address, task })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for AdminServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// These routes, for requests that come to this address and not from a web page.
+fn guarded(router: Router, address: SocketAddr) -> Router {
+    let guard = Guard::of(address);
+    router.layer(middleware::from_fn_with_state(guard, refuse_web_pages))
+}

@@ -1,0 +1,116 @@
+#![cfg(feature = "memory")]
+
+use std::net::SocketAddr;
+
+use axum::{
+    body::{Body, to_bytes},
+    http::{Method, Request, StatusCode},
+};
+use serde_json::Value;
+use tenancy::{MemoryStore, Tenancy, resolve::Subdomain};
+use tenancy_memory::process::{Allocator, MemorySampler, Purger};
+use tower::ServiceExt as _;
+
+use super::*;
+
+const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 2113);
+
+async fn ask(router: &Router, method: Method, path: &str) -> (StatusCode, String) {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "localhost:2113");
+    let request = request.body(Body::empty()).unwrap();
+    let response = guarded(router.clone(), HERE).oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+fn sampler() -> MemorySampler {
+    MemorySampler::builder().start().unwrap()
+}
+
+#[tokio::test]
+async fn memory_is_told_with_its_tables_and_what_nobody_meters_is_left_out() {
+    let sampler = sampler();
+    let bare = MemoryAdmin::new(&sampler).routes();
+    let (status, text) = ask(&bare, Method::GET, "/memory").await;
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(
+        report["process"]["resident"],
+        sampler.latest().resident.bytes().unwrap()
+    );
+    assert_eq!((report.get("tenants"), &report["purger"]), (None, &Value::Null));
+    let read: MemoryReport = serde_json::from_str(&text).unwrap();
+    assert!(read.tables.is_none());
+
+    // A stack that nobody meters: this program's allocator is not the meter.
+    let tenancy = Tenancy::new(
+        Subdomain::of("localhost").unwrap(),
+        MemoryStore::of(["acme"]).unwrap(),
+    );
+    let unmetered = MemoryAdmin::new(&sampler).tenancy(&tenancy).routes();
+    let (_, text) = ask(&unmetered, Method::GET, "/memory").await;
+    let read: MemoryReport = serde_json::from_str(&text).unwrap();
+    assert!(read.tables.is_none(), "{text}");
+}
+
+#[tokio::test]
+async fn a_purge_says_what_it_gave_back_and_a_second_one_has_to_wait() {
+    let sampler = sampler();
+    let purger = Purger::builder().start(&sampler).unwrap();
+    let routes = MemoryAdmin::new(&sampler).purger(&purger).routes();
+    let (status, _) = ask(&routes, Method::GET, "/memory/purge").await;
+    assert_eq!(
+        (status, purger.state().purges),
+        (StatusCode::METHOD_NOT_ALLOWED, 0)
+    );
+    let (status, text) = ask(&routes, Method::POST, "/memory/purge").await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    let purge: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(purge["reason"], "command");
+    assert!(purge["given_back"].is_u64(), "{purge}");
+    assert_eq!(
+        ask(&routes, Method::POST, "/memory/purge").await.0,
+        StatusCode::TOO_MANY_REQUESTS
+    );
+    assert_eq!(purger.state().purges, 1);
+}
+
+#[tokio::test]
+async fn who_can_not_purge_says_so() {
+    let unknown = MemorySampler::builder()
+        .allocator(Allocator::Unknown)
+        .start()
+        .unwrap();
+    let purger = Purger::builder().start(&unknown).unwrap();
+    let routes = MemoryAdmin::new(&unknown).purger(&purger).routes();
+    assert_eq!(
+        ask(&routes, Method::POST, "/memory/purge").await.0,
+        StatusCode::NOT_IMPLEMENTED
+    );
+    let without = MemoryAdmin::new(&unknown).routes();
+    assert_eq!(
+        ask(&without, Method::POST, "/memory/purge").await.0,
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn a_heap_profile_that_is_not_active_is_refused_with_what_to_do() {
+    let routes = MemoryAdmin::new(&sampler()).routes();
+    let (status, text) = ask(&routes, Method::GET, "/debug/pprof/heap").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(text.contains("jemalloc the global allocator"), "{text}");
+}
+
+#[tokio::test]
+async fn a_web_page_reaches_nothing() {
+    let routes = MemoryAdmin::new(&sampler()).routes();
+    let request = Request::get("/memory").header("host", "evil.example");
+    let request = request.body(Body::empty()).unwrap();
+    let response = guarded(routes, HERE).oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+}
