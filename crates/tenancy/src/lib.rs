@@ -46,6 +46,7 @@
 //! | [`response_cache`] | whole responses of routes, kept for each tenant |
 //! | [`event`] | what happens, told to a listener |
 //! | `log` | the tenant in each line of the log, and a log level for each (feature `log`) |
+//! | `metrics` | figures of requests and of the application's own, for each tenant (feature `metrics`) |
 //! | [`empty`] | empty form fields as nothing |
 //! | [`core`] | ids, keys, records, and the traits to implement |
 //! | [`guide`] | guides, from the first request to single sign-on |
@@ -58,6 +59,7 @@
 //!
 //! * `http1`, `http2` (both on): what `axum::serve` speaks. Without `http2`, WebSockets over HTTP/2 are refused.
 //! * `log`: what `tracing-subscriber` needs to say for which tenant a line was written.
+//! * `metrics`: what is counted for each tenant, on the `metrics` facade.
 //! * `dns`, `http-check` (both off): proof of custom [`domains`] by a DNS record, or by a request to them.
 
 pub mod cache;
@@ -76,6 +78,8 @@ mod home;
 mod limit;
 #[cfg(feature = "log")]
 pub mod log;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod rejection;
 pub mod resolve;
 pub mod resource;

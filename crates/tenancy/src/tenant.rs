@@ -61,6 +61,8 @@ struct Extras {
     changes: OnceLock<Changes>,
     resources: OnceLock<TenantResources>,
     cache: ArcSwapOption<TenantAccount>,
+    #[cfg(feature = "metrics")]
+    metrics: ArcSwapOption<crate::metrics::Seat>,
 }
 
 /// Weak: the cache itself keeps the accounts of those that are in use.
@@ -267,6 +269,12 @@ impl Tenant {
             account: Arc::downgrade(&account),
         })));
         account
+    }
+
+    /// Under which label requests of this tenant are counted.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn metrics_seat(&self) -> &ArcSwapOption<crate::metrics::Seat> {
+        &self.block.extras().metrics
     }
 
     pub(crate) fn home(&self) -> &Arc<Home> {
