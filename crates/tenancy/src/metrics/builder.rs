@@ -11,7 +11,7 @@ use super::{
     slots::{MOST_SLOTS, TenantSlots},
     spec::MetricSpec,
     table::SlotTable,
-    window::Engine,
+    window::{Engine, Outbox, WindowStore},
 };
 
 const DEFAULT_MAX_BYTES: usize = 32 * 1024 * 1024;
@@ -24,6 +24,7 @@ pub struct MetricsBuilder {
     clock: Option<Arc<dyn Clock>>,
     registry: Registry,
     max_bytes: usize,
+    store: Option<(Arc<dyn WindowStore>, String)>,
 }
 
 impl MetricsBuilder {
@@ -34,6 +35,7 @@ impl MetricsBuilder {
             clock: None,
             registry: Registry::default(),
             max_bytes: DEFAULT_MAX_BYTES,
+            store: None,
         }
     }
 
@@ -68,6 +70,13 @@ impl MetricsBuilder {
         self
     }
 
+    /// Leaves minutes that are over in a store, under this name and what tells this start of the process from others.
+    /// Default: in none. [`Metrics::start`] writes them.
+    pub fn store(mut self, store: impl WindowStore, node: impl Into<String>) -> Self {
+        self.store = Some((Arc::new(store), node.into()));
+        self
+    }
+
     /// Builds it. Starts nothing: see [`Metrics::start`].
     ///
     /// # Errors
@@ -89,7 +98,10 @@ impl MetricsBuilder {
         match engine {
             Some(engine) if mistakes.is_empty() => {
                 let table = SlotTable::new(self.slots, &self.specs, &self.registry);
-                let inner = Inner::new(clock, self.specs, self.registry, table, engine);
+                let outbox = self
+                    .store
+                    .map(|(store, node)| outbox(store, &node, &self.registry));
+                let inner = Inner::new(clock, self.specs, self.registry, table, engine, outbox);
                 Ok(Metrics::new(inner))
             }
             _ => Err(MetricsError { mistakes }),
@@ -110,6 +122,14 @@ impl MetricsBuilder {
         for name in names.iter().filter(|name| is_built_in(name)) {
             mistakes.push(format!("{name} is the name of a built-in metric"));
         }
+        if let Some((_, node)) = &self.store
+            && !is_node(node)
+        {
+            let cut: String = node.chars().take(64).collect();
+            mistakes.push(format!(
+                "{cut:?} is no name of a node: letters, digits, '.', '_' and '-', 64 at most"
+            ));
+        }
         if self.slots.places() > MOST_SLOTS {
             let places = self.slots.places();
             mistakes.push(format!(
@@ -118,6 +138,17 @@ impl MetricsBuilder {
         }
         mistakes
     }
+}
+
+fn is_node(name: &str) -> bool {
+    let is_node_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=64).contains(&name.len()) && name.bytes().all(is_node_byte)
+}
+
+fn outbox(store: Arc<dyn WindowStore>, node: &str, registry: &Registry) -> Outbox {
+    let dropped = registry.counter("metrics_minutes_dropped_total", Vec::new());
+    let unreadable = registry.counter("metrics_minutes_unreadable_total", Vec::new());
+    Outbox::new(store, node, dropped, unreadable)
 }
 
 impl fmt::Debug for MetricsBuilder {

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -19,7 +19,7 @@ use super::{
     series::Series,
     spec::MetricSpec,
     table::{SlotTable, State, lock},
-    window::{Engine, TICK_SECONDS, Window},
+    window::{Engine, Outbox, TICK_SECONDS, Window},
 };
 use crate::{
     Tenant,
@@ -42,6 +42,7 @@ pub(super) struct Inner {
     pub(super) table: SlotTable,
     pub(super) engine: Engine,
     pub(super) requests: RequestHandles,
+    pub(super) outbox: Option<Outbox>,
     state: Mutex<State>,
     /// The ten seconds that are counted at the moment.
     open: AtomicU32,
@@ -59,6 +60,7 @@ impl Inner {
         registry: Registry,
         table: (SlotTable, State),
         engine: Engine,
+        outbox: Option<Outbox>,
     ) -> Self {
         let (table, state) = table;
         registry.describe();
@@ -75,6 +77,7 @@ impl Inner {
             registry,
             table,
             engine,
+            outbox,
         }
     }
 
@@ -132,6 +135,9 @@ impl Inner {
         let slots = state.slots_in_use();
         drop(state);
         // What follows calls the recorder.
+        if let (Some(outbox), Some((minute, figures))) = (&self.outbox, rotated.minute) {
+            outbox.add(minute, figures);
+        }
         self.table.exchange(
             exchanges,
             &self.state,
@@ -234,6 +240,21 @@ impl Metrics {
                 };
             }
         });
+        if self.inner.outbox.is_some() {
+            tokio::spawn(flush_for_ever(Arc::downgrade(&self.inner)));
+        }
+    }
+
+    /// Writes minutes that are over into the store, as the task of [`start`](Self::start) does; before a process ends, for
+    /// instance. Returns whether none waits any more; true also without a store.
+    ///
+    /// Gives up after five seconds without an answer. Cancel-safe: what was not answered waits still, and writing twice
+    /// is harmless.
+    pub async fn flush(&self) -> bool {
+        match &self.inner.outbox {
+            Some(outbox) => outbox.flush().await,
+            None => true,
+        }
     }
 
     /// Ends what is over now, as the task of [`start`](Self::start) does: for tests that move the clock.
@@ -256,6 +277,19 @@ impl Metrics {
     /// [`MetricsBuilder::max_bytes`].
     pub fn bytes_of_windows(&self) -> usize {
         self.inner.engine.bytes_now(&self.inner.state())
+    }
+}
+
+/// In a task of its own: a store that does not answer keeps nothing from being rotated.
+async fn flush_for_ever(inner: Weak<Inner>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(TICK_SECONDS));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(inner) = inner.upgrade() else { return };
+        if let Some(outbox) = &inner.outbox {
+            outbox.flush().await;
+        }
     }
 }
 

@@ -19,6 +19,7 @@
 //! | `tenant_active_requests` | gauge | `tenant` |
 //! | `tenant_slots_in_use`, `tenant_overflow_total` | gauge, counter | |
 //! | `metrics_unknown_names_total`, `metrics_unusable_values_total` | counter | |
+//! | `metrics_minutes_dropped_total`, `metrics_minutes_unreadable_total` (with a store) | counter | |
 //! | the application's own | histogram | `tenant` |
 //!
 //! Durations end when the head of the response is ready; a request is active until its body has ended. Sizes are of bodies
@@ -81,5 +82,5 @@ pub use self::{
     request::{RequestMetrics, RequestMetricsFuture, RequestMetricsLayer},
     slots::{CENTRAL, OTHER, TenantSlots, UNRESOLVED},
     spec::{MetricSpec, REQUEST_DURATION},
-    window::{QueryError, Window, WindowStats},
+    window::{MemoryWindowStore, NodeMinute, QueryError, Window, WindowStats, WindowStore, WindowStoreError},
 };

@@ -67,7 +67,7 @@ enum Kind {
     Histogram,
 }
 
-const DESCRIPTIONS: [(Kind, &str, Unit, &str); 12] = [
+const DESCRIPTIONS: [(Kind, &str, Unit, &str); 14] = [
     (
         Kind::Histogram,
         "http_server_request_duration_seconds",
@@ -139,5 +139,17 @@ const DESCRIPTIONS: [(Kind, &str, Unit, &str); 12] = [
         "metrics_unusable_values_total",
         Unit::Count,
         "Values that were dropped, for they are negative or no numbers",
+    ),
+    (
+        Kind::Count,
+        "metrics_minutes_dropped_total",
+        Unit::Count,
+        "Minutes of windows that were dropped, for the store was away for too long",
+    ),
+    (
+        Kind::Count,
+        "metrics_minutes_unreadable_total",
+        Unit::Count,
+        "Minutes of other processes that are no figures of this version",
     ),
 ];

@@ -1,6 +1,7 @@
 mod recorder;
 mod requests;
 mod slots;
+mod stores;
 mod windows;
 
 use std::{sync::Arc, time::Duration};

@@ -37,6 +37,14 @@ pub(crate) fn minute_of(tick: u32) -> u32 {
     tick / TICKS_IN_MINUTE
 }
 
+pub(super) fn first_tick_of(minute: u32) -> u32 {
+    minute.saturating_mul(TICKS_IN_MINUTE)
+}
+
+pub(super) fn last_tick_of(minute: u32) -> u32 {
+    first_tick_of(minute).saturating_add(TICKS_IN_MINUTE - 1)
+}
+
 impl History {
     pub(super) const MOST_ENTRIES: usize = MOST_TICKS + MOST_MINUTES;
 

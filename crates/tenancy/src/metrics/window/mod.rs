@@ -8,10 +8,14 @@
 //! * Memory is bounded ([`MetricsBuilder::max_bytes`](super::MetricsBuilder::max_bytes)): values that are spread so
 //!   widely that they would take more are kept in wider buckets, and [`WindowStats::relative_error`] says so.
 //!
+//! * With a [store](WindowStore), each process leaves its minutes there, in the background, and
+//!   [`Window::stats_of_all_nodes`] adds them up. A store that is away is tried again for ten minutes; minutes that are
+//!   dropped then are counted (`metrics_minutes_dropped_total`). No request knows of it.
+//!
 //! **Caveats.** Values that come while ten seconds end are counted in the one bucket or in the next, and each of them
 //! once; of one for each thread, the sum may be in the one and the count in the other. When nobody rotates (no runtime, and
 //! no question), all values are counted in the ten seconds in which rotation stopped. A window that is longer than ten
-//! minutes begins with a full minute.
+//! minutes begins with a full minute, and of other processes a window has only minutes that are over.
 //!
 //! ```
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,10 +46,12 @@ mod engine;
 mod gathered;
 mod history;
 mod live;
+mod outbox;
 mod query;
 mod scale;
 mod sketch;
-pub(crate) mod wire;
+mod store;
+mod wire;
 
 #[cfg(test)]
 mod tests;
@@ -59,5 +65,10 @@ pub(crate) use self::{
     engine::Engine,
     history::{History, TICK_SECONDS},
     live::Live,
+    outbox::Outbox,
     sketch::Sketch,
+};
+pub use self::{
+    query::{QueryError, Window, WindowStats},
+    store::{MemoryWindowStore, NodeMinute, WindowStore, WindowStoreError},
 };

@@ -1,14 +1,17 @@
 //! Questions about the last seconds, minutes and hours.
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::RangeInclusive, sync::MutexGuard, time::Duration};
 
 use tenancy_core::TenantId;
 
 use super::{
     Sketch,
-    history::{MINUTES_KEPT, TICK_SECONDS},
+    history::{MINUTES_KEPT, TICK_SECONDS, first_tick_of, last_tick_of, minute_of},
+    outbox::{Outbox, PATIENCE},
+    store::{NodeMinute, WindowStoreError},
+    wire::{MinuteReader, Unreadable},
 };
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, table::State};
 
 const SHORTEST: Duration = Duration::from_secs(TICK_SECONDS);
 const LONGEST: Duration = Duration::from_secs(MINUTES_KEPT as u64 * 60);
@@ -63,27 +66,97 @@ impl<'a> Window<'a> {
             kind: Kind::UnknownMetric,
         })?;
         let now = inner.rotate();
-        let engine = &inner.engine;
-        let tick = engine.tick_at(now);
-        let ticks = u32::try_from(self.length.as_secs().div_ceil(TICK_SECONDS)).unwrap_or(u32::MAX);
-        let from = tick.saturating_add(1).saturating_sub(ticks).max(engine.born);
-        let state = inner.state();
+        let (state, from, tick) = self.bounds(now);
         let is_kept = |label: &str| state.places.iter().any(|place| **place.series.label() == *label);
         if self.label.is_some_and(|label| !is_kept(label)) {
             return Err(QueryError { kind: Kind::NotKept });
         }
-        let (sketch, newest) = engine.collect(&state, metric, self.label, from, tick);
+        let from = from.max(inner.engine.born);
+        let (sketch, newest) = inner.engine.collect(&state, metric, self.label, from, tick);
         drop(state);
-        let unix = engine.unix(now);
+        Ok(self.told(sketch, from, newest, now))
+    }
+
+    /// As [`stats`](Self::stats), of this process and of the minutes that others have left in the store. A label that this
+    /// process does not keep may be another's.
+    ///
+    /// Waits for the store, five seconds at most. Cancel-safe: it only reads.
+    ///
+    /// # Errors
+    /// When no such metric was registered, there is no store, or it does not answer.
+    pub async fn stats_of_all_nodes(&self) -> Result<WindowStats, QueryError> {
+        let inner = self.metrics.inner();
+        let metric = inner.metric_at(self.metric).ok_or(QueryError {
+            kind: Kind::UnknownMetric,
+        })?;
+        let outbox = inner.outbox.as_ref().ok_or(QueryError { kind: Kind::NoStore })?;
+        let now = inner.rotate();
+        let (mut sketch, mut newest, from, tick) = {
+            let (state, from, tick) = self.bounds(now);
+            let (sketch, newest) = inner.engine.collect(&state, metric, self.label, from, tick);
+            (sketch, newest, from, tick)
+        };
+        let mut begin = from.max(inner.engine.born);
+        for minute in read(outbox, minute_of(from)..=minute_of(tick)).await? {
+            if minute.node == outbox.node {
+                continue;
+            }
+            match self.add_minute(&minute, &mut sketch) {
+                Ok(true) => {
+                    newest = newest.max(Some(last_tick_of(minute.minute).min(tick)));
+                    begin = begin.min(first_tick_of(minute.minute).max(from));
+                }
+                Ok(false) => {}
+                Err(_) => outbox.unreadable.increment(1),
+            }
+        }
+        Ok(self.told(sketch, begin, newest, now))
+    }
+
+    /// Nothing of a minute is added that can not be read to its end. Returns whether there was anything.
+    fn add_minute(&self, minute: &NodeMinute, to: &mut Sketch) -> Result<bool, Unreadable> {
+        let mut sum = Sketch::default();
+        for figures in MinuteReader::new(&minute.figures)? {
+            let figures = figures?;
+            if figures.metric == self.metric && self.label.is_none_or(|label| label == figures.label) {
+                sum.merge(&Sketch::decode(figures.sketch)?);
+            }
+        }
+        to.merge(&sum);
+        Ok(sum.count() > 0)
+    }
+
+    /// The first and the last ten seconds, as long as nobody ends any.
+    fn bounds(&self, now: Duration) -> (MutexGuard<'a, State>, u32, u32) {
+        let inner = self.metrics.inner();
+        let tick = inner.engine.tick_at(now);
+        let ticks = u32::try_from(self.length.as_secs().div_ceil(TICK_SECONDS)).unwrap_or(u32::MAX);
+        let from = tick.saturating_add(1).saturating_sub(ticks);
+        (inner.state(), from, tick)
+    }
+
+    fn told(&self, sketch: Sketch, from: u32, newest: Option<u32>, now: Duration) -> WindowStats {
+        let unix = self.metrics.inner().engine.unix(now);
         let begin = Duration::from_secs(u64::from(from) * TICK_SECONDS);
-        Ok(WindowStats {
+        WindowStats {
             sketch,
             covered: unix.saturating_sub(begin).clamp(Duration::from_secs(1), LONGEST),
             staleness: newest.map(|newest| {
                 let end = Duration::from_secs((u64::from(newest) + 1) * TICK_SECONDS);
                 unix.saturating_sub(end)
             }),
-        })
+        }
+    }
+}
+
+async fn read(outbox: &Outbox, minutes: RangeInclusive<u32>) -> Result<Vec<NodeMinute>, QueryError> {
+    let reading = tokio::time::timeout(PATIENCE, outbox.store.read(minutes));
+    let away = |error| QueryError {
+        kind: Kind::StoreAway(error),
+    };
+    match reading.await {
+        Ok(read) => read.map_err(away),
+        Err(elapsed) => Err(away(WindowStoreError::new(elapsed))),
     }
 }
 
@@ -156,36 +229,57 @@ impl WindowStats {
 }
 
 /// Why a window can say nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct QueryError {
     kind: Kind,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Kind {
     UnknownMetric,
     NotKept,
+    NoStore,
+    StoreAway(WindowStoreError),
 }
 
 impl QueryError {
     /// Whether no metric of this name was registered.
     pub fn is_unknown_metric(&self) -> bool {
-        self.kind == Kind::UnknownMetric
+        matches!(self.kind, Kind::UnknownMetric)
     }
 
     /// Whether nothing is counted under this label: the tenant has no slot.
     pub fn is_not_kept(&self) -> bool {
-        self.kind == Kind::NotKept
+        matches!(self.kind, Kind::NotKept)
+    }
+
+    /// Whether there is no store to ask.
+    pub fn is_no_store(&self) -> bool {
+        matches!(self.kind, Kind::NoStore)
+    }
+
+    /// Whether the store did not answer.
+    pub fn is_store_away(&self) -> bool {
+        matches!(self.kind, Kind::StoreAway(_))
     }
 }
 
 impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
+        f.write_str(match &self.kind {
             Kind::UnknownMetric => "no metric of this name was registered",
             Kind::NotKept => "nothing is counted under this label",
+            Kind::NoStore => "there is no store of windows",
+            Kind::StoreAway(_) => "the store of windows did not answer",
         })
     }
 }
 
-impl std::error::Error for QueryError {}
+impl std::error::Error for QueryError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.kind {
+            Kind::StoreAway(error) => Some(error),
+            Kind::UnknownMetric | Kind::NotKept | Kind::NoStore => None,
+        }
+    }
+}
