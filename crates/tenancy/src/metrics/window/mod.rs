@@ -60,7 +60,6 @@ mod atomics {
     pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 }
 
-pub use self::query::{QueryError, Window, WindowStats};
 pub(crate) use self::{
     engine::Engine,
     history::{History, TICK_SECONDS},
