@@ -1,6 +1,6 @@
 //! What windows say, and what they take.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+use std::time::Duration;
 
 use super::{Fixture, TEN_SECONDS, now, tenants};
 use crate::{
@@ -184,29 +184,32 @@ fn spread(fixture: &Fixture, number: u64) {
 
 #[test]
 fn a_hundred_slots_take_no_more_than_32_mib_whatever_is_recorded() {
-    // The most metrics for which there is room.
-    let fixture = Fixture::new(|mut builder| {
-        for number in 0..8 {
-            builder = builder.metric(MetricSpec::number(format!("own.m{number}")));
-        }
-        builder.slots(TenantSlots::all(100))
-    });
-    for name in tenants((0..100).map(|number| format!("t{number}"))) {
+    // The most metrics for which there is room; a twentieth of the labels, and of the bytes, is filled.
+    let with = |slots: usize, bytes: usize| {
+        Fixture::new(|mut builder| {
+            for number in 0..8 {
+                builder = builder.metric(MetricSpec::number(format!("own.m{number}")));
+            }
+            builder.slots(TenantSlots::all(slots)).max_bytes(bytes)
+        })
+    };
+    let most = 32 * MIB * 5 / 103;
+    let fixture = with(2, most);
+    let whole = with(100, 32 * MIB);
+    let limit = |fixture: &Fixture| fixture.metrics.inner().engine.limit;
+    assert_eq!(limit(&whole), limit(&fixture), "so it is the same for each label");
+    for name in tenants(["t0", "t1"]) {
         fixture.request(&name, 0.1);
     }
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let mut most = 0;
-    // Not each ten seconds of two hours: a history is full after seventy with values.
-    for _ in 0..72 {
-        spread(
-            &fixture,
-            NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
-        );
-        fixture.pass(TEN_SECONDS);
-        most = most.max(fixture.metrics.bytes_of_windows());
+    let mut taken = 0;
+    // Not each ten seconds of two hours, but minutes that have one and those that have six.
+    for step in 0..190_u64 {
+        spread(&fixture, step);
+        fixture.pass(if step < 100 { TEN_SECONDS * 6 } else { TEN_SECONDS });
+        taken = taken.max(fixture.metrics.bytes_of_windows());
     }
-    assert!(most <= 32 * MIB, "{most} bytes");
-    assert!(most > 8 * MIB, "{most} bytes: they were filled");
-    let before = fixture.metrics.last(Duration::from_secs(600)).stats().unwrap();
-    assert!(before.relative_error() < 0.35, "{}", before.relative_error());
+    assert!(taken <= most, "{taken} bytes of {most}");
+    assert!(taken > most / 4, "{taken} bytes of {most}: they were filled");
+    let newest = fixture.metrics.last(Duration::from_secs(600)).stats().unwrap();
+    assert!(newest.relative_error() < 0.35, "{}", newest.relative_error());
 }
