@@ -47,6 +47,7 @@
 //! | [`event`] | what happens, told to a listener |
 //! | `log` | the tenant in each line of the log, and a log level for each (feature `log`) |
 //! | `memory` | what each request, route and tenant allocates (feature `memory`) |
+//! | `metrics` | figures of requests and of the application's own, for each tenant (feature `metrics`) |
 //! | [`empty`] | empty form fields as nothing |
 //! | [`core`] | ids, keys, records, and the traits to implement |
 //! | [`guide`] | guides, from the first request to single sign-on |
@@ -60,6 +61,7 @@
 //! * `http1`, `http2` (both on): what `axum::serve` speaks. Without `http2`, WebSockets over HTTP/2 are refused.
 //! * `log`: what `tracing-subscriber` needs to say for which tenant a line was written.
 //! * `memory` (off): the memory of requests is counted, where the application's allocator is the meter of `tenancy-memory`.
+//! * `metrics`: what is counted for each tenant, on the `metrics` facade.
 //! * `dns`, `http-check` (both off): proof of custom [`domains`] by a DNS record, or by a request to them.
 
 pub mod cache;
@@ -114,6 +116,8 @@ mod memory {
         }
     }
 }
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod rejection;
 pub mod resolve;
 pub mod resource;

@@ -63,6 +63,8 @@ struct Extras {
     cache: ArcSwapOption<TenantAccount>,
     #[cfg(feature = "memory")]
     memory: OnceLock<Box<crate::memory::TenantMemory>>,
+    #[cfg(feature = "metrics")]
+    metrics: ArcSwapOption<crate::metrics::Seat>,
 }
 
 /// Weak: the cache itself keeps the accounts of those that are in use.
@@ -275,6 +277,12 @@ impl Tenant {
     pub(crate) fn memory_block(&self) -> &crate::memory::TenantMemory {
         let begin = || Box::new(crate::memory::TenantMemory::new());
         self.block.extras().memory.get_or_init(begin)
+    }
+
+    /// Under which label requests of this tenant are counted.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn metrics_seat(&self) -> &ArcSwapOption<crate::metrics::Seat> {
+        &self.block.extras().metrics
     }
 
     pub(crate) fn home(&self) -> &Arc<Home> {

@@ -62,6 +62,11 @@ impl Current {
         &mut self.extras.get_or_insert_default().values
     }
 
+    #[cfg(feature = "metrics")]
+    pub(crate) fn route(&self) -> Option<&MatchedPath> {
+        self.extras.as_ref().and_then(|extras| extras.route.as_ref())
+    }
+
     /// Keeps the first route that is noted.
     pub(crate) fn note_route(&mut self, route: &MatchedPath) {
         let place = &mut self.extras.get_or_insert_default().route;

@@ -1,0 +1,161 @@
+//! The layer that watches requests.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use axum::{
+    BoxError,
+    body::{Body, Bytes, HttpBody},
+    extract::MatchedPath,
+};
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{body::WatchedBody, watch::Watch};
+use crate::{metrics::Metrics, resolve::Resolution, scope::with_current};
+
+/// Counts requests for their tenants. See the [module](crate::metrics).
+#[derive(Clone, Debug)]
+pub struct RequestMetricsLayer {
+    metrics: Metrics,
+}
+
+impl RequestMetricsLayer {
+    /// Counts with this.
+    pub fn new(metrics: &Metrics) -> Self {
+        Self {
+            metrics: metrics.clone(),
+        }
+    }
+}
+
+impl<S> Layer<S> for RequestMetricsLayer {
+    type Service = RequestMetrics<S>;
+
+    fn layer(&self, inner: S) -> RequestMetrics<S> {
+        RequestMetrics {
+            inner,
+            metrics: self.metrics.clone(),
+        }
+    }
+}
+
+/// The service of [`RequestMetricsLayer`]. Allocates nothing for a response whose length is known.
+#[derive(Clone)]
+pub struct RequestMetrics<S> {
+    inner: S,
+    metrics: Metrics,
+}
+
+impl<S: fmt::Debug> fmt::Debug for RequestMetrics<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestMetrics")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for RequestMetrics<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ReqBody: HttpBody,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = RequestMetricsFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let watch = begin(&self.metrics, &request);
+        RequestMetricsFuture {
+            inner: self.inner.call(request),
+            watch: Some(watch),
+        }
+    }
+}
+
+fn begin<B: HttpBody>(metrics: &Metrics, request: &Request<B>) -> Watch {
+    let inner = metrics.inner();
+    let series = match request.extensions().get::<Resolution>() {
+        Some(resolution) => match resolution.tenant() {
+            Some(tenant) => inner.series_of(tenant),
+            None if resolution.is_central() => Arc::clone(inner.table.central()),
+            None => Arc::clone(inner.table.unresolved()),
+        },
+        None => Arc::clone(inner.table.unresolved()),
+    };
+    let route = request.extensions().get::<MatchedPath>();
+    let size = request.body().size_hint().exact();
+    Watch::begin(
+        inner,
+        series,
+        request.method(),
+        route.map(MatchedPath::as_str),
+        size,
+    )
+}
+
+pin_project! {
+    /// The future of [`RequestMetrics`]. Dropping it, at any await, counts the request as aborted.
+    pub struct RequestMetricsFuture<F> {
+        #[pin]
+        inner: F,
+        watch: Option<Watch>,
+    }
+}
+
+impl<F, ResBody, E> Future for RequestMetricsFuture<F>
+where
+    F: Future<Output = Result<Response<ResBody>, E>>,
+    ResBody: HttpBody<Data = Bytes> + Send + 'static,
+    ResBody::Error: Into<BoxError>,
+{
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = ready!(this.inner.poll(cx));
+        let Some(mut watch) = this.watch.take() else {
+            // Polled again after its end.
+            return Poll::Ready(answer.map(|response| response.map(Body::new)));
+        };
+        let response = match answer {
+            Ok(response) => response,
+            Err(error) => {
+                watch.failed();
+                return Poll::Ready(Err(error));
+            }
+        };
+        if watch.route.is_none() {
+            // Told by the router, further in.
+            let route = with_current(|current| current.and_then(|current| current.route().cloned()));
+            if let Some(route) = route {
+                watch.set_route(route.as_str());
+            }
+        }
+        let size = response.body().size_hint().exact();
+        watch.head(response.status(), size);
+        if size.is_some() {
+            watch.end();
+            return Poll::Ready(Ok(response.map(Body::new)));
+        }
+        Poll::Ready(Ok(response.map(|body| Body::new(WatchedBody::new(body, watch)))))
+    }
+}
+
+impl<F> fmt::Debug for RequestMetricsFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestMetricsFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,165 @@
+//! Windows over several processes, and stores that are away.
+
+use std::{
+    ops::RangeInclusive,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::{BoxFuture, FutureExt, ready};
+use tenancy_core::ManualClock;
+
+use super::{Fixture, recorder::Recorded};
+use crate::{
+    metrics::{MemoryWindowStore, Metrics, NodeMinute, WindowStore, WindowStoreError},
+    tenant::tests::tenant,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Two processes whose clocks go together.
+fn nodes(store: &MemoryWindowStore) -> [Fixture; 2] {
+    let clock = Arc::new(ManualClock::new());
+    ["one", "other"].map(|node| {
+        let recorded = Recorded::default();
+        let metrics = Metrics::builder()
+            .clock(Arc::clone(&clock))
+            .recorder(recorded.clone())
+            .store(store.clone(), node)
+            .build()
+            .unwrap();
+        Fixture {
+            clock: Arc::clone(&clock),
+            recorded,
+            metrics,
+        }
+    })
+}
+
+#[tokio::test]
+async fn figures_of_all_nodes_are_added_up_and_none_twice() {
+    let store = MemoryWindowStore::new();
+    let [one, other] = nodes(&store);
+    for _ in 0..3 {
+        (0..2).for_each(|_| one.request(&tenant("acme"), 0.1));
+        (0..5).for_each(|_| other.request(&tenant("acme"), 0.4));
+        other.request(&tenant("globex"), 0.4);
+        one.clock.advance(MINUTE);
+        for node in [&one, &other] {
+            node.metrics.rotate();
+            assert!(node.metrics.flush().await && node.metrics.flush().await);
+        }
+    }
+    let window = one.metrics.last(10 * MINUTE);
+    let acme = tenant("acme");
+    assert_eq!(window.clone().tenant(acme.id()).stats().unwrap().samples(), 6);
+    let all = window
+        .clone()
+        .tenant(acme.id())
+        .stats_of_all_nodes()
+        .await
+        .unwrap();
+    assert_eq!((all.samples(), all.min(), all.max()), (21, Some(0.1), Some(0.4)));
+    assert_eq!(window.stats_of_all_nodes().await.unwrap().samples(), 24);
+    let globex = window.label("globex").stats_of_all_nodes().await.unwrap();
+    assert_eq!(globex.samples(), 3, "which this node does not know");
+}
+
+#[tokio::test]
+async fn what_is_no_figure_is_passed_over_and_counted() {
+    let store = MemoryWindowStore::new();
+    let [one, other] = nodes(&store);
+    other.request(&tenant("acme"), 0.1);
+    other.pass(MINUTE);
+    assert!(other.metrics.flush().await);
+    let minutes = store.read(0..=u32::MAX).await.unwrap();
+    let minute = minutes[0].minute;
+    for (node, bytes) in [("junk", &b"\x01\x7fjunk"[..]), ("newer", &[9, 9]), ("empty", &[])] {
+        store.put(minute, node, bytes).await.unwrap();
+    }
+    let window = one.metrics.last(10 * MINUTE);
+    assert_eq!(window.stats_of_all_nodes().await.unwrap().samples(), 1);
+    let unreadable = one.recorded.value("metrics_minutes_unreadable_total{}");
+    assert_eq!(unreadable, Some(3.0));
+}
+
+/// A store that fails while it is told to.
+#[derive(Clone, Debug)]
+struct Away {
+    kept: MemoryWindowStore,
+    is_away: Arc<AtomicBool>,
+    panics: bool,
+}
+
+impl WindowStore for Away {
+    fn put<'a>(
+        &'a self,
+        minute: u32,
+        node: &'a str,
+        figures: &'a [u8],
+    ) -> BoxFuture<'a, Result<(), WindowStoreError>> {
+        if !self.is_away.load(Ordering::SeqCst) {
+            return self.kept.put(minute, node, figures);
+        }
+        assert!(!self.panics, "the store panics");
+        ready(Err(WindowStoreError::new("away"))).boxed()
+    }
+
+    fn read(&self, minutes: RangeInclusive<u32>) -> BoxFuture<'_, Result<Vec<NodeMinute>, WindowStoreError>> {
+        if self.is_away.load(Ordering::SeqCst) {
+            return ready(Err(WindowStoreError::new("away"))).boxed();
+        }
+        self.kept.read(minutes)
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_costs_the_oldest_minutes_and_nothing_else() {
+    for panics in [false, true] {
+        let store = Away {
+            kept: MemoryWindowStore::new(),
+            is_away: Arc::new(AtomicBool::new(true)),
+            panics,
+        };
+        let fixture = Fixture::new(|builder| builder.store(store.clone(), "node"));
+        for _ in 0..13 {
+            fixture.request(&tenant("acme"), 0.1);
+            fixture.pass(MINUTE);
+            assert!(!fixture.metrics.flush().await);
+        }
+        assert_eq!(
+            fixture.recorded.value("metrics_minutes_dropped_total{}"),
+            Some(3.0)
+        );
+        let window = fixture.metrics.last(20 * MINUTE);
+        assert!(window.stats_of_all_nodes().await.unwrap_err().is_store_away());
+        assert_eq!(window.stats().unwrap().samples(), 13);
+        store.is_away.store(false, Ordering::SeqCst);
+        assert!(fixture.metrics.flush().await);
+        assert_eq!(store.kept.read(0..=u32::MAX).await.unwrap().len(), 10);
+    }
+}
+
+#[tokio::test]
+async fn without_a_store_there_are_no_other_nodes() {
+    let fixture = Fixture::new(|builder| builder);
+    assert!(fixture.metrics.flush().await);
+    let error = fixture
+        .metrics
+        .last(MINUTE)
+        .stats_of_all_nodes()
+        .await
+        .unwrap_err();
+    assert!(error.is_no_store());
+    let error = Metrics::builder()
+        .store(MemoryWindowStore::new(), "a node")
+        .build()
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("\"a node\" is no name of a node"),
+        "{error}"
+    );
+}

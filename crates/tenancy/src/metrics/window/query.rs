@@ -1,0 +1,285 @@
+//! Questions about the last seconds, minutes and hours.
+
+use std::{fmt, ops::RangeInclusive, sync::MutexGuard, time::Duration};
+
+use tenancy_core::TenantId;
+
+use super::{
+    Sketch,
+    history::{MINUTES_KEPT, TICK_SECONDS, first_tick_of, last_tick_of, minute_of},
+    outbox::{Outbox, PATIENCE},
+    store::{NodeMinute, WindowStoreError},
+    wire::{MinuteReader, Unreadable},
+};
+use crate::metrics::{Metrics, table::State};
+
+const SHORTEST: Duration = Duration::from_secs(TICK_SECONDS);
+const LONGEST: Duration = Duration::from_secs(MINUTES_KEPT as u64 * 60);
+
+/// A question about the last time, made by [`Metrics::last`](crate::metrics::Metrics::last).
+///
+/// Asking takes a lock that no request waits for, adds up some hundred sketches at most, and does no I/O.
+#[derive(Clone, Debug)]
+#[must_use = "it answers nothing until it is asked for its statistics"]
+pub struct Window<'a> {
+    metrics: &'a Metrics,
+    length: Duration,
+    metric: &'a str,
+    label: Option<&'a str>,
+}
+
+impl<'a> Window<'a> {
+    pub(in crate::metrics) fn new(metrics: &'a Metrics, length: Duration) -> Self {
+        Self {
+            metrics,
+            length: length.clamp(SHORTEST, LONGEST),
+            metric: crate::metrics::REQUEST_DURATION,
+            label: None,
+        }
+    }
+
+    /// Of this metric. Default: [`REQUEST_DURATION`](crate::metrics::REQUEST_DURATION).
+    pub fn metric(mut self, name: &'a str) -> Self {
+        self.metric = name;
+        self
+    }
+
+    /// Of this tenant alone, which has to have a slot of its own. Default: of all.
+    pub fn tenant(self, id: &'a TenantId) -> Self {
+        self.label(id.as_str())
+    }
+
+    /// Of what is counted under this label: a tenant's id, a plan, `_other`, `_central` or `_none`.
+    pub fn label(mut self, label: &'a str) -> Self {
+        self.label = Some(label);
+        self
+    }
+
+    /// What was measured. Where nothing was, there are no samples.
+    ///
+    /// # Errors
+    /// When no such metric was registered, or nothing is counted under this label: a tenant without a slot is one of
+    /// `_other`, and its figures are not known.
+    pub fn stats(&self) -> Result<WindowStats, QueryError> {
+        let inner = self.metrics.inner();
+        let metric = inner.metric_at(self.metric).ok_or(QueryError {
+            kind: Kind::UnknownMetric,
+        })?;
+        let now = inner.rotate();
+        let (state, from, tick) = self.bounds(now);
+        let is_kept = |label: &str| state.places.iter().any(|place| **place.series.label() == *label);
+        if self.label.is_some_and(|label| !is_kept(label)) {
+            return Err(QueryError { kind: Kind::NotKept });
+        }
+        let from = from.max(inner.engine.born);
+        let (sketch, newest) = inner.engine.collect(&state, metric, self.label, from, tick);
+        drop(state);
+        Ok(self.told(sketch, from, newest, now))
+    }
+
+    /// As [`stats`](Self::stats), of this process and of the minutes that others have left in the store. A label that this
+    /// process does not keep may be another's.
+    ///
+    /// Waits for the store, five seconds at most. Cancel-safe: it only reads.
+    ///
+    /// # Errors
+    /// When no such metric was registered, there is no store, or it does not answer.
+    pub async fn stats_of_all_nodes(&self) -> Result<WindowStats, QueryError> {
+        let inner = self.metrics.inner();
+        let metric = inner.metric_at(self.metric).ok_or(QueryError {
+            kind: Kind::UnknownMetric,
+        })?;
+        let outbox = inner.outbox.as_ref().ok_or(QueryError { kind: Kind::NoStore })?;
+        let now = inner.rotate();
+        let (mut sketch, mut newest, from, tick) = {
+            let (state, from, tick) = self.bounds(now);
+            let (sketch, newest) = inner.engine.collect(&state, metric, self.label, from, tick);
+            (sketch, newest, from, tick)
+        };
+        let mut begin = from.max(inner.engine.born);
+        for minute in read(outbox, minute_of(from)..=minute_of(tick)).await? {
+            if minute.node == outbox.node {
+                continue;
+            }
+            match self.add_minute(&minute, &mut sketch) {
+                Ok(true) => {
+                    newest = newest.max(Some(last_tick_of(minute.minute).min(tick)));
+                    begin = begin.min(first_tick_of(minute.minute).max(from));
+                }
+                Ok(false) => {}
+                Err(_) => outbox.unreadable.increment(1),
+            }
+        }
+        Ok(self.told(sketch, begin, newest, now))
+    }
+
+    /// Nothing of a minute is added that can not be read to its end. Returns whether there was anything.
+    fn add_minute(&self, minute: &NodeMinute, to: &mut Sketch) -> Result<bool, Unreadable> {
+        let mut sum = Sketch::default();
+        for figures in MinuteReader::new(&minute.figures)? {
+            let figures = figures?;
+            if figures.metric == self.metric && self.label.is_none_or(|label| label == figures.label) {
+                sum.merge(&Sketch::decode(figures.sketch)?);
+            }
+        }
+        to.merge(&sum);
+        Ok(sum.count() > 0)
+    }
+
+    /// The first and the last ten seconds, as long as nobody ends any.
+    fn bounds(&self, now: Duration) -> (MutexGuard<'a, State>, u32, u32) {
+        let inner = self.metrics.inner();
+        let tick = inner.engine.tick_at(now);
+        let ticks = u32::try_from(self.length.as_secs().div_ceil(TICK_SECONDS)).unwrap_or(u32::MAX);
+        let from = tick.saturating_add(1).saturating_sub(ticks);
+        (inner.state(), from, tick)
+    }
+
+    fn told(&self, sketch: Sketch, from: u32, newest: Option<u32>, now: Duration) -> WindowStats {
+        let unix = self.metrics.inner().engine.unix(now);
+        let begin = Duration::from_secs(u64::from(from) * TICK_SECONDS);
+        WindowStats {
+            sketch,
+            covered: unix.saturating_sub(begin).clamp(Duration::from_secs(1), LONGEST),
+            staleness: newest.map(|newest| {
+                let end = Duration::from_secs((u64::from(newest) + 1) * TICK_SECONDS);
+                unix.saturating_sub(end)
+            }),
+        }
+    }
+}
+
+async fn read(outbox: &Outbox, minutes: RangeInclusive<u32>) -> Result<Vec<NodeMinute>, QueryError> {
+    let reading = tokio::time::timeout(PATIENCE, outbox.store.read(minutes));
+    let away = |error| QueryError {
+        kind: Kind::StoreAway(error),
+    };
+    match reading.await {
+        Ok(read) => read.map_err(away),
+        Err(elapsed) => Err(away(WindowStoreError::new(elapsed))),
+    }
+}
+
+/// What was measured in a window.
+#[derive(Clone, Debug)]
+pub struct WindowStats {
+    pub(in crate::metrics) sketch: Sketch,
+    pub(in crate::metrics) covered: Duration,
+    pub(in crate::metrics) staleness: Option<Duration>,
+}
+
+impl WindowStats {
+    /// How many values there are.
+    pub fn samples(&self) -> u64 {
+        self.sketch.count()
+    }
+
+    /// How many of them are of failures.
+    pub fn errors(&self) -> u64 {
+        self.sketch.errors()
+    }
+
+    /// Their average; `None` without values.
+    pub fn average(&self) -> Option<f64> {
+        let samples = self.samples();
+        (samples > 0).then(|| self.sketch.sum() / samples as f64)
+    }
+
+    /// The value that this share of all does not exceed, such as 0.95; `None` without values, and for what is no share.
+    /// Off by [`relative_error`](Self::relative_error) at most, for values that the metric tells apart.
+    pub fn percentile(&self, share: f64) -> Option<f64> {
+        self.sketch.percentile(share)
+    }
+
+    /// The smallest value; `None` without values.
+    pub fn min(&self) -> Option<f64> {
+        self.sketch.min()
+    }
+
+    /// The largest value; `None` without values.
+    pub fn max(&self) -> Option<f64> {
+        self.sketch.max()
+    }
+
+    /// Values a second.
+    pub fn rate(&self) -> f64 {
+        self.samples() as f64 / self.covered.as_secs_f64()
+    }
+
+    /// Which share of the values are of failures; `None` without values.
+    pub fn error_ratio(&self) -> Option<f64> {
+        let samples = self.samples();
+        (samples > 0).then(|| self.errors() as f64 / samples as f64)
+    }
+
+    /// How long the window is: shorter than asked for while the process is young, one second at least.
+    pub fn covered(&self) -> Duration {
+        self.covered
+    }
+
+    /// How old the newest value is, to ten seconds; `None` without values.
+    pub fn staleness(&self) -> Option<Duration> {
+        self.staleness
+    }
+
+    /// How far a percentile may be off, as a share of it: 0.059, or more where there was no room for as many buckets.
+    pub fn relative_error(&self) -> f64 {
+        self.sketch.relative_error()
+    }
+}
+
+/// Why a window can say nothing.
+#[derive(Clone, Debug)]
+pub struct QueryError {
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    UnknownMetric,
+    NotKept,
+    NoStore,
+    StoreAway(WindowStoreError),
+}
+
+impl QueryError {
+    /// Whether no metric of this name was registered.
+    pub fn is_unknown_metric(&self) -> bool {
+        matches!(self.kind, Kind::UnknownMetric)
+    }
+
+    /// Whether nothing is counted under this label: the tenant has no slot.
+    pub fn is_not_kept(&self) -> bool {
+        matches!(self.kind, Kind::NotKept)
+    }
+
+    /// Whether there is no store to ask.
+    pub fn is_no_store(&self) -> bool {
+        matches!(self.kind, Kind::NoStore)
+    }
+
+    /// Whether the store did not answer.
+    pub fn is_store_away(&self) -> bool {
+        matches!(self.kind, Kind::StoreAway(_))
+    }
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.kind {
+            Kind::UnknownMetric => "no metric of this name was registered",
+            Kind::NotKept => "nothing is counted under this label",
+            Kind::NoStore => "there is no store of windows",
+            Kind::StoreAway(_) => "the store of windows did not answer",
+        })
+    }
+}
+
+impl std::error::Error for QueryError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.kind {
+            Kind::StoreAway(error) => Some(error),
+            Kind::UnknownMetric | Kind::NotKept | Kind::NoStore => None,
+        }
+    }
+}

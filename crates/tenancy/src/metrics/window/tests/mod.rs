@@ -1,0 +1,3 @@
+mod counting;
+mod sketches;
+mod threads;
