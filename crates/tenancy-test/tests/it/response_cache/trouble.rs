@@ -167,7 +167,7 @@ async fn who_is_overtaken_by_an_answer_for_one_client_gets_the_own_one() {
         let loader = loader.clone();
         async move || {
             let text = loader.load().await.unwrap();
-            let headers = (text == "for one").then(|| [("set-cookie", "a=b")]);
+            let headers = (text == "for one").then_some([("set-cookie", "a=b")]);
             (headers.map(axum::response::AppendHeaders), text)
         }
     };
