@@ -17,6 +17,7 @@
 //! | [Flush, and what it promises](flush_and_what_it_promises) | when what was changed is served nowhere, and what can delay that |
 //! | [Keep whole responses](response_cache) | which pages of a route are kept, for whom, until when |
 //! | [Warm up](warm_up) | what is loaded before it is asked for, when, and what that may take; why a key is not cached |
+//! | [Watch it](watch_it) | how a process says that it works, and which tenant is not well |
 //! | Logs per tenant (`logs_per_tenant`, with the feature `log`) | the tenant in each line, more or less of one tenant |
 //!
 //! Their examples are compiled and run with the tests of this crate.
@@ -72,6 +73,10 @@ pub mod response_cache {}
 /// Recipes: what tenants need, loaded at their first use, after a flush, after a deploy.
 #[doc = include_str!("../docs/warm-up.md")]
 pub mod warm_up {}
+
+/// Probes, checks in the background, and the health of tenants.
+#[doc = include_str!("../docs/watch-it.md")]
+pub mod watch_it {}
 
 /// The tenant in each line of the log, and a level for each tenant.
 #[cfg(feature = "log")]

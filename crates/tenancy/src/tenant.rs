@@ -21,7 +21,9 @@ use tenancy_core::{TenantId, TenantRecord, TenantStatus};
 pub(crate) use self::url::PublicUrl;
 pub use self::url::UrlError;
 use self::{changes::Changes, parsed::ParsedCell};
-use crate::{cache::Account, gate::CompiledMaintenance, home::Home, resource::TenantResources};
+use crate::{
+    cache::Account, gate::CompiledMaintenance, health::Vitals, home::Home, resource::TenantResources,
+};
 
 pub use data::DataError;
 
@@ -61,6 +63,7 @@ struct Extras {
     changes: OnceLock<Changes>,
     resources: OnceLock<TenantResources>,
     cache: ArcSwapOption<TenantAccount>,
+    vitals: Vitals,
 }
 
 /// Weak: the cache itself keeps the accounts of those that are in use.
@@ -267,6 +270,17 @@ impl Tenant {
             account: Arc::downgrade(&account),
         })));
         account
+    }
+
+    pub(crate) fn vitals(&self) -> &Vitals {
+        &self.block.extras().vitals
+    }
+
+    /// Notes that something of the tenant's failed that no response of its shows, such as a job or its database. Counts as a request
+    /// that failed, for [`TenantHealth`](crate::health::TenantHealth). Does not wait.
+    pub fn note_failure(&self) {
+        let now = self.home().clock.monotonic_coarse();
+        self.vitals().count(now, true, false);
     }
 
     pub(crate) fn home(&self) -> &Arc<Home> {

@@ -11,10 +11,11 @@ use example_server::{notes::NotesDatabase, options::Options, routes, start::prep
 use sqlx::{MySql, Postgres, Sqlite};
 use tenancy_server::{
     log,
-    serve::{self, End},
+    serve::{self, End, Ending},
     settings::{DatabaseKind, IsolationName, Settings},
 };
 use tenancy_sqlx::file::TenantsFile;
+use tower_layer::Layer;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -54,8 +55,11 @@ async fn serve<DB: NotesDatabase>(
     let address = listener.local_addr()?;
 
     let app = routes::app(&ready.tenancy, ready.databases.clone())?;
+    // In front of the stack: probes name no tenant.
+    let app = ready.health.layer(app);
     let grace = Duration::from_millis(settings.server.grace_ms);
-    let serving = serve::until_told_to_end(listener, app, grace);
+    let ending = Ending::within(grace).drain(&ready.health, Duration::ZERO);
+    let serving = serve::until_told_to_end(listener, app, ending);
     // Standard output may be closed; the server runs all the same.
     let _ = say_what_to_try(settings, address, ready.created, first.as_deref());
     let end = serving.await?;
@@ -127,6 +131,7 @@ fn say_what_to_try(
     writeln!(out, "  curl -H 'Host: {tenant}.{base}' http://{address}/cache")?;
     writeln!(out, "  curl -i -H 'Host: nobody.{base}' http://{address}/")?;
     writeln!(out, "  curl -H 'Host: {base}' http://{address}/about")?;
+    writeln!(out, "  curl http://{address}/readyz")?;
     if base == "localhost" {
         let port = address.port();
         writeln!(out)?;
