@@ -10,7 +10,7 @@ use std::{
 
 use axum::{Router, body::Body, routing::get};
 use http::{Request, StatusCode};
-use tenancy_core::{Clock, ManualClock};
+use tenancy_core::ManualClock;
 use tower::ServiceExt;
 
 use super::*;
@@ -243,5 +243,4 @@ async fn tenants_are_listed_for_operators_alone() {
     }
     let (_, body) = ask(health.routes(), "/health?verbose").await;
     assert!(!body.contains("t1") && !body.contains("tenants"), "{body}");
-    assert!(world.clock.unix_time() > Duration::ZERO);
 }

@@ -53,7 +53,10 @@ impl Word {
             failed,
             slow,
         } = self.counts;
-        u64::from(self.number) << 48 | u64::from(requests) << 32 | u64::from(failed) << 16 | u64::from(slow)
+        (u64::from(self.number) << 48)
+            | (u64::from(requests) << 32)
+            | (u64::from(failed) << 16)
+            | u64::from(slow)
     }
 }
 
