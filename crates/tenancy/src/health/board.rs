@@ -239,7 +239,7 @@ impl State {
                 self.report.failures = 0;
                 self.successes = self.successes.saturating_add(1);
                 let warns = finding.warning.is_some();
-                self.report.found(finding);
+                self.report.found(&finding);
                 let is_up = self.report.status.is_up() || self.successes >= check.successes_to_up;
                 match (is_up, warns) {
                     (false, _) => None,

@@ -118,7 +118,7 @@ impl CheckReport {
         }
     }
 
-    pub(super) fn found(&mut self, finding: Finding) {
+    pub(super) fn found(&mut self, finding: &Finding) {
         self.value = finding.value;
         self.unit = finding.unit;
         self.output = finding.warning.as_deref().map(presentable);
@@ -216,7 +216,7 @@ impl Serialize for Json<'_> {
         match self.depth {
             Depth::Status => {}
             Depth::Checks => {
-                map.serialize_entry("checks", &Map(self.checks, |check| check.status.is_up()))?
+                map.serialize_entry("checks", &Map(self.checks, |check| check.status.is_up()))?;
             }
             Depth::Details => map.serialize_entry("checks", &Map(self.checks, CheckDetails::of))?,
         }
