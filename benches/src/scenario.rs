@@ -12,7 +12,7 @@ use std::{
 use axum::{
     Router,
     body::{Body, HttpBody},
-    http::{Request, Response, StatusCode},
+    http::{Request, Response, StatusCode, Uri},
     routing::get,
 };
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,7 @@ use tenancy::{
     MemoryStore, Tenancy,
     core::TenantStore,
     event::Event,
+    health::{Check, Health, HealthStatus},
     resolve::DomainOrSubdomain,
     stack::{Order, Stage, TenancyBuilder},
 };
@@ -76,6 +77,19 @@ pub(crate) fn run(name: &str, times: usize) -> Result<(), Failure> {
                 drop(request);
                 resolved.then_some(StatusCode::OK)
             })
+        }
+        // As a router of its own, and in front of a stack: what a probe costs, and what all others pay.
+        "health-routes" => {
+            let health = health(&runtime)?;
+            load.path(argument)?.drive(&health.routes())
+        }
+        "health-front" => {
+            let tenancy = ready(&runtime, Tenancy::new(identifier()?, tenants()?));
+            let app = health(&runtime)?.layer(tenancy.wrap(bare()));
+            match argument {
+                "" => load.drive(&app),
+                path => load.path(path)?.drive(&app),
+            }
         }
         // What resolve-only costs without resolving: the request's end.
         "nothing" => load.measure(|request| {
@@ -188,6 +202,26 @@ fn tenants() -> Result<MemoryStore, Failure> {
     Ok(MemoryStore::of(others.chain(["acme".to_owned()]))?)
 }
 
+/// With two checks that have a result.
+fn health(runtime: &Runtime) -> Result<Health, Failure> {
+    // Once: nothing runs while requests are counted, and a result must not become too old.
+    let well = |name| {
+        let check = Check::new(name, || std::future::ready(Ok::<_, Infallible>(())));
+        check.interval(Duration::from_secs(24 * 60 * 60))
+    };
+    let health = Health::builder()
+        .check(well("database"))
+        .check(well("redis"))
+        .readiness(["database"])
+        .build()?;
+    runtime.block_on(async {
+        while health.status() != HealthStatus::Healthy {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    Ok(health)
+}
+
 /// The default stack with changes, ready.
 fn stack(
     runtime: &Runtime,
@@ -210,6 +244,7 @@ pub(crate) fn stack_over(runtime: &Runtime, store: impl TenantStore) -> Result<T
 /// The requests of one scenario, and the answer that each must get.
 struct Load {
     hosts: Vec<String>,
+    path: Uri,
     expected: StatusCode,
     times: usize,
 }
@@ -218,6 +253,7 @@ impl Load {
     fn new(times: usize) -> Self {
         Self {
             hosts: vec!["acme.localhost:8000".to_owned()],
+            path: Uri::from_static("/"),
             expected: StatusCode::OK,
             times,
         }
@@ -226,6 +262,11 @@ impl Load {
     fn host(mut self, host: &str) -> Self {
         self.hosts = vec![host.to_owned()];
         self
+    }
+
+    fn path(mut self, path: &str) -> Result<Self, Failure> {
+        self.path = path.parse()?;
+        Ok(self)
     }
 
     /// Spreads the requests over all of `count` tenants.
@@ -255,7 +296,11 @@ impl Load {
     fn measure(self, send: impl Fn(Request<Body>) -> Option<StatusCode>) -> Result<(), Failure> {
         let requests: Vec<_> = self.hosts.iter().map(|host| BrowserRequest::to(host)).collect();
         let mut requests = requests.iter().cycle();
-        let mut next = || requests.next().ok_or("there is no host")?.build();
+        let mut next = || -> Result<_, Failure> {
+            let mut request = requests.next().ok_or("there is no host")?.build()?;
+            *request.uri_mut() = self.path.clone();
+            Ok(request)
+        };
         for _ in 0..WARM_UP {
             self.check(send(next()?))?;
         }

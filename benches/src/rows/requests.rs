@@ -70,6 +70,10 @@ fn scenarios() -> Vec<String> {
             "observe",
             "layer-observe:resolve,gate",
             "listener",
+            "health-routes:/readyz",
+            "health-routes:/health",
+            "health-front:/readyz",
+            "health-front",
             "unknown-host",
             "bad-host",
             "tower-http:catch-panic",
@@ -173,6 +177,7 @@ fn add_rows(report: &mut Report, costs: &Costs) {
     add_composition(report, costs);
     add_scale(report, costs);
     add_stages(report, costs);
+    add_health(report, costs);
 }
 
 fn add_budgets(report: &mut Report, costs: &Costs) {
@@ -248,6 +253,32 @@ fn add_budgets(report: &mut Report, costs: &Costs) {
             ),
             instructions("refused: unknown host, 404", costs.of("unknown-host")).note("the whole request"),
             instructions("refused: bad host, 400", costs.of("bad-host")).note("the whole request"),
+        ],
+    );
+}
+
+fn add_health(report: &mut Report, costs: &Costs) {
+    let section = "health";
+    for path in ["/readyz", "/health"] {
+        let cost = costs.over(&format!("health-routes:{path}"), "bare");
+        let name = format!("a probe of {path}, over a route that says hello");
+        report.add(
+            section,
+            [Row::shown(name, "instructions", cost.instructions.round()).at_most(2_000.0)],
+        );
+    }
+    report.add(
+        section,
+        [
+            instructions(
+                "a probe of /readyz in front of the stack",
+                costs.of("health-front:/readyz"),
+            )
+            .note("the whole request"),
+            instructions(
+                "any other request with health in front, over the default stack",
+                costs.over("health-front", "default"),
+            ),
         ],
     );
 }

@@ -15,11 +15,33 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! With probes in front, which say that the process is not ready before it stops to accept connections:
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use axum::{Router, routing::get};
+//! use tenancy::{MemoryStore, Tenancy, health::Health, resolve::Subdomain};
+//! use tenancy_server::serve::{self, Ending};
+//! use tower_layer::Layer;
+//!
+//! let tenancy = Tenancy::new(Subdomain::of("localhost")?, MemoryStore::of(["acme"])?);
+//! let health = Health::builder().build()?;
+//! let app = health.layer(tenancy.wrap(Router::new().route("/", get(|| async { "hello" }))));
+//! let listener = serve::bind("127.0.0.1:8000".parse()?).await?;
+//! let ending = Ending::within(Duration::from_secs(10)).drain(&health, Duration::from_secs(5));
+//! serve::until_told_to_end(listener, app, ending).await?;
+//! # Ok(())
+//! # }
+//! ```
 
-use std::{fmt, future::Future, io, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, fmt, future::Future, io, net::SocketAddr, time::Duration};
 
-use tenancy::routes::TenancyApp;
+use axum::{ServiceExt, extract::Request, response::Response};
+use tenancy::health::Health;
 use tokio::{net::TcpListener, sync::oneshot};
+use tower_service::Service;
 
 /// The address can not be listened on.
 #[derive(Debug)]
@@ -80,8 +102,38 @@ impl fmt::Display for End {
     }
 }
 
-/// Serves until Ctrl-C or SIGTERM, then takes no more connections and lets running requests end, for `grace` at most.
-/// A second signal ends at once. Connections that were cut off go on in the runtime until it ends: return from `main`.
+/// What happens between the signal and the end. A [`Duration`] is one with this grace.
+#[derive(Clone, Debug)]
+#[must_use = "serve with it"]
+pub struct Ending {
+    grace: Duration,
+    draining: Option<(Health, Duration)>,
+}
+
+impl Ending {
+    /// Running requests have this long to end.
+    pub fn within(grace: Duration) -> Self {
+        Self {
+            grace,
+            draining: None,
+        }
+    }
+
+    /// First of all `/readyz` is 503; connections are taken for so long after, until load balancers have seen it.
+    pub fn drain(mut self, health: &Health, delay: Duration) -> Self {
+        self.draining = Some((health.clone(), delay));
+        self
+    }
+}
+
+impl From<Duration> for Ending {
+    fn from(grace: Duration) -> Self {
+        Self::within(grace)
+    }
+}
+
+/// Serves until Ctrl-C or SIGTERM. Then `/readyz` is 503 for a while, if the ending says so; then it takes no more connections and
+/// lets running requests end, for the ending's grace at most. A second signal ends at once. Connections that were cut off go on in the runtime until it ends: return from `main`.
 ///
 /// Signals count from this call on, not from the first poll: a program that says in between that it is there can be
 /// ended right after.
@@ -91,21 +143,25 @@ impl fmt::Display for End {
 ///
 /// # Panics
 /// Outside of a tokio runtime with I/O enabled.
-pub fn until_told_to_end(
+pub fn until_told_to_end<S>(
     listener: TcpListener,
-    app: TenancyApp,
-    grace: Duration,
-) -> impl Future<Output = io::Result<End>> {
+    app: S,
+    ending: impl Into<Ending>,
+) -> impl Future<Output = io::Result<End>>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
     let signals = Signals::listen();
-    async move { serve(listener, app, grace, signals?).await }
+    let ending = ending.into();
+    async move { serve(listener, app, ending, signals?).await }
 }
 
-async fn serve(
-    listener: TcpListener,
-    app: TenancyApp,
-    grace: Duration,
-    mut signals: Signals,
-) -> io::Result<End> {
+async fn serve<S>(listener: TcpListener, app: S, ending: Ending, mut signals: Signals) -> io::Result<End>
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+{
     let (stop, stopped) = oneshot::channel();
     let serving = axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async {
@@ -114,13 +170,22 @@ async fn serve(
     let mut serving = std::pin::pin!(serving.into_future());
     tokio::select! {
         ended = &mut serving => return ended.map(|()| End::Drained),
-        name = signals.next() => tracing::info!(signal = name, "no more connections are taken"),
+        name = signals.next() => tracing::info!(signal = name, "told to end"),
     }
+    if let Some((health, delay)) = &ending.draining {
+        health.drain();
+        tokio::select! {
+            ended = &mut serving => return ended.map(|()| End::Drained),
+            _ = signals.next() => return Ok(End::CutOff),
+            () = tokio::time::sleep(*delay) => {}
+        }
+    }
+    tracing::info!("no more connections are taken");
     let _ = stop.send(());
     tokio::select! {
         ended = &mut serving => ended.map(|()| End::Drained),
         _ = signals.next() => Ok(End::CutOff),
-        () = tokio::time::sleep(grace) => Ok(End::CutOff),
+        () = tokio::time::sleep(ending.grace) => Ok(End::CutOff),
     }
 }
 

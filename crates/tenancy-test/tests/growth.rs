@@ -2,7 +2,7 @@
 //!
 //! A program of its own: the allocator's book is the whole process's, so one test runs at a time.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{Router, body::Body, routing::get};
 use http::Request;
@@ -21,7 +21,7 @@ fn keeping(bytes: usize, most: usize) -> Router {
     let keep = move || {
         let kept = Arc::clone(&kept);
         async move {
-            let mut kept = kept.lock().unwrap();
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.len() < most {
                 kept.push(vec![1_u8; bytes]);
             }
@@ -33,9 +33,10 @@ fn keeping(bytes: usize, most: usize) -> Router {
 
 fn of_five_tenants(number: u64) -> Request<Body> {
     let tenant = number % 5;
-    Request::get(format!("/tenant{tenant}"))
-        .body(Body::empty())
-        .unwrap()
+    let mut request = Request::new(Body::empty());
+    let path = format!("/tenant{tenant}");
+    *request.uri_mut() = path.parse().unwrap_or_default();
+    request
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@
 //! | [Keep whole responses](response_cache) | which pages of a route are kept, for whom, until when |
 //! | [Warm up](warm_up) | what is loaded before it is asked for, when, and what that may take; why a key is not cached |
 //! | Find the request that eats memory (`find_the_request_that_eats_memory`, with the feature `memory`) | which route of which tenant takes how much |
+//! | [Watch it](watch_it) | how a process says that it works, and which tenant is not well |
 //! | Logs per tenant (`logs_per_tenant`, with the feature `log`) | the tenant in each line, more or less of one tenant |
 //!
 //! Their examples are compiled and run with the tests of this crate.
@@ -78,6 +79,10 @@ pub mod warm_up {}
 #[cfg(feature = "memory")]
 #[doc = include_str!("../docs/find-the-request-that-eats-memory.md")]
 pub mod find_the_request_that_eats_memory {}
+
+/// Probes, checks in the background, and the health of tenants.
+#[doc = include_str!("../docs/watch-it.md")]
+pub mod watch_it {}
 
 /// The tenant in each line of the log, and a level for each tenant.
 #[cfg(feature = "log")]

@@ -44,6 +44,7 @@
 //! | [`secret`] | values that are shown nowhere |
 //! | [`cache`] | values of each tenant, remembered in this process and in those beside it |
 //! | [`response_cache`] | whole responses of routes, kept for each tenant |
+//! | [`health`] | checks in the background, probes, tenants that are not well |
 //! | [`event`] | what happens, told to a listener |
 //! | `log` | the tenant in each line of the log, and a log level for each (feature `log`) |
 //! | `memory` | what each request, route and tenant allocates (feature `memory`) |
@@ -75,6 +76,7 @@ pub mod gate;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 pub mod handoff;
+pub mod health;
 mod hex;
 mod home;
 mod limit;

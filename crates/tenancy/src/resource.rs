@@ -213,6 +213,9 @@ impl Flight {
             Ok(Err(error)) => Err(Fault::Failed(error.into().into())),
             Err(panic) => Err(Fault::Panicked(scope::panic_message(&*panic).into())),
         };
+        if outcome.is_err() {
+            self.tenant.note_failure();
+        }
         self.land(outcome);
     }
 

@@ -21,7 +21,9 @@ use tenancy_core::{TenantId, TenantRecord, TenantStatus};
 pub(crate) use self::url::PublicUrl;
 pub use self::url::UrlError;
 use self::{changes::Changes, parsed::ParsedCell};
-use crate::{cache::Account, gate::CompiledMaintenance, home::Home, resource::TenantResources};
+use crate::{
+    cache::Account, gate::CompiledMaintenance, health::Vitals, home::Home, resource::TenantResources,
+};
 
 pub use data::DataError;
 
@@ -65,6 +67,7 @@ struct Extras {
     memory: OnceLock<Box<crate::memory::TenantMemory>>,
     #[cfg(feature = "metrics")]
     metrics: ArcSwapOption<crate::metrics::Seat>,
+    vitals: Vitals,
 }
 
 /// Weak: the cache itself keeps the accounts of those that are in use.
@@ -283,6 +286,17 @@ impl Tenant {
     #[cfg(feature = "metrics")]
     pub(crate) fn metrics_seat(&self) -> &ArcSwapOption<crate::metrics::Seat> {
         &self.block.extras().metrics
+    }
+
+    pub(crate) fn vitals(&self) -> &Vitals {
+        &self.block.extras().vitals
+    }
+
+    /// Notes that something of the tenant's failed that no response of its shows, such as a job or its database. Counts as a request
+    /// that failed, for [`TenantHealth`](crate::health::TenantHealth). Does not wait.
+    pub fn note_failure(&self) {
+        let now = self.home().clock.monotonic_coarse();
+        self.vitals().count(now, true, false);
     }
 
     pub(crate) fn home(&self) -> &Arc<Home> {

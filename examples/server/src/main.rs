@@ -19,10 +19,11 @@ use sqlx::{MySql, Postgres, Sqlite};
 use tenancy_memory::{Jemalloc, Metered};
 use tenancy_server::{
     log,
-    serve::{self, End},
+    serve::{self, End, Ending},
     settings::{DatabaseKind, IsolationName, Settings},
 };
 use tenancy_sqlx::file::TenantsFile;
+use tower_layer::Layer;
 
 /// What each request allocates is counted, and jemalloc says what is live.
 #[global_allocator]
@@ -71,9 +72,12 @@ async fn serve<DB: NotesDatabase>(
     let address = listener.local_addr()?;
 
     let app = routes::app(&ready.tenancy, ready.databases.clone(), debug)?;
+    // In front of the stack: probes name no tenant.
+    let app = ready.health.layer(app);
     let watch = Watch::start(settings, &ready.tenancy).await?;
     let grace = Duration::from_millis(settings.server.grace_ms);
-    let serving = serve::until_told_to_end(listener, app, grace);
+    let ending = Ending::within(grace).drain(&ready.health, Duration::ZERO);
+    let serving = serve::until_told_to_end(listener, app, ending);
     // Standard output may be closed; the server runs all the same.
     let _ = say_what_to_try(
         settings,
@@ -155,6 +159,7 @@ fn say_what_to_try(
     writeln!(out, "  curl -H 'Host: {tenant}.{base}' http://{address}/cache")?;
     writeln!(out, "  curl -i -H 'Host: nobody.{base}' http://{address}/")?;
     writeln!(out, "  curl -H 'Host: {base}' http://{address}/about")?;
+    writeln!(out, "  curl http://{address}/readyz")?;
     if base == "localhost" {
         let port = address.port();
         writeln!(out)?;

@@ -2,8 +2,12 @@
 
 use std::{error::Error, fmt, io, path::Path, time::Duration};
 
-use tenancy::{Tenancy, cache::CacheSettings};
-use tenancy_redis::RedisLevel;
+use tenancy::{
+    Tenancy,
+    cache::CacheSettings,
+    health::{Health, HealthConfigError, checks},
+};
+use tenancy_redis::{Redis, RedisLevel};
 use tenancy_server::settings::{DatabaseKind, IsolationName, Settings};
 use tenancy_sqlx::{
     CatalogueError,
@@ -72,6 +76,8 @@ pub struct Ready<DB: NotesDatabase> {
     pub catalogue: SqlStore,
     /// The databases of tenants.
     pub databases: TenantDatabases<DB>,
+    /// What probes are told.
+    pub health: Health,
     /// How many of the registered tenants are new.
     pub created: usize,
 }
@@ -98,7 +104,7 @@ pub async fn prepare<DB: NotesDatabase>(
     roles::check(settings)?;
     make_directories(settings)?;
     let homes = homes_of::<DB>(settings)?;
-    let cache = cache_of(settings)?;
+    let (cache, redis) = cache_of(settings)?;
     // Before anything is made on a server that must not be served from.
     refuse_unsafe(settings, &homes).await?;
     let catalogue = open_catalogue(settings).await?;
@@ -128,7 +134,10 @@ pub async fn prepare<DB: NotesDatabase>(
     {
         tracing::warn!("the list of tenants is not complete yet; serving begins all the same");
     }
+    let health = health_of(settings, &tenancy, &catalogue, redis)
+        .map_err(|error| StartError::new("health can not be checked", &error))?;
     Ok(Ready {
+        health,
         tenancy,
         catalogue,
         databases,
@@ -168,14 +177,48 @@ fn homes_of<DB: NotesDatabase>(settings: &Settings) -> Result<TenantHomes<DB>, S
 }
 
 /// Does not ask whether Redis is there: without it, and until it comes, each server caches for itself.
-fn cache_of(settings: &Settings) -> Result<CacheSettings, StartError> {
+fn cache_of(settings: &Settings) -> Result<(CacheSettings, Option<Redis>), StartError> {
     let cache = settings.cache.settings();
     let Some(url) = &settings.cache.redis_url else {
-        return Ok(cache);
+        return Ok((cache, None));
     };
     let level = RedisLevel::connect(url.as_str());
     let level = level.map_err(|error| StartError::new("the cache can not be shared", &error))?;
-    Ok(cache.shared(level))
+    let redis = level.redis();
+    Ok((cache.shared(level), Some(redis)))
+}
+
+/// Nothing takes this process out of a load balancer but its own start and end: what its checks ask is shared with all others.
+fn health_of(
+    settings: &Settings,
+    tenancy: &Tenancy,
+    catalogue: &SqlStore,
+    redis: Option<Redis>,
+) -> Result<Health, HealthConfigError> {
+    let catalogue = catalogue.clone();
+    let ping = move || {
+        let catalogue = catalogue.clone();
+        async move { catalogue.ping().await }
+    };
+    let health = Health::builder()
+        // Known tenants are served without it.
+        .check(checks::database(ping).degrades())
+        .check(checks::catalogue(tenancy))
+        .check(checks::memory(
+            checks::DEFAULT_MEMORY_LIMIT,
+            checks::resident_memory,
+        ))
+        .event_loop(Duration::from_millis(500));
+    #[cfg(unix)]
+    let health = health.check(checks::disk(&settings.catalogue.data_dir, 100 * 1024 * 1024));
+    let Some(redis) = redis else {
+        return health.build();
+    };
+    let ping = move || {
+        let redis = redis.clone();
+        async move { redis.ping().await }
+    };
+    health.check(checks::redis(ping)).build()
 }
 
 fn tables_of(settings: &Settings) -> Tables {

@@ -72,6 +72,17 @@ impl Redis {
         }
     }
 
+    /// Whether Redis answers: one `PING`, for health checks. Of a cluster, the server that has what is no tenant's. Ends within some
+    /// hundred milliseconds.
+    ///
+    /// # Errors
+    /// When it does not, or refuses.
+    pub async fn ping(&self) -> Result<(), RedisCallError> {
+        let ping = Command::plain(slot_of(&ScopeName::central()), redis::cmd("PING"));
+        self.link.run_one(ping).await?;
+        Ok(())
+    }
+
     /// Erases all that a tenant has in Redis, once it is awaited: what the application keeps, and what the cache does. For a
     /// tenant that is deleted in the catalogue: see [`RedisErase`].
     pub fn erase(&self, record: &TenantRecord) -> RedisErase {

@@ -56,8 +56,10 @@ async fn a_server_that_stands_still_makes_errors_and_the_next_call_after_it_work
         for _ in 0..3 {
             assert_eq!(one_of_each(&level).await.len(), 6);
         }
+        assert!(level.redis().ping().await.unwrap_err().is_unavailable());
         server.thaw().await;
         newest(&level, &scope("acme")).await;
+        level.redis().ping().await.unwrap();
         assert_eq!(one_of_each(&level).await.len(), 0);
     }
 }

@@ -282,6 +282,14 @@ impl SqlStore {
         }
     }
 
+    /// Whether the catalogue answers: one small statement, for health checks. Waits as other reads do.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), CatalogueError> {
+        self.fetch_one(sql("SELECT 1")).await.map(drop)
+    }
+
     /// How the catalogue stands. Counts all tenants: for operators, not for health probes.
     ///
     /// # Errors

@@ -335,7 +335,9 @@ async fn a_reader_that_hangs_holds_a_change_up_for_a_while_only(place: Place) {
 
 async fn a_closed_store_is_unavailable(place: Place) {
     let store = place.open().await;
+    store.ping().await.unwrap();
     store.close().await;
+    assert!(store.ping().await.unwrap_err().is_unavailable());
     assert!(
         store
             .create(NewTenant::new("acme"))

@@ -223,6 +223,11 @@ impl Tenancy {
         self.inner.parts.shared.home.cache.get().link.is_some()
     }
 
+    /// Whether the shared level of the cache is left alone, because it did not answer.
+    pub(crate) fn shared_cache_is_away(&self) -> bool {
+        self.inner.parts.shared.home.cache.get().is_cut_off()
+    }
+
     pub(crate) fn cache_hub(&self) -> Arc<Hub> {
         Arc::clone(self.inner.parts.shared.home.cache.get())
     }

@@ -40,6 +40,26 @@ async fn sigterm_and_ctrl_c_end_it_cleanly() {
 }
 
 #[tokio::test]
+async fn probes_name_no_tenant_and_it_is_unready_before_it_stops_to_accept() {
+    let directory = tempdir().unwrap();
+    let server = Launch::with_data_in(directory.path()).start().await;
+    let address = server.address.to_string();
+    for path in ["/livez", "/startupz", "/readyz"] {
+        assert_eq!(server.get(&address, path).await.status, 200, "{path}");
+    }
+    crate::support::until("all checks well", async || {
+        server.get(&address, "/health").await.json()["status"] == "healthy"
+    })
+    .await;
+    let log = server.end().await.stderr;
+    let unready = log.find("not ready any more").expect("it says so");
+    assert!(
+        unready < log.find("no more connections are taken").unwrap(),
+        "{log}"
+    );
+}
+
+#[tokio::test]
 async fn a_request_in_flight_is_answered_whole_and_then_it_ends() {
     let directory = tempdir().unwrap();
     let server = Launch::with_data_in(directory.path()).start().await;
