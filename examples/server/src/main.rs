@@ -74,7 +74,7 @@ async fn serve<DB: NotesDatabase>(
     let app = routes::app(&ready.tenancy, ready.databases.clone(), debug)?;
     // In front of the stack: probes name no tenant.
     let app = ready.health.layer(app);
-    let watch = Watch::start(settings, &ready.tenancy).await?;
+    let watch = Watch::start(settings, &ready.tenancy, &ready.health).await?;
     let grace = Duration::from_millis(settings.server.grace_ms);
     let ending = Ending::within(grace).drain(&ready.health, Duration::ZERO);
     let serving = serve::until_told_to_end(listener, app, ending);

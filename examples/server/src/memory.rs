@@ -1,8 +1,8 @@
-//! The memory of the server: what looks at it, what gives free memory back, and the address where operators see both.
+//! The memory of the server: what looks at it, what gives free memory back, and the address where operators see both, and its health.
 
 use std::net::SocketAddr;
 
-use tenancy::Tenancy;
+use tenancy::{Tenancy, health::Health};
 use tenancy_memory::process::{MemorySampler, Purger, RequestCount};
 use tenancy_server::{
     admin::{AdminServer, MemoryAdmin},
@@ -28,7 +28,7 @@ impl Watch {
     ///
     /// # Errors
     /// When the address is taken, or the system starts no more threads.
-    pub async fn start(settings: &Settings, tenancy: &Tenancy) -> Result<Self, StartError> {
+    pub async fn start(settings: &Settings, tenancy: &Tenancy, health: &Health) -> Result<Self, StartError> {
         let failed = |error: std::io::Error| StartError::new("memory can not be watched", &error);
         let counted = tenancy.clone();
         let requests = RequestCount::asked(move || counted.memory().map_or(0, |totals| totals.requests));
@@ -37,7 +37,7 @@ impl Watch {
         let signals = purge_on_signal(&purger).map_err(failed)?;
         let admin = MemoryAdmin::new(&sampler).purger(&purger).tenancy(tenancy);
         let admin = match settings.admin.listen {
-            Some(listen) => Some(listen_for_operators(listen, admin).await?),
+            Some(listen) => Some(listen_for_operators(listen, admin, health).await?),
             None => None,
         };
         Ok(Self {
@@ -60,9 +60,14 @@ impl Drop for Watch {
     }
 }
 
-async fn listen_for_operators(listen: SocketAddr, admin: MemoryAdmin) -> Result<AdminServer, StartError> {
+async fn listen_for_operators(
+    listen: SocketAddr,
+    admin: MemoryAdmin,
+    health: &Health,
+) -> Result<AdminServer, StartError> {
     let unusable =
         |error: &dyn std::error::Error| StartError::new("the admin address can not be used", error);
     let listener = serve::bind(listen).await.map_err(|error| unusable(&error))?;
-    AdminServer::start(listener, admin.routes()).map_err(|error| unusable(&error))
+    AdminServer::start(listener, admin.routes().merge(health.admin_routes()))
+        .map_err(|error| unusable(&error))
 }

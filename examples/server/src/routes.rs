@@ -182,7 +182,9 @@ struct Block {
 }
 
 /// Allocates, touches and frees so much: what needs more than the threshold of `memory.warn_over_bytes` is named in the log.
-async fn allocate(block: Result<Query<Block>, QueryRejection>) -> Result<Json<Value>, AppError> {
+///
+/// The tenant is asked for so that the route is known to who counts.
+async fn allocate(_: Tenant, block: Result<Query<Block>, QueryRejection>) -> Result<Json<Value>, AppError> {
     let Ok(Query(Block { bytes })) = block else {
         return Err(AppError::unusable("say how much: /debug/alloc?bytes=2000000"));
     };
@@ -194,14 +196,14 @@ async fn allocate(block: Result<Query<Block>, QueryRejection>) -> Result<Json<Va
 }
 
 /// Takes so long that clients give up, with something in its hands.
-async fn wait() -> &'static str {
+async fn wait(_: Tenant) -> &'static str {
     let held = black_box(vec![1_u8; 10_000]);
     tokio::time::sleep(Duration::from_secs(20)).await;
     drop(held);
     "waited\n"
 }
 
-async fn panic() -> &'static str {
+async fn panic(_: Tenant) -> &'static str {
     let _held = black_box(vec![1_u8; 10_000]);
     panic!("somebody called /debug/panic");
 }

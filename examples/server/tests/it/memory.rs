@@ -65,6 +65,20 @@ async fn operators_see_memory_on_an_address_of_their_own_and_can_give_it_back() 
     let (status, advice) = ask(admin, "GET", "/debug/pprof/heap").await;
     assert_eq!(status, 403);
     assert!(advice.contains("_RJEM_MALLOC_CONF=prof:true"), "{advice}");
+    until("the catalogue was looked at", async || {
+        let (_, health) = ask(admin, "GET", "/health").await;
+        let health: Value = serde_json::from_str(&health).unwrap();
+        health["checks"]["catalogue"]["status"] == "healthy"
+    })
+    .await;
+    // Which everybody else is not told.
+    assert!(
+        !server
+            .get("localhost", "/health")
+            .await
+            .body
+            .contains("catalogue")
+    );
 
     // Tenants and everybody else find none of it.
     for host in ["acme.localhost", "localhost"] {
