@@ -8,10 +8,10 @@
 //!
 //! The routes of memory are there with feature `memory`, `MemoryAdmin` makes them.
 //!
-//! **Who may.** Nobody is asked who they are: what protects these routes is the address. Choose one of this machine
-//! (`127.0.0.1:2113`) or of a network that only operators reach, and never put these routes on the address of requests. Requests
-//! that a browser sends for a web page are refused, whatever the address; and on an address of this machine, those whose `Host` is a name
-//! other than `localhost`, which is how web pages of strangers get there.
+//! **Who may.** Nobody is asked who they are: what protects these routes is the address. It must be one of this machine, such as
+//! `127.0.0.1:2113`; any other is refused. From elsewhere one comes through an ssh tunnel: `ssh -L 2113:127.0.0.1:2113 HOST`. Never put
+//! these routes on the address of requests. Requests that a browser sends for a web page are refused, and those whose
+//! `Host` is neither `localhost` nor an address of this machine, which is how web pages of strangers get there.
 
 mod guard;
 #[cfg(feature = "memory")]
@@ -28,6 +28,14 @@ use self::guard::{Guard, refuse_web_pages};
 #[cfg(feature = "memory")]
 pub use self::memory::{MemoryAdmin, MemoryReport, MemoryRow, MemoryTables};
 
+/// Why an address is refused, and what to do.
+pub(crate) const BEYOND_THIS_MACHINE: &str = "others than this machine reach it, and nobody is asked who they are: listen on 127.0.0.1, and come from elsewhere through an ssh tunnel (`ssh -L 2113:127.0.0.1:2113 HOST`)";
+
+/// Whether nobody else reaches it.
+pub(crate) fn is_of_this_machine(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
 /// Serves what operators see, in a task, until it is dropped: requests that are running then are cut off.
 #[derive(Debug)]
 pub struct AdminServer {
@@ -39,12 +47,15 @@ impl AdminServer {
     /// Begins to serve. Listen with [`bind`](crate::serve::bind).
     ///
     /// # Errors
-    /// When the listener does not know its address.
+    /// When the listener does not know its address, or others than this machine reach it ([`io::ErrorKind::InvalidInput`]).
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn start(listener: TcpListener, router: Router) -> io::Result<Self> {
         let address = listener.local_addr()?;
+        if !is_of_this_machine(address) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, BEYOND_THIS_MACHINE));
+        }
         let app = guarded(router, address);
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, app).await {

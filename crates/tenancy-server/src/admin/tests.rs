@@ -1,6 +1,6 @@
 #![cfg(feature = "memory")]
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::{
     body::{Body, to_bytes},
@@ -104,6 +104,31 @@ async fn a_heap_profile_that_is_not_active_is_refused_with_what_to_do() {
     let (status, text) = ask(&routes, Method::GET, "/debug/pprof/heap").await;
     assert_eq!(status, StatusCode::FORBIDDEN);
     assert!(text.contains("jemalloc the global allocator"), "{text}");
+}
+
+#[test]
+fn of_this_machine_is_what_nobody_else_reaches() {
+    for (address, expected) in [
+        ("127.0.0.1:2113", true),
+        ("127.9.9.9:0", true),
+        ("[::1]:2113", true),
+        ("[::ffff:127.0.0.1]:2113", true),
+        ("0.0.0.0:2113", false),
+        ("[::]:2113", false),
+        ("[::ffff:0.0.0.0]:2113", false),
+        ("10.0.0.7:2113", false),
+        ("[fe80::1]:2113", false),
+    ] {
+        assert_eq!(is_of_this_machine(address.parse().unwrap()), expected, "{address}");
+    }
+}
+
+#[tokio::test]
+async fn it_does_not_start_on_an_address_that_others_reach() {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.unwrap();
+    let error = AdminServer::start(listener, Router::new()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("ssh -L"), "{error}");
 }
 
 #[tokio::test]
