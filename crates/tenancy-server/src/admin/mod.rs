@@ -24,7 +24,7 @@ use std::{io, net::SocketAddr};
 use axum::{Router, middleware};
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use self::guard::{Guard, refuse_web_pages};
+use self::guard::refuse_web_pages;
 #[cfg(feature = "memory")]
 pub use self::memory::{MemoryAdmin, MemoryReport, MemoryRow, MemoryTables};
 
@@ -56,7 +56,7 @@ impl AdminServer {
         if !is_of_this_machine(address) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, BEYOND_THIS_MACHINE));
         }
-        let app = guarded(router, address);
+        let app = guarded(router);
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, app).await {
                 tracing::error!(%error, "the admin address is served no more");
@@ -77,8 +77,7 @@ impl Drop for AdminServer {
     }
 }
 
-/// These routes, for requests that come to this address and not from a web page.
-fn guarded(router: Router, address: SocketAddr) -> Router {
-    let guard = Guard::of(address);
-    router.layer(middleware::from_fn_with_state(guard, refuse_web_pages))
+/// These routes, for requests that do not come from a web page.
+fn guarded(router: Router) -> Router {
+    router.layer(middleware::from_fn(refuse_web_pages))
 }
