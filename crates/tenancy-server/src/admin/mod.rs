@@ -19,10 +19,10 @@ mod memory;
 #[cfg(test)]
 mod tests;
 
-use std::{io, net::SocketAddr};
+use std::{convert::Infallible, io, net::SocketAddr};
 
 use axum::{Router, middleware};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::oneshot};
 
 use self::guard::refuse_web_pages;
 #[cfg(feature = "memory")]
@@ -36,11 +36,14 @@ pub(crate) fn is_of_this_machine(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
-/// Serves what operators see, in a task, until it is dropped: requests that are running then are cut off.
+/// Serves what operators see, in a task, until it is dropped. Then no more connections are taken, running requests end, and idle
+/// connections are closed.
 #[derive(Debug)]
 pub struct AdminServer {
     address: SocketAddr,
-    task: JoinHandle<()>,
+    /// Never sent: that it is gone is what the task waits for. Ending the task would leave its connections, which are
+    /// tasks of their own.
+    _running: oneshot::Sender<Infallible>,
 }
 
 impl AdminServer {
@@ -57,23 +60,24 @@ impl AdminServer {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, BEYOND_THIS_MACHINE));
         }
         let app = guarded(router);
-        let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, app).await {
+        let (running, dropped) = oneshot::channel();
+        let serving = axum::serve(listener, app).with_graceful_shutdown(async {
+            let _ = dropped.await;
+        });
+        tokio::spawn(async move {
+            if let Err(error) = serving.await {
                 tracing::error!(%error, "the admin address is served no more");
             }
         });
-        Ok(Self { address, task })
+        Ok(Self {
+            address,
+            _running: running,
+        })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-}
-
-impl Drop for AdminServer {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

@@ -1,14 +1,21 @@
 #![cfg(feature = "memory")]
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use axum::{
+    routing::get,
     body::{Body, to_bytes},
     http::{Method, Request, StatusCode},
 };
 use serde_json::Value;
 use tenancy::{MemoryStore, Tenancy, resolve::Subdomain};
 use tenancy_memory::process::{Allocator, MemorySampler, Purger};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::Notify,
+    time::timeout,
+};
 use tower::ServiceExt as _;
 
 use super::*;
@@ -127,6 +134,52 @@ async fn it_does_not_start_on_an_address_that_others_reach() {
     let error = AdminServer::start(listener, Router::new()).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     assert!(error.to_string().contains("ssh -L"), "{error}");
+}
+
+async fn say(connection: &mut TcpStream, path: &str) {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    connection.write_all(request.as_bytes()).await.unwrap();
+}
+
+/// Up to where the text ends with this.
+async fn read_until(connection: &mut TcpStream, end: &str) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(end.as_bytes()) {
+        text.push(connection.read_u8().await.unwrap());
+    }
+    String::from_utf8(text).unwrap()
+}
+
+#[tokio::test]
+async fn when_it_is_dropped_running_requests_end_and_idle_connections_are_closed() {
+    let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (has_begun, may_go_on) = (Arc::clone(&begun), Arc::clone(&go_on));
+    let slow = || async move {
+        has_begun.notify_one();
+        may_go_on.notified().await;
+        "at last"
+    };
+    let router = Router::new()
+        .route("/slow", get(slow))
+        .route("/quick", get(|| async { "at once" }));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let server = AdminServer::start(listener, router).unwrap();
+    let mut idle = TcpStream::connect(server.address()).await.unwrap();
+    say(&mut idle, "/quick").await;
+    read_until(&mut idle, "at once").await;
+    let mut busy = TcpStream::connect(server.address()).await.unwrap();
+    say(&mut busy, "/slow").await;
+    begun.notified().await;
+
+    drop(server);
+    let patience = Duration::from_secs(30);
+    let rest = timeout(patience, idle.read_to_end(&mut Vec::new())).await;
+    assert!(rest.is_ok(), "the idle connection stays");
+    go_on.notify_one();
+    let answer = timeout(patience, read_until(&mut busy, "at last")).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let rest = timeout(patience, busy.read_to_end(&mut Vec::new())).await;
+    assert!(rest.is_ok(), "the other connection stays, too");
 }
 
 #[tokio::test]
