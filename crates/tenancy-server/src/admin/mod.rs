@@ -21,7 +21,12 @@ mod tests;
 
 use std::{convert::Infallible, io, net::SocketAddr};
 
-use axum::{Router, middleware};
+use axum::{
+    Router,
+    http::{HeaderValue, header},
+    middleware,
+    response::Response,
+};
 use tokio::{net::TcpListener, sync::oneshot};
 
 use self::guard::refuse_web_pages;
@@ -81,7 +86,15 @@ impl AdminServer {
     }
 }
 
-/// These routes, for requests that do not come from a web page.
+/// These routes, for requests that do not come from a web page. No answer is kept by anybody on its way, refusals neither.
 fn guarded(router: Router) -> Router {
-    router.layer(middleware::from_fn(refuse_web_pages))
+    router
+        .layer(middleware::from_fn(refuse_web_pages))
+        .layer(middleware::map_response(never_kept))
+}
+
+async fn never_kept(mut response: Response) -> Response {
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, no_store);
+    response
 }

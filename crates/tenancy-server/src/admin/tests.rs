@@ -190,3 +190,20 @@ async fn a_web_page_reaches_nothing() {
     let response = guarded(routes).oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
 }
+
+#[tokio::test]
+async fn no_answer_is_kept_by_anybody_on_its_way() {
+    let router = guarded(Router::new().route("/", get(|| async { [("cache-control", "max-age=60")] })));
+    for (method, path, host, expected) in [
+        (Method::GET, "/", "localhost", StatusCode::OK),
+        (Method::POST, "/", "localhost", StatusCode::METHOD_NOT_ALLOWED),
+        (Method::GET, "/none", "localhost", StatusCode::NOT_FOUND),
+        (Method::GET, "/", "evil.example", StatusCode::FORBIDDEN),
+    ] {
+        let request = Request::builder().method(method).uri(path).header("host", host);
+        let request = request.body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), expected);
+        assert_eq!(response.headers()["cache-control"], "no-store", "{expected}");
+    }
+}
