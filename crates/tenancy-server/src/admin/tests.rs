@@ -9,7 +9,7 @@ use axum::{
 };
 use serde_json::Value;
 use tenancy::{MemoryStore, Tenancy, resolve::Subdomain};
-use tenancy_memory::process::{Allocator, MemorySampler, Purger};
+use tenancy_memory::process::{Allocator, MemorySampler, PurgeRefused, Purger};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -82,6 +82,15 @@ async fn a_purge_says_what_it_gave_back_and_a_second_one_has_to_wait() {
         StatusCode::TOO_MANY_REQUESTS
     );
     assert_eq!(purger.state().purges, 1);
+}
+
+#[test]
+fn who_asks_too_often_or_while_a_purge_is_under_way_is_told_to_wait_a_second() {
+    for refused in [PurgeRefused::TooSoon, PurgeRefused::UnderWay] {
+        let response = super::memory::refused_purge(refused);
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()["retry-after"], "1");
+    }
 }
 
 #[tokio::test]

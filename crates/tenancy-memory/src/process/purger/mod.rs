@@ -1,6 +1,7 @@
 //! Giving back what is free.
 
 mod plan;
+mod turn;
 mod worker;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ use tenancy_core::{Clock, SystemClock};
 
 use self::{
     plan::{Plan, Terms},
+    turn::Turns,
     worker::{Message, Worker},
 };
 use super::{MemorySampler, Reading};
@@ -52,6 +54,7 @@ pub struct Purger {
 
 struct Inner {
     messages: Sender<Message>,
+    turns: Turns,
     state: Arc<Mutex<PurgerState>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -128,6 +131,8 @@ pub struct PurgerState {
 pub enum PurgeRefused {
     /// The last one is less than a second ago.
     TooSoon,
+    /// Another one is under way, or asked for.
+    UnderWay,
     /// The allocator is not known here, so that there is nobody to ask.
     UnknownAllocator,
     /// The purger has ended.
@@ -138,6 +143,7 @@ impl fmt::Display for PurgeRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooSoon => "the last purge is less than a second ago",
+            Self::UnderWay => "another purge is under way",
             Self::UnknownAllocator => {
                 "the allocator is not known: build with feature `jemalloc`, `mimalloc` or `glibc` of tenancy-memory"
             }
@@ -163,13 +169,15 @@ impl Purger {
         }
     }
 
-    /// Purges now, and waits for it: for a thread that may block. Refused within a second of the last one.
+    /// Purges now, and waits for it: for a thread that may block. Refused within a second of the last one, and at once while
+    /// another one is under way: of however many who ask, one waits.
     ///
     /// # Errors
     /// Says why nothing was done.
     pub fn purge(&self) -> Result<Purge, PurgeRefused> {
+        let turn = self.inner.turns.take().ok_or(PurgeRefused::UnderWay)?;
         let (answer, answered) = std::sync::mpsc::channel();
-        let message = Message::Purge(PurgeReason::Command, Some(answer));
+        let message = Message::Purge(PurgeReason::Command, turn, Some(answer));
         self.inner
             .messages
             .send(message)
@@ -180,11 +188,15 @@ impl Purger {
     /// Asks for a purge and does not wait for it. As [`purge`](Self::purge), where a signal said so; for handlers of signals of an
     /// async runtime, not for those of the system.
     pub fn request(&self) {
+        // Another one is as good.
+        let Some(turn) = self.inner.turns.take() else {
+            return;
+        };
         // Ended: nobody is left to purge for.
         let _ = self
             .inner
             .messages
-            .send(Message::Purge(PurgeReason::Signal, None));
+            .send(Message::Purge(PurgeReason::Signal, turn, None));
     }
 
     /// What was done so far.
@@ -247,6 +259,7 @@ impl PurgerBuilder {
     pub fn start(self, sampler: &MemorySampler) -> io::Result<Purger> {
         let (messages, received) = std::sync::mpsc::channel();
         let state = Arc::new(Mutex::new(PurgerState::default()));
+        let turns = Turns::default();
         let worker = Worker {
             plan: Plan::new(self.terms),
             sampler: sampler.clone(),
@@ -254,6 +267,7 @@ impl PurgerBuilder {
             log_cleanup: self.log_cleanup,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             state: Arc::clone(&state),
+            turns: turns.clone(),
         };
         let thread = std::thread::Builder::new()
             .name("tenancy-purger".to_owned())
@@ -261,6 +275,7 @@ impl PurgerBuilder {
         Ok(Purger {
             inner: Arc::new(Inner {
                 messages,
+                turns,
                 state,
                 thread: Mutex::new(Some(thread)),
             }),

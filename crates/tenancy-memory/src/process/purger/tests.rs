@@ -101,6 +101,56 @@ fn who_asks_twice_in_a_second_is_refused_the_second_time() {
     assert_eq!(purger.state().purges, 2);
 }
 
+/// A clock that stands still until somebody lets it go on, so that a purge is under way for as long.
+#[derive(Debug)]
+struct Gate {
+    arrived: std::sync::mpsc::SyncSender<()>,
+    go_on: Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Clock for Gate {
+    fn monotonic(&self) -> Duration {
+        let _ = self.arrived.send(());
+        let _ = self.go_on.lock().unwrap().recv();
+        Duration::ZERO
+    }
+
+    fn unix_time(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+#[test]
+fn who_asks_while_a_purge_is_under_way_is_refused_at_once() {
+    let (arrived, has_arrived) = std::sync::mpsc::sync_channel(0);
+    let (let_go_on, go_on) = std::sync::mpsc::channel();
+    let gate = Gate {
+        arrived,
+        go_on: Mutex::new(go_on),
+    };
+    let sampler = MemorySampler::builder()
+        .allocator(Allocator::Unknown)
+        .start()
+        .unwrap();
+    let purger = Purger::builder()
+        .look_every(Duration::from_secs(3_600))
+        .clock(Arc::new(gate))
+        .start(&sampler)
+        .unwrap();
+    let other = purger.clone();
+    let first = std::thread::spawn(move || other.purge());
+    has_arrived.recv().unwrap();
+    for _ in 0..1_000 {
+        assert_eq!(purger.purge(), Err(PurgeRefused::UnderWay));
+        // Nothing queues up behind the first.
+        purger.request();
+    }
+    // From now on nobody waits at the gate.
+    drop((let_go_on, has_arrived));
+    assert_eq!(first.join().unwrap(), Err(PurgeRefused::UnknownAllocator));
+    assert_eq!(purger.purge(), Err(PurgeRefused::UnknownAllocator));
+}
+
 #[test]
 fn of_an_unknown_allocator_nothing_is_asked_and_the_refusal_says_what_to_do() {
     let requests = RequestCount::new();
