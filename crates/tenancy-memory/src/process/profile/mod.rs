@@ -6,14 +6,17 @@ mod pprof;
 use std::{
     error::Error,
     ffi::CString,
-    fmt, fs, io,
-    os::unix::ffi::OsStrExt as _,
+    fmt,
+    fs::{self, Permissions},
+    io,
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
     path::Path,
     sync::{Mutex, TryLockError},
     time::Duration,
 };
 
 use tenancy_core::{Clock as _, SystemClock};
+use tempfile::TempDir;
 use tikv_jemalloc_ctl::{Access as _, AsName as _};
 
 use self::dump::Dump;
@@ -189,12 +192,19 @@ fn is_too_soon(last: Option<Duration>, now: Duration) -> bool {
     last.is_some_and(|last| now.saturating_sub(last) < LEAST)
 }
 
-fn dumped() -> Result<String, ProfileError> {
+fn dumped() -> Result<Vec<u8>, ProfileError> {
     let of_file = |error| ProfileError(Kind::File(error));
-    let directory = tempfile::tempdir().map_err(of_file)?;
+    let directory = private_directory().map_err(of_file)?;
     let file = directory.path().join("heap");
     write_dump(&file)?;
-    fs::read_to_string(&file).map_err(of_file)
+    fs::read(&file).map_err(of_file)
+}
+
+/// For nobody else on this machine: a profile tells what a program does.
+fn private_directory() -> io::Result<TempDir> {
+    tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir()
 }
 
 fn write_dump(file: &Path) -> Result<(), ProfileError> {
@@ -209,6 +219,13 @@ fn write_dump(file: &Path) -> Result<(), ProfileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_else_may_look_into_the_directory() {
+        let directory = private_directory().unwrap();
+        let mode = directory.path().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
 
     #[test]
     fn dumps_are_a_second_apart() {
