@@ -133,6 +133,8 @@ pub enum PurgeRefused {
     TooSoon,
     /// Another one is under way, or asked for.
     UnderWay,
+    /// The allocator refused.
+    Failed,
     /// The allocator is not known here, so that there is nobody to ask.
     UnknownAllocator,
     /// The purger has ended.
@@ -144,6 +146,7 @@ impl fmt::Display for PurgeRefused {
         f.write_str(match self {
             Self::TooSoon => "the last purge is less than a second ago",
             Self::UnderWay => "another purge is under way",
+            Self::Failed => "the allocator refused to give anything back",
             Self::UnknownAllocator => {
                 "the allocator is not known: build with feature `jemalloc`, `mimalloc` or `glibc` of tenancy-memory"
             }
@@ -228,7 +231,7 @@ impl PurgerBuilder {
         self
     }
 
-    /// The least time between two purges that nobody asked for. Default: 1 min.
+    /// The least time between two purges that nobody asked for. Default: 1 min; at least 1 s.
     pub fn min_interval(mut self, interval: Duration) -> Self {
         self.terms.min_interval = interval;
         self
@@ -252,7 +255,8 @@ impl PurgerBuilder {
         }
     }
 
-    /// Starts the thread. The sampler is looked through before and after each purge.
+    /// Starts the thread. What is looked at is the sampler's latest; before and after each purge, the sampler looks. Warns where nothing
+    /// will ever be purged: the allocator is not known, or does not say what is live.
     ///
     /// # Errors
     /// When the system starts no more threads.
@@ -260,8 +264,12 @@ impl PurgerBuilder {
         let (messages, received) = std::sync::mpsc::channel();
         let state = Arc::new(Mutex::new(PurgerState::default()));
         let turns = Turns::default();
+        let plan = Plan::new(self.terms);
+        if let Some(reason) = plan.hopeless(sampler.allocator(), &sampler.latest()) {
+            tracing::warn!("{reason}");
+        }
         let worker = Worker {
-            plan: Plan::new(self.terms),
+            plan,
             sampler: sampler.clone(),
             look_every: self.look_every.max(Duration::from_millis(10)),
             log_cleanup: self.log_cleanup,

@@ -86,6 +86,33 @@ fn any_interval_may_be_given() {
 }
 
 #[test]
+fn a_second_is_between_any_two_purges() {
+    let mut plan = Plan::new(Terms {
+        min_interval: Duration::ZERO,
+        ..terms(Some(1), Some(1))
+    });
+    for reason in [PurgeReason::Threshold, PurgeReason::Requests] {
+        plan.done(SECOND, 0, &purge(reason, 5));
+        let due = |at| plan.due(at, &memory(Reading::Bytes(2), 1));
+        assert_eq!(due(2 * SECOND - Duration::from_nanos(1)), None);
+        assert!(due(2 * SECOND).is_some());
+    }
+}
+
+#[test]
+fn a_purger_that_can_do_nothing_says_so() {
+    let (seen, unseen) = (memory(Reading::Bytes(0), 0), memory(Reading::Unavailable, 0));
+    let by_threshold = Plan::new(terms(Some(1), None));
+    let by_requests = Plan::new(terms(None, Some(1)));
+    assert!(by_threshold.hopeless(Allocator::Unknown, &seen).is_some());
+    assert!(by_requests.hopeless(Allocator::Unknown, &unseen).is_some());
+    assert_eq!(by_threshold.hopeless(Allocator::Glibc, &seen), None);
+    // mimalloc says what it has, and not what is live.
+    assert!(by_threshold.hopeless(Allocator::Mimalloc, &unseen).is_some());
+    assert_eq!(by_requests.hopeless(Allocator::Mimalloc, &unseen), None);
+}
+
+#[test]
 fn who_asks_twice_in_a_second_is_refused_the_second_time() {
     let clock = Arc::new(ManualClock::new());
     let sampler = MemorySampler::builder().start().unwrap();

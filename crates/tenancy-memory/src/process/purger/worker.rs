@@ -55,7 +55,7 @@ impl Worker {
         let Some(_turn) = self.turns.take() else {
             return;
         };
-        let memory = self.sampler.look();
+        let memory = self.sampler.latest();
         if let Some(reason) = self.plan.due(self.clock.monotonic(), &memory) {
             // Of an allocator that is not known nothing is ever due but by requests; it says no, and no more is to be said.
             let _ = self.purge(reason);
@@ -73,8 +73,11 @@ impl Worker {
         let allocator = self.sampler.allocator();
         let before = self.sampler.look();
         let began = self.clock.monotonic();
-        if allocator == Allocator::Unknown || !allocator.purge() {
+        if allocator == Allocator::Unknown {
             return Err(PurgeRefused::UnknownAllocator);
+        }
+        if !allocator.purge() {
+            return Err(PurgeRefused::Failed);
         }
         let now = self.clock.monotonic();
         let after = self.sampler.look();
