@@ -73,6 +73,7 @@ mod board;
 mod builder;
 mod check;
 pub mod checks;
+mod control_group;
 mod report;
 mod routes;
 mod run;
