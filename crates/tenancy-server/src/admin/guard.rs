@@ -51,7 +51,8 @@ fn names_this_machine(authority: &Authority) -> bool {
         .and_then(|name| name.strip_suffix(']'))
         .unwrap_or(name);
     let address = digits.parse::<IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.to_canonical().is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use axum::{
-    routing::get,
     body::{Body, to_bytes},
     http::{Method, Request, StatusCode},
+    routing::get,
 };
 use serde_json::Value;
 use tenancy::{MemoryStore, Tenancy, resolve::Subdomain};
@@ -87,7 +87,7 @@ async fn a_purge_says_what_it_gave_back_and_a_second_one_has_to_wait() {
 #[test]
 fn who_asks_too_often_or_while_a_purge_is_under_way_is_told_to_wait_a_second() {
     for refused in [PurgeRefused::TooSoon, PurgeRefused::UnderWay] {
-        let response = super::memory::refused_purge(refused);
+        let response = memory::refused_purge(refused);
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(response.headers()["retry-after"], "1");
     }
@@ -133,7 +133,11 @@ fn of_this_machine_is_what_nobody_else_reaches() {
         ("10.0.0.7:2113", false),
         ("[fe80::1]:2113", false),
     ] {
-        assert_eq!(is_of_this_machine(address.parse().unwrap()), expected, "{address}");
+        assert_eq!(
+            is_of_this_machine(address.parse().unwrap()),
+            expected,
+            "{address}"
+        );
     }
 }
 

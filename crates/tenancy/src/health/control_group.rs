@@ -66,7 +66,9 @@ fn read(root: &Path, path: &str, files: &Files) -> io::Result<Option<GroupMemory
         return Ok(None);
     };
     let statistics = fs::read_to_string(own.join("memory.stat")).unwrap_or_default();
-    let inactive = statistics.lines().find_map(|line| line.strip_prefix(files.inactive));
+    let inactive = statistics
+        .lines()
+        .find_map(|line| line.strip_prefix(files.inactive));
     let inactive = inactive.map(number).transpose()?.unwrap_or(0);
     Ok(Some(GroupMemory {
         used: current.saturating_sub(inactive),
@@ -186,7 +188,10 @@ mod tests {
         }
         for (current, limit) in [("lots", "1"), ("1", "lots"), ("", "1"), ("-5", "1")] {
             let tree = Tree::of(&[("memory.current", current), ("memory.max", limit)]);
-            assert!(memory_below(tree.0.path(), "0::/\n").is_err(), "{current} {limit}");
+            assert!(
+                memory_below(tree.0.path(), "0::/\n").is_err(),
+                "{current} {limit}"
+            );
         }
     }
 }

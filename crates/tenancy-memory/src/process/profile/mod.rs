@@ -15,8 +15,8 @@ use std::{
     time::Duration,
 };
 
-use tenancy_core::{Clock as _, SystemClock};
 use tempfile::TempDir;
+use tenancy_core::{Clock as _, SystemClock};
 use tikv_jemalloc_ctl::{Access as _, AsName as _};
 
 use self::dump::Dump;

@@ -10,7 +10,10 @@ use std::{
 
 use tenancy_core::Clock;
 
-use super::{turn::{Turn, Turns}, Plan, Purge, PurgeReason, PurgeRefused, PurgerState};
+use super::{
+    Plan, Purge, PurgeReason, PurgeRefused, PurgerState,
+    turn::{Turn, Turns},
+};
 use crate::process::{Allocator, MemorySampler, Reading};
 
 pub(super) type Outcome = Result<Purge, PurgeRefused>;

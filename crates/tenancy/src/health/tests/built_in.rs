@@ -66,9 +66,7 @@ async fn memory_pools_and_disks_are_judged_by_their_limits() {
 #[tokio::test]
 async fn the_control_groups_memory_is_judged_by_a_share_of_its_limit() {
     let check = |used, limit| {
-        checks::cgroup_memory_of(0.9, move || {
-            Ok(Some(control_group::GroupMemory { used, limit }))
-        })
+        checks::cgroup_memory_of(0.9, move || Ok(Some(control_group::GroupMemory { used, limit })))
     };
     assert_eq!(
         run(&check(900, Some(1_000))).await,
@@ -76,7 +74,10 @@ async fn the_control_groups_memory_is_judged_by_a_share_of_its_limit() {
     );
     let beyond = run(&check(901, Some(1_000))).await.unwrap_err();
     assert!(beyond.contains("901 bytes of 1000"), "{beyond}");
-    assert_eq!(run(&check(u64::MAX, None)).await, Ok(Finding::of(u64::MAX as f64, "bytes")));
+    assert_eq!(
+        run(&check(u64::MAX, None)).await,
+        Ok(Finding::of(u64::MAX as f64, "bytes"))
+    );
     let nobody_says = checks::cgroup_memory_of(0.9, || Ok(None));
     assert_eq!(run(&nobody_says).await, Ok(Finding::default()));
     let unreadable = checks::cgroup_memory_of(0.9, || Err(io::Error::other("no number")));
