@@ -16,6 +16,10 @@
 //! # }
 //! ```
 //!
+//! **The end of the process.** A runtime that is dropped, as that of `#[tokio::main]` is, waits for whatever blocks one of its threads
+//! ([`spawn_blocking`](tokio::task::spawn_blocking)), such as a disk that hangs: without end. Build the runtime by hand where that
+//! may be, and end it with `runtime.shutdown_timeout(Duration::from_secs(1))` after `runtime.block_on(…)`. The example server does.
+//!
 //! With probes in front, which say that the process is not ready before it stops to accept connections:
 //!
 //! ```no_run

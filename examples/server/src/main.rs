@@ -23,15 +23,28 @@ use tenancy_server::{
     settings::{DatabaseKind, IsolationName, Settings},
 };
 use tenancy_sqlx::file::TenantsFile;
+use tokio::runtime::Runtime;
 use tower_layer::Layer;
 
 /// What each request allocates is counted, and jemalloc says what is live.
 #[global_allocator]
 static ALLOCATOR: Metered<Jemalloc> = Metered::new(Jemalloc);
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run(Options::parse()).await {
+/// What still blocks a thread at the end, such as a disk that hangs, has this long.
+const AT_THE_END: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let ended = match Runtime::new() {
+        Ok(runtime) => {
+            let ended = runtime.block_on(run(options));
+            // Dropped, it would wait for such threads without end.
+            runtime.shutdown_timeout(AT_THE_END);
+            ended
+        }
+        Err(error) => Err(error.into()),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {error}");

@@ -63,8 +63,9 @@ pub struct Options {
     #[arg(long, value_name = "CIDR")]
     pub trust_proxy: Vec<String>,
 
-    /// Address and port for operators alone: `GET /memory`, `POST /memory/purge` and heap profiles. Nobody is asked who they are
-    /// there; port 0 takes a free one [default: none; usual is 127.0.0.1:2113]
+    /// Address and port of this machine for operators alone: `GET /memory`, `POST /memory/purge` and heap profiles. Nobody is asked
+    /// who they are there, so that others than this machine may not reach it; port 0 takes a free one [default: none; usual is
+    /// 127.0.0.1:2113]
     #[arg(long, value_name = "ADDRESS")]
     pub admin_listen: Option<SocketAddr>,
 

@@ -185,14 +185,14 @@ async fn purge(State(admin): State<MemoryAdmin>) -> Response {
     .await
 }
 
-fn refused_purge(refused: PurgeRefused) -> Response {
+pub(super) fn refused_purge(refused: PurgeRefused) -> Response {
     let status = match refused {
-        PurgeRefused::TooSoon => StatusCode::TOO_MANY_REQUESTS,
+        PurgeRefused::TooSoon | PurgeRefused::UnderWay => StatusCode::TOO_MANY_REQUESTS,
         PurgeRefused::UnknownAllocator => StatusCode::NOT_IMPLEMENTED,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut response = said(status, &refused.to_string());
-    if refused == PurgeRefused::TooSoon {
+    if status == StatusCode::TOO_MANY_REQUESTS {
         let second = header::HeaderValue::from_static("1");
         response.headers_mut().insert(header::RETRY_AFTER, second);
     }

@@ -16,6 +16,7 @@ use super::{
         Settings, StackSettings, TenantCacheSettings,
     },
 };
+use crate::admin;
 
 /// The server of `databases.url`, in placements.
 pub(super) const MAIN: &str = "main";
@@ -64,6 +65,9 @@ impl Settings {
             "admin.listen",
             same.then_some("this is where `server.listen` takes requests of everybody"),
         );
+        let listen = self.admin.listen;
+        let is_beyond = listen.is_some_and(|listen| !admin::is_of_this_machine(listen));
+        found.refuse("admin.listen", is_beyond.then_some(admin::BEYOND_THIS_MACHINE));
         found.0
     }
 }

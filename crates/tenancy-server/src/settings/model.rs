@@ -382,8 +382,9 @@ impl Default for MemorySettings {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct AdminSettings {
-    /// Address and port, such as `127.0.0.1:2113`. Who reaches it sees figures of all tenants, and nobody is asked who they are: one
-    /// of this machine, or of a network that only operators reach. Default: none.
+    /// Address and port of this machine, such as `127.0.0.1:2113`. Who reaches it sees figures of all tenants, and nobody is asked who
+    /// they are: an address that others reach is refused. From elsewhere through an ssh tunnel,
+    /// `ssh -L 2113:127.0.0.1:2113 HOST`. Default: none.
     pub listen: Option<SocketAddr>,
 }
 

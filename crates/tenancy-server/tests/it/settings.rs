@@ -388,6 +388,14 @@ mod lines {
                 "admin.listen",
                 "server.listen",
             ),
+            ("[admin]\nlisten = \"0.0.0.0:2113\"", 2, "admin.listen", "ssh -L"),
+            ("[admin]\nlisten = \"[::]:2113\"", 2, "admin.listen", "127.0.0.1"),
+            (
+                "[admin]\nlisten = \"10.0.0.7:2113\"",
+                2,
+                "admin.listen",
+                "127.0.0.1",
+            ),
             (
                 "[admin]\nlisten = \"localhost\"",
                 2,

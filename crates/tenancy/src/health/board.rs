@@ -127,6 +127,13 @@ impl Board {
         log(&transitions);
     }
 
+    /// What the report says of the checks that readiness depends on.
+    pub(super) fn of_readiness<'a>(&self, report: &'a HealthReport) -> Vec<&'a CheckReport> {
+        let members = self.groups.first().map(|group| &*group.members);
+        let members = members.unwrap_or_default().iter();
+        members.filter_map(|at| report.checks.get(*at)).collect()
+    }
+
     pub(super) fn record(&self, at: usize, took: Duration, outcome: Result<Finding, String>) {
         let (now, unix_now) = (self.clock.monotonic(), self.clock.unix_time());
         let transitions = self.change(unix_now, |states| {

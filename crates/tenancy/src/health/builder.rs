@@ -103,7 +103,7 @@ impl HealthBuilder {
     }
 
     /// Adds the check `event_loop`: degraded when a task had to wait for longer than this for its turn, at worst since the
-    /// check's last run.
+    /// check's last run. One such time is enough.
     pub fn event_loop(mut self, most_lag: Duration) -> Self {
         self.lag_limit = Some(most_lag);
         self

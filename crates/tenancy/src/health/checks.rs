@@ -14,6 +14,7 @@ use tenancy_core::{BoxError, TenantId};
 use super::{
     board::Lag,
     check::{Check, Finding},
+    control_group::{self, GroupMemory},
 };
 use crate::{Tenancy, stack::CatalogueState};
 
@@ -137,49 +138,32 @@ pub fn memory(limit: u64, used: impl Fn() -> Option<u64> + Send + Sync + 'static
     Check::new("memory", check).degrades()
 }
 
-/// `memory`, degrades: as [`memory`], of the control group that the process runs in (version 2), against this share of its limit,
-/// such as 0.9. A group without a limit passes.
+/// `memory`, degrades: as [`memory`], of the control group that the process runs in, against this share of its limit, such as 0.9. The limit is the
+/// lowest of the group and of those above it. Passes without a limit, and where the system does not say. Reads files of the kernel's.
 pub fn cgroup_memory(share: f64) -> Check {
-    cgroup_memory_in(PathBuf::from("/sys/fs/cgroup"), share)
+    cgroup_memory_of(share, control_group::own_memory)
 }
 
-pub(super) fn cgroup_memory_in(folder: PathBuf, share: f64) -> Check {
+pub(super) fn cgroup_memory_of(
+    share: f64,
+    measure: impl Fn() -> io::Result<Option<GroupMemory>> + Send + Sync + 'static,
+) -> Check {
     let check = move || {
-        let measured = working_set(&folder);
+        let measured = measure();
         async move {
-            let (used, limit) = measured?;
-            let Some(limit) = limit else {
-                return Ok(Finding::of(used as f64, "bytes"));
+            let Some(GroupMemory { used, limit }) = measured? else {
+                return Ok(Finding::default());
             };
-            if used as f64 <= limit as f64 * share {
-                return Ok(Finding::of(used as f64, "bytes"));
+            match limit {
+                Some(limit) if used as f64 > limit as f64 * share => {
+                    let text = format!("{used} bytes of {limit} are used, a share of more than {share}");
+                    Err(BoxError::from(Beyond(text)))
+                }
+                _ => Ok(Finding::of(used as f64, "bytes")),
             }
-            let text = format!("{used} bytes of {limit} are used, a share of more than {share}");
-            Err(BoxError::from(Beyond(text)))
         }
     };
     Check::new("memory", check).degrades()
-}
-
-/// What is used, without file pages that can be dropped, as Kubernetes counts it; and the limit.
-fn working_set(folder: &Path) -> io::Result<(u64, Option<u64>)> {
-    let number = |text: &str| {
-        text.trim()
-            .parse::<u64>()
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-    };
-    let current = number(&std::fs::read_to_string(folder.join("memory.current"))?)?;
-    let limit = std::fs::read_to_string(folder.join("memory.max"))?;
-    let limit = match limit.trim() {
-        "max" => None,
-        limit => Some(number(limit)?),
-    };
-    let statistics = std::fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
-    let inactive = statistics
-        .lines()
-        .find_map(|line| line.strip_prefix("inactive_file "));
-    let inactive = inactive.map(number).transpose()?.unwrap_or(0);
-    Ok((current.saturating_sub(inactive), limit))
 }
 
 /// What the process has in physical memory, in bytes. `None` where the system does not say it in `/proc`. Reads a file of the
@@ -255,7 +239,7 @@ fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-/// `event_loop`, degrades.
+/// `event_loop`, degrades; by one run, since the next one sees another worst time.
 pub(super) fn event_loop(lag: &Lag, limit: Duration) -> Check {
     let lag = Arc::clone(lag);
     let check = move || {
@@ -269,5 +253,5 @@ pub(super) fn event_loop(lag: &Lag, limit: Duration) -> Check {
             )))
         }
     };
-    Check::new("event_loop", check).degrades()
+    Check::new("event_loop", check).degrades().failures_to_down(1)
 }

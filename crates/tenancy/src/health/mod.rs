@@ -6,6 +6,7 @@
 //! * `/livez` is about this process alone: whether its runtime runs tasks. `/startupz` is 503 until each [`StartupStep`] is
 //!   done. `/readyz` is 503 before that, while a critical check of the group [`READINESS`] is down, and from
 //!   [`Health::drain`] on. `/health` says `healthy`, `degraded` (200) or `unhealthy` (503).
+//!   With `?verbose`, to whom sees details, `/readyz` says `starting` and which steps are left, or `draining`.
 //! * To a client that names it, `application/health+json` is sent, with `pass`, `warn` or `fail`.
 //! * Everybody sees the status and nothing else; [`Health::admin_routes`], and whom
 //!   [`details_for`](HealthBuilder::details_for) lets, see each check with its last error.
@@ -73,6 +74,7 @@ mod board;
 mod builder;
 mod check;
 pub mod checks;
+mod control_group;
 mod report;
 mod routes;
 mod run;
@@ -145,6 +147,15 @@ impl Readiness {
     /// Whether it is.
     pub fn is_ready(self) -> bool {
         self == Self::Ready
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Starting => "starting",
+            Self::Draining => "draining",
+            Self::Unready => "unready",
+        }
     }
 
     fn body(self) -> &'static str {

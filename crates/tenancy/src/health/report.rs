@@ -169,6 +169,11 @@ enum Depth {
 impl Page {
     pub(super) fn of(checks: &[&CheckReport], at: Duration, shows_checks: bool) -> Self {
         let status = worst(checks.iter().copied());
+        let said = Said {
+            health: status,
+            why: None,
+            steps_left: &[],
+        };
         let public = if shows_checks {
             Depth::Checks
         } else {
@@ -177,21 +182,49 @@ impl Page {
         let timestamp = rfc_3339(at);
         let render = |depth| Bodies {
             json: to_bytes(&Json {
-                status,
+                said,
                 checks,
                 timestamp: &timestamp,
                 depth,
             }),
-            ietf: to_bytes(&Ietf {
-                status,
-                checks,
-                depth,
-            }),
+            ietf: to_bytes(&Ietf { said, checks, depth }),
         };
         Self {
             status,
             public: render(public),
             details: render(Depth::Details),
+        }
+    }
+}
+
+/// What stands above the checks.
+#[derive(Clone, Copy)]
+struct Said<'a> {
+    health: HealthStatus,
+    /// Why it is not to be sent requests, however its checks are.
+    why: Option<&'a str>,
+    /// Steps of the start that are not done.
+    steps_left: &'a [&'a str],
+}
+
+impl Bodies {
+    /// Details of a process that is not to be sent requests, however its checks are: why, and the steps of its start that are not
+    /// done.
+    pub(super) fn of_unready(why: &str, steps_left: &[&str], checks: &[&CheckReport], at: Duration) -> Self {
+        let said = Said {
+            health: HealthStatus::Unhealthy,
+            why: Some(why),
+            steps_left,
+        };
+        let depth = Depth::Details;
+        Self {
+            json: to_bytes(&Json {
+                said,
+                checks,
+                timestamp: &rfc_3339(at),
+                depth,
+            }),
+            ietf: to_bytes(&Ietf { said, checks, depth }),
         }
     }
 }
@@ -203,7 +236,7 @@ fn to_bytes(value: &impl Serialize) -> Bytes {
 
 /// The keys of the health route that applications know: `status`, `checks`, `timestamp`.
 struct Json<'a> {
-    status: HealthStatus,
+    said: Said<'a>,
     checks: &'a [&'a CheckReport],
     timestamp: &'a str,
     depth: Depth,
@@ -212,7 +245,11 @@ struct Json<'a> {
 impl Serialize for Json<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("status", self.status.as_str())?;
+        let status = self.said.why.unwrap_or(self.said.health.as_str());
+        map.serialize_entry("status", status)?;
+        if !self.said.steps_left.is_empty() {
+            map.serialize_entry("steps_left", self.said.steps_left)?;
+        }
         match self.depth {
             Depth::Status => {}
             Depth::Checks => {
@@ -227,7 +264,7 @@ impl Serialize for Json<'_> {
 
 /// `draft-inadarei-api-health-check-06`.
 struct Ietf<'a> {
-    status: HealthStatus,
+    said: Said<'a>,
     checks: &'a [&'a CheckReport],
     depth: Depth,
 }
@@ -235,7 +272,13 @@ struct Ietf<'a> {
 impl Serialize for Ietf<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("status", self.status.ietf())?;
+        map.serialize_entry("status", self.said.health.ietf())?;
+        if let Some(why) = self.said.why {
+            map.serialize_entry("output", why)?;
+        }
+        if !self.said.steps_left.is_empty() {
+            map.serialize_entry("notes", self.said.steps_left)?;
+        }
         match self.depth {
             Depth::Status => {}
             Depth::Checks => {

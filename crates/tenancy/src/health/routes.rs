@@ -21,7 +21,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    Health,
+    Health, Readiness, StartupStep,
     report::{Bodies, HealthStatus},
 };
 
@@ -120,9 +120,7 @@ impl Health {
             Question::IsReady => {
                 let readiness = self.readiness();
                 if verbose() {
-                    let snapshot = self.inner.board.snapshot();
-                    let page = snapshot.groups.first().unwrap_or(&snapshot.whole);
-                    return whole(readiness.is_ready(), &page.details, request.headers());
+                    return self.answer_in_detail(readiness, request.headers());
                 }
                 plain(readiness.is_ready(), readiness.body())
             }
@@ -141,6 +139,20 @@ impl Health {
                 whole(page.status != HealthStatus::Unhealthy, bodies, request.headers())
             }
         }
+    }
+
+    fn answer_in_detail(&self, readiness: Readiness, headers: &HeaderMap) -> Response<Body> {
+        let snapshot = self.inner.board.snapshot();
+        if !matches!(readiness, Readiness::Starting | Readiness::Draining) {
+            let page = snapshot.groups.first().unwrap_or(&snapshot.whole);
+            return whole(readiness.is_ready(), &page.details, headers);
+        }
+        // The checks may all be well: they are not why.
+        let steps = self.inner.steps.iter().filter(|step| !step.is_done());
+        let steps_left: Vec<&str> = steps.map(StartupStep::name).collect();
+        let checks = self.inner.board.of_readiness(&snapshot.report);
+        let bodies = Bodies::of_unready(readiness.as_str(), &steps_left, &checks, snapshot.report.at);
+        whole(false, &bodies, headers)
     }
 
     fn may_see_details(&self, request: &Request<Body>, audience: Audience) -> bool {

@@ -75,7 +75,7 @@ impl Allocator {
     }
 
     /// Gives free pages back to the system, now. Takes as long as that takes, up to seconds for many gigabytes: never on a
-    /// thread that serves requests. Returns whether there was anybody to ask.
+    /// thread that serves requests. Returns whether it did.
     pub(super) fn purge(self) -> bool {
         match self {
             #[cfg(feature = "jemalloc")]

@@ -27,7 +27,9 @@ pub(super) struct Mapping {
 
 impl Dump {
     /// `None` if it is not of version 2. Lines that mean nothing are left out.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        // Names of files may be of any bytes.
+        let text = String::from_utf8_lossy(text);
         let mut lines = text.lines();
         let rate: u64 = lines.next()?.strip_prefix("heap_v2/")?.trim().parse().ok()?;
         let mut dump = Self {
@@ -117,7 +119,7 @@ MAPPED_LIBRARIES:
 
     #[test]
     fn stacks_are_read_and_scaled_up_and_only_mapped_code_is_kept() {
-        let dump = Dump::parse(TEXT).unwrap();
+        let dump = Dump::parse(TEXT.as_bytes()).unwrap();
         assert_eq!(dump.rate, 524_288);
         let [large, small] = dump.stacks.as_slice() else {
             panic!("{dump:?}")
@@ -134,12 +136,18 @@ MAPPED_LIBRARIES:
     }
 
     #[test]
+    fn a_mapped_file_may_have_a_name_that_is_no_text() {
+        let dump = Dump::parse(b"heap_v2/1\nMAPPED_LIBRARIES:\n1-2 r-xp 0 08:01 77 /srv/\xff\n").unwrap();
+        assert_eq!(dump.mappings[0].file, "/srv/\u{fffd}");
+    }
+
+    #[test]
     fn what_is_no_dump_is_none_and_broken_lines_are_left_out() {
-        assert_eq!(Dump::parse(""), None);
-        assert_eq!(Dump::parse("heap profile: 1"), None);
+        assert_eq!(Dump::parse(b""), None);
+        assert_eq!(Dump::parse(b"heap profile: 1"), None);
         let broken =
             "heap_v2/0\n@ 0xzz 0x1\n t*: x: 1\n@\n t*: 0: 0 [0: 0]\nMAPPED_LIBRARIES:\nx\n1-2 r-xp\n";
-        let dump = Dump::parse(broken).unwrap();
+        let dump = Dump::parse(broken.as_bytes()).unwrap();
         assert_eq!((dump.stacks.len(), dump.mappings.len()), (1, 0));
     }
 }

@@ -6,12 +6,17 @@ mod pprof;
 use std::{
     error::Error,
     ffi::CString,
-    fmt, fs, io,
-    os::unix::ffi::OsStrExt as _,
+    fmt,
+    fs::{self, Permissions},
+    io,
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
     path::Path,
     sync::{Mutex, TryLockError},
+    time::Duration,
 };
 
+use tempfile::TempDir;
+use tenancy_core::{Clock as _, SystemClock};
 use tikv_jemalloc_ctl::{Access as _, AsName as _};
 
 use self::dump::Dump;
@@ -28,8 +33,9 @@ use super::Allocator;
 /// scaled up to what is live. C libraries with an allocator of their own are not in it.
 #[derive(Debug, Default)]
 pub struct HeapProfiler {
-    /// One dump at a time: each stops all allocations for a while.
-    dumping: Mutex<()>,
+    clock: SystemClock,
+    /// When the last dump ended. One at a time, and not one right after the other: each stops all allocations for a while.
+    dumping: Mutex<Option<Duration>>,
 }
 
 /// Whether allocations are sampled.
@@ -54,6 +60,7 @@ pub struct ProfileError(Kind);
 enum Kind {
     Inactive(ProfileState),
     Busy,
+    TooSoon,
     Jemalloc(tikv_jemalloc_ctl::Error),
     File(io::Error),
     Unreadable,
@@ -65,9 +72,9 @@ impl ProfileError {
         matches!(self.0, Kind::Inactive(_))
     }
 
-    /// Whether another dump goes on.
+    /// Whether another dump goes on, or ended less than a second ago.
     pub fn is_busy(&self) -> bool {
-        matches!(self.0, Kind::Busy)
+        matches!(self.0, Kind::Busy | Kind::TooSoon)
     }
 }
 
@@ -76,6 +83,7 @@ impl fmt::Display for ProfileError {
         match &self.0 {
             Kind::Inactive(state) => f.write_str(state.advice()),
             Kind::Busy => f.write_str("another heap profile is being taken"),
+            Kind::TooSoon => f.write_str("the last heap profile is less than a second ago"),
             Kind::Jemalloc(_) => f.write_str("jemalloc wrote no heap profile"),
             Kind::File(_) => {
                 f.write_str("the heap profile could not be written to the directory for temporary files")
@@ -90,7 +98,7 @@ impl Error for ProfileError {
         match &self.0 {
             Kind::Jemalloc(error) => Some(error),
             Kind::File(error) => Some(error),
-            Kind::Inactive(_) | Kind::Busy | Kind::Unreadable => None,
+            Kind::Inactive(_) | Kind::Busy | Kind::TooSoon | Kind::Unreadable => None,
         }
     }
 }
@@ -154,28 +162,49 @@ impl HeapProfiler {
     /// a directory of its own below that for temporary files, which is gone afterwards.
     ///
     /// # Errors
-    /// When profiling is not active, another dump goes on, or the file can not be written.
+    /// When profiling is not active, another dump goes on or ended less than a second ago, or the file can not be written.
     pub fn dump(&self) -> Result<Vec<u8>, ProfileError> {
         let state = self.state();
         if state != ProfileState::Active {
             return Err(ProfileError(Kind::Inactive(state)));
         }
-        let _turn = match self.dumping.try_lock() {
+        let mut last = match self.dumping.try_lock() {
             Ok(turn) => turn,
             Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
             Err(TryLockError::WouldBlock) => return Err(ProfileError(Kind::Busy)),
         };
-        let directory = tempfile::tempdir().map_err(|error| ProfileError(Kind::File(error)))?;
-        let file = directory.path().join("heap");
-        write_dump(&file)?;
-        let text = fs::read_to_string(&file).map_err(|error| ProfileError(Kind::File(error)))?;
-        let dump = Dump::parse(&text).ok_or(ProfileError(Kind::Unreadable))?;
+        if is_too_soon(*last, self.clock.monotonic()) {
+            return Err(ProfileError(Kind::TooSoon));
+        }
+        let text = dumped();
+        *last = Some(self.clock.monotonic());
+        let dump = Dump::parse(&text?).ok_or(ProfileError(Kind::Unreadable))?;
         Ok(pprof::encode(&dump))
     }
 }
 
 fn is_set(name: &'static [u8]) -> Option<bool> {
     name.name().read().ok()
+}
+
+fn is_too_soon(last: Option<Duration>, now: Duration) -> bool {
+    const LEAST: Duration = Duration::from_secs(1);
+    last.is_some_and(|last| now.saturating_sub(last) < LEAST)
+}
+
+fn dumped() -> Result<Vec<u8>, ProfileError> {
+    let of_file = |error| ProfileError(Kind::File(error));
+    let directory = private_directory().map_err(of_file)?;
+    let file = directory.path().join("heap");
+    write_dump(&file)?;
+    fs::read(&file).map_err(of_file)
+}
+
+/// For nobody else on this machine: a profile tells what a program does.
+fn private_directory() -> io::Result<TempDir> {
+    tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir()
 }
 
 fn write_dump(file: &Path) -> Result<(), ProfileError> {
@@ -185,4 +214,25 @@ fn write_dump(file: &Path) -> Result<(), ProfileError> {
     // outlives.
     unsafe { tikv_jemalloc_ctl::raw::write(b"prof.dump\0", path.as_ptr()) }
         .map_err(|error| ProfileError(Kind::Jemalloc(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_else_may_look_into_the_directory() {
+        let directory = private_directory().unwrap();
+        let mode = directory.path().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn dumps_are_a_second_apart() {
+        let at = Duration::from_millis;
+        assert!(!is_too_soon(None, at(0)));
+        assert!(is_too_soon(Some(at(5_000)), at(5_999)));
+        assert!(!is_too_soon(Some(at(5_000)), at(6_000)));
+        assert!(is_too_soon(Some(Duration::MAX), at(0)));
+    }
 }

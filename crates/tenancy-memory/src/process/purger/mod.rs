@@ -1,6 +1,7 @@
 //! Giving back what is free.
 
 mod plan;
+mod turn;
 mod worker;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ use tenancy_core::{Clock, SystemClock};
 
 use self::{
     plan::{Plan, Terms},
+    turn::Turns,
     worker::{Message, Worker},
 };
 use super::{MemorySampler, Reading};
@@ -52,6 +54,7 @@ pub struct Purger {
 
 struct Inner {
     messages: Sender<Message>,
+    turns: Turns,
     state: Arc<Mutex<PurgerState>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -128,6 +131,10 @@ pub struct PurgerState {
 pub enum PurgeRefused {
     /// The last one is less than a second ago.
     TooSoon,
+    /// Another one is under way, or asked for.
+    UnderWay,
+    /// The allocator refused.
+    Failed,
     /// The allocator is not known here, so that there is nobody to ask.
     UnknownAllocator,
     /// The purger has ended.
@@ -138,6 +145,8 @@ impl fmt::Display for PurgeRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooSoon => "the last purge is less than a second ago",
+            Self::UnderWay => "another purge is under way",
+            Self::Failed => "the allocator refused to give anything back",
             Self::UnknownAllocator => {
                 "the allocator is not known: build with feature `jemalloc`, `mimalloc` or `glibc` of tenancy-memory"
             }
@@ -163,13 +172,15 @@ impl Purger {
         }
     }
 
-    /// Purges now, and waits for it: for a thread that may block. Refused within a second of the last one.
+    /// Purges now, and waits for it: for a thread that may block. Refused within a second of the last one, and at once while
+    /// another one is under way: of however many who ask, one waits.
     ///
     /// # Errors
     /// Says why nothing was done.
     pub fn purge(&self) -> Result<Purge, PurgeRefused> {
+        let turn = self.inner.turns.take().ok_or(PurgeRefused::UnderWay)?;
         let (answer, answered) = std::sync::mpsc::channel();
-        let message = Message::Purge(PurgeReason::Command, Some(answer));
+        let message = Message::Purge(PurgeReason::Command, turn, Some(answer));
         self.inner
             .messages
             .send(message)
@@ -180,11 +191,15 @@ impl Purger {
     /// Asks for a purge and does not wait for it. As [`purge`](Self::purge), where a signal said so; for handlers of signals of an
     /// async runtime, not for those of the system.
     pub fn request(&self) {
+        // Another one is as good.
+        let Some(turn) = self.inner.turns.take() else {
+            return;
+        };
         // Ended: nobody is left to purge for.
         let _ = self
             .inner
             .messages
-            .send(Message::Purge(PurgeReason::Signal, None));
+            .send(Message::Purge(PurgeReason::Signal, turn, None));
     }
 
     /// What was done so far.
@@ -216,7 +231,7 @@ impl PurgerBuilder {
         self
     }
 
-    /// The least time between two purges that nobody asked for. Default: 1 min.
+    /// The least time between two purges that nobody asked for. Default: 1 min; at least 1 s.
     pub fn min_interval(mut self, interval: Duration) -> Self {
         self.terms.min_interval = interval;
         self
@@ -240,20 +255,27 @@ impl PurgerBuilder {
         }
     }
 
-    /// Starts the thread. The sampler is looked through before and after each purge.
+    /// Starts the thread. What is looked at is the sampler's latest; before and after each purge, the sampler looks. Warns where nothing
+    /// will ever be purged: the allocator is not known, or does not say what is live.
     ///
     /// # Errors
     /// When the system starts no more threads.
     pub fn start(self, sampler: &MemorySampler) -> io::Result<Purger> {
         let (messages, received) = std::sync::mpsc::channel();
         let state = Arc::new(Mutex::new(PurgerState::default()));
+        let turns = Turns::default();
+        let plan = Plan::new(self.terms);
+        if let Some(reason) = plan.hopeless(sampler.allocator(), &sampler.latest()) {
+            tracing::warn!("{reason}");
+        }
         let worker = Worker {
-            plan: Plan::new(self.terms),
+            plan,
             sampler: sampler.clone(),
             look_every: self.look_every.max(Duration::from_millis(10)),
             log_cleanup: self.log_cleanup,
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             state: Arc::clone(&state),
+            turns: turns.clone(),
         };
         let thread = std::thread::Builder::new()
             .name("tenancy-purger".to_owned())
@@ -261,6 +283,7 @@ impl PurgerBuilder {
         Ok(Purger {
             inner: Arc::new(Inner {
                 messages,
+                turns,
                 state,
                 thread: Mutex::new(Some(thread)),
             }),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Purge, PurgeReason};
-use crate::process::ProcessMemory;
+use crate::process::{Allocator, ProcessMemory};
 
 /// The least time between any two purges, whoever asks: for a client of the admin address, too.
 const LEAST: Duration = Duration::from_secs(1);
@@ -31,12 +31,29 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(terms: Terms) -> Self {
+        let terms = Terms {
+            min_interval: terms.min_interval.max(LEAST),
+            ..terms
+        };
         Self {
             pause: terms.min_interval,
             terms,
             last: None,
             requests: 0,
         }
+    }
+
+    /// Why these terms are never met, where that is so. `memory` is what was seen at the start.
+    pub(super) fn hopeless(&self, allocator: Allocator, memory: &ProcessMemory) -> Option<&'static str> {
+        if allocator == Allocator::Unknown {
+            return Some(
+                "free memory is never given back: the allocator is not known; build with feature `jemalloc`, `mimalloc` or `glibc` of tenancy-memory",
+            );
+        }
+        let is_unseen = self.terms.over.is_some() && memory.beyond_live.bytes().is_none();
+        is_unseen.then_some(
+            "free memory is not given back by threshold: the allocator does not say what is live; purge after a number of requests, or use jemalloc",
+        )
     }
 
     /// Whether a purge is due that nobody asked for.
@@ -63,7 +80,7 @@ impl Plan {
         let was_in_vain = purge.given_back.bytes().is_none_or(|bytes| bytes < worth);
         self.pause = match was_in_vain && purge.reason == PurgeReason::Threshold {
             true => {
-                let longer = self.pause.saturating_mul(2).clamp(LEAST, LONGEST);
+                let longer = self.pause.saturating_mul(2).min(LONGEST);
                 longer.max(self.terms.min_interval)
             }
             false => self.terms.min_interval,

@@ -86,6 +86,33 @@ fn any_interval_may_be_given() {
 }
 
 #[test]
+fn a_second_is_between_any_two_purges() {
+    let mut plan = Plan::new(Terms {
+        min_interval: Duration::ZERO,
+        ..terms(Some(1), Some(1))
+    });
+    for reason in [PurgeReason::Threshold, PurgeReason::Requests] {
+        plan.done(SECOND, 0, &purge(reason, 5));
+        let due = |at| plan.due(at, &memory(Reading::Bytes(2), 1));
+        assert_eq!(due(2 * SECOND - Duration::from_nanos(1)), None);
+        assert!(due(2 * SECOND).is_some());
+    }
+}
+
+#[test]
+fn a_purger_that_can_do_nothing_says_so() {
+    let (seen, unseen) = (memory(Reading::Bytes(0), 0), memory(Reading::Unavailable, 0));
+    let by_threshold = Plan::new(terms(Some(1), None));
+    let by_requests = Plan::new(terms(None, Some(1)));
+    assert!(by_threshold.hopeless(Allocator::Unknown, &seen).is_some());
+    assert!(by_requests.hopeless(Allocator::Unknown, &unseen).is_some());
+    assert_eq!(by_threshold.hopeless(Allocator::Glibc, &seen), None);
+    // mimalloc says what it has, and not what is live.
+    assert!(by_threshold.hopeless(Allocator::Mimalloc, &unseen).is_some());
+    assert_eq!(by_requests.hopeless(Allocator::Mimalloc, &unseen), None);
+}
+
+#[test]
 fn who_asks_twice_in_a_second_is_refused_the_second_time() {
     let clock = Arc::new(ManualClock::new());
     let sampler = MemorySampler::builder().start().unwrap();
@@ -99,6 +126,56 @@ fn who_asks_twice_in_a_second_is_refused_the_second_time() {
     clock.advance(SECOND);
     assert!(purger.purge().is_ok());
     assert_eq!(purger.state().purges, 2);
+}
+
+/// A clock that stands still until somebody lets it go on, so that a purge is under way for as long.
+#[derive(Debug)]
+struct Gate {
+    arrived: std::sync::mpsc::SyncSender<()>,
+    go_on: Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Clock for Gate {
+    fn monotonic(&self) -> Duration {
+        let _ = self.arrived.send(());
+        let _ = self.go_on.lock().unwrap().recv();
+        Duration::ZERO
+    }
+
+    fn unix_time(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+#[test]
+fn who_asks_while_a_purge_is_under_way_is_refused_at_once() {
+    let (arrived, has_arrived) = std::sync::mpsc::sync_channel(0);
+    let (let_go_on, go_on) = std::sync::mpsc::channel();
+    let gate = Gate {
+        arrived,
+        go_on: Mutex::new(go_on),
+    };
+    let sampler = MemorySampler::builder()
+        .allocator(Allocator::Unknown)
+        .start()
+        .unwrap();
+    let purger = Purger::builder()
+        .look_every(Duration::from_secs(3_600))
+        .clock(Arc::new(gate))
+        .start(&sampler)
+        .unwrap();
+    let other = purger.clone();
+    let first = std::thread::spawn(move || other.purge());
+    has_arrived.recv().unwrap();
+    for _ in 0..1_000 {
+        assert_eq!(purger.purge(), Err(PurgeRefused::UnderWay));
+        // Nothing queues up behind the first.
+        purger.request();
+    }
+    // From now on nobody waits at the gate.
+    drop((let_go_on, has_arrived));
+    assert_eq!(first.join().unwrap(), Err(PurgeRefused::UnknownAllocator));
+    assert_eq!(purger.purge(), Err(PurgeRefused::UnknownAllocator));
 }
 
 #[test]

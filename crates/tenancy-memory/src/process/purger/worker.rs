@@ -10,14 +10,17 @@ use std::{
 
 use tenancy_core::Clock;
 
-use super::{Plan, Purge, PurgeReason, PurgeRefused, PurgerState};
+use super::{
+    Plan, Purge, PurgeReason, PurgeRefused, PurgerState,
+    turn::{Turn, Turns},
+};
 use crate::process::{Allocator, MemorySampler, Reading};
 
 pub(super) type Outcome = Result<Purge, PurgeRefused>;
 
 pub(super) enum Message {
-    /// With who waits for it.
-    Purge(PurgeReason, Option<Sender<Outcome>>),
+    /// With the turn to do it, and who waits for it.
+    Purge(PurgeReason, Turn, Option<Sender<Outcome>>),
     End,
 }
 
@@ -28,14 +31,17 @@ pub(super) struct Worker {
     pub(super) log_cleanup: bool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) state: Arc<Mutex<PurgerState>>,
+    pub(super) turns: Turns,
 }
 
 impl Worker {
     pub(super) fn run(mut self, messages: &Receiver<Message>) {
         loop {
             match messages.recv_timeout(self.look_every) {
-                Ok(Message::Purge(reason, answer)) => {
+                Ok(Message::Purge(reason, turn, answer)) => {
                     let outcome = self.purge_if_allowed(reason);
+                    // Before the answer: who has it may ask again.
+                    drop(turn);
                     if let Some(answer) = answer {
                         // Gone: nobody wants to know.
                         let _ = answer.send(outcome);
@@ -48,7 +54,11 @@ impl Worker {
     }
 
     fn purge_if_due(&mut self) {
-        let memory = self.sampler.look();
+        // Asked for meanwhile: done next.
+        let Some(_turn) = self.turns.take() else {
+            return;
+        };
+        let memory = self.sampler.latest();
         if let Some(reason) = self.plan.due(self.clock.monotonic(), &memory) {
             // Of an allocator that is not known nothing is ever due but by requests; it says no, and no more is to be said.
             let _ = self.purge(reason);
@@ -66,8 +76,11 @@ impl Worker {
         let allocator = self.sampler.allocator();
         let before = self.sampler.look();
         let began = self.clock.monotonic();
-        if allocator == Allocator::Unknown || !allocator.purge() {
+        if allocator == Allocator::Unknown {
             return Err(PurgeRefused::UnknownAllocator);
+        }
+        if !allocator.purge() {
+            return Err(PurgeRefused::Failed);
         }
         let now = self.clock.monotonic();
         let after = self.sampler.look();

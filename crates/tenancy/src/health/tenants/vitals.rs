@@ -92,6 +92,10 @@ fn window_at(now: Duration) -> u64 {
 
 impl Vitals {
     pub(crate) fn count(&self, now: Duration, failed: bool, slow: bool) {
+        // One that comes back after a while is not probed meanwhile: what probes said before is of another time.
+        if self.failed_probes() > 0 && self.counts(now) == Counts::default() {
+            self.failed_probes.store(0, Ordering::Relaxed);
+        }
         let number = window_at(now);
         let [even, odd] = &self.windows;
         let window = if number.is_multiple_of(2) { even } else { odd };
@@ -184,6 +188,22 @@ mod tests {
         );
         assert!(seen.failed.abs_diff(seen.requests / 2) < 10, "{seen:?}");
         assert_eq!(seen.slow, seen.requests);
+    }
+
+    #[test]
+    fn what_probes_said_before_a_tenant_was_away_is_forgotten_when_it_comes_back() {
+        let vitals = Vitals::default();
+        vitals.count(Duration::ZERO, false, false);
+        for _ in 0..3 {
+            vitals.probed(false);
+        }
+        vitals.count(WINDOW * 2 - Duration::from_secs(1), false, false);
+        assert_eq!(vitals.failed_probes(), 3, "it was never away");
+        vitals.count(WINDOW * 4, false, false);
+        assert_eq!(vitals.failed_probes(), 0);
+        vitals.probed(false);
+        vitals.count(WINDOW * 4, false, false);
+        assert_eq!(vitals.failed_probes(), 1);
     }
 
     #[test]

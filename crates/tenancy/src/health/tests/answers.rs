@@ -48,6 +48,56 @@ async fn readiness_follows_the_start_the_checks_and_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn details_of_readiness_say_that_it_starts_or_drains_though_all_checks_are_well() {
+    let (first, second) = (StartupStep::new("migrations"), StartupStep::new("tenants"));
+    let health = Health::builder()
+        .check(switched("database").0)
+        .check(switched("extra").0)
+        .readiness(["database"])
+        .startup_step(&first)
+        .startup_step(&second)
+        .build()
+        .unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let details = async || {
+        let answer = ask(health.admin_routes(), "/readyz?verbose").await;
+        let body = answer.json();
+        assert_eq!(body["checks"]["database"]["status"], "healthy");
+        assert_eq!(
+            body["checks"].get("extra"),
+            None,
+            "readiness does not depend on it"
+        );
+        (answer.status, body["status"].clone(), body["steps_left"].clone())
+    };
+    let starting = |steps: Value| (503, "starting".into(), steps);
+    assert_eq!(
+        details().await,
+        starting(serde_json::json!(["migrations", "tenants"]))
+    );
+    first.done();
+    assert_eq!(details().await, starting(serde_json::json!(["tenants"])));
+    let request = Request::get("/readyz?verbose").header("accept", "application/health+json");
+    let request = request.body(Body::empty()).unwrap();
+    let ietf = send(health.admin_routes(), request).await.json();
+    assert_eq!(
+        (&ietf["status"], &ietf["output"], &ietf["notes"]),
+        (
+            &"fail".into(),
+            &"starting".into(),
+            &serde_json::json!(["tenants"])
+        )
+    );
+    second.done();
+    assert_eq!(details().await, (200, "healthy".into(), Value::Null));
+    health.drain();
+    assert_eq!(details().await, (503, "draining".into(), Value::Null));
+    // Who sees no details is told no more than before.
+    let public = ask(health.routes(), "/readyz?verbose").await;
+    assert_eq!(public.body, r#"{"status":"draining"}"#);
+}
+
+#[tokio::test(start_paused = true)]
 async fn readiness_depends_on_nothing_that_was_not_named() {
     let (database, is_up, _) = switched("database");
     is_up.store(false, Ordering::SeqCst);

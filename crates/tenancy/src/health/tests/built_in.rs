@@ -64,21 +64,25 @@ async fn memory_pools_and_disks_are_judged_by_their_limits() {
 }
 
 #[tokio::test]
-async fn the_control_groups_memory_is_judged_without_pages_that_can_be_dropped() {
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    let check = checks::cgroup_memory_in(folder.path().to_owned(), 0.9);
-    assert!(run(&check).await.is_err(), "there is nothing to read");
-    write("memory.current", "1000\n");
-    write("memory.max", "1000\n");
-    write("memory.stat", "anon 5\ninactive_file 100\n");
-    assert_eq!(run(&check).await, Ok(Finding::of(900.0, "bytes")));
-    write("memory.stat", "anon 5\ninactive_file 99\n");
-    assert!(run(&check).await.is_err());
-    write("memory.max", "max\n");
-    assert!(run(&check).await.is_ok());
-    write("memory.current", "lots");
-    assert!(run(&check).await.is_err());
+async fn the_control_groups_memory_is_judged_by_a_share_of_its_limit() {
+    let check = |used, limit| {
+        checks::cgroup_memory_of(0.9, move || Ok(Some(control_group::GroupMemory { used, limit })))
+    };
+    assert_eq!(
+        run(&check(900, Some(1_000))).await,
+        Ok(Finding::of(900.0, "bytes"))
+    );
+    let beyond = run(&check(901, Some(1_000))).await.unwrap_err();
+    assert!(beyond.contains("901 bytes of 1000"), "{beyond}");
+    assert_eq!(
+        run(&check(u64::MAX, None)).await,
+        Ok(Finding::of(u64::MAX as f64, "bytes"))
+    );
+    let nobody_says = checks::cgroup_memory_of(0.9, || Ok(None));
+    assert_eq!(run(&nobody_says).await, Ok(Finding::default()));
+    let unreadable = checks::cgroup_memory_of(0.9, || Err(io::Error::other("no number")));
+    assert!(run(&unreadable).await.is_err());
+    assert!(run(&checks::cgroup_memory(f64::INFINITY)).await.is_ok());
 }
 
 #[test]
