@@ -200,6 +200,11 @@ impl SlotTable {
         is_label(&label).then_some(label)
     }
 
+    /// Whether a tenant of this id can ever be counted under it.
+    pub(super) fn can_have_slot(&self, id: &str) -> bool {
+        !matches!(self.policy, Policy::Tier(_)) && is_label(id)
+    }
+
     fn places(&self) -> usize {
         match &self.policy {
             Policy::Off => 0,

@@ -26,6 +26,8 @@ pub struct Window<'a> {
     length: Duration,
     metric: &'a str,
     label: Option<&'a str>,
+    /// The label was said to be a tenant's id.
+    of_tenant: bool,
 }
 
 impl<'a> Window<'a> {
@@ -35,6 +37,7 @@ impl<'a> Window<'a> {
             length: length.clamp(SHORTEST, LONGEST),
             metric: crate::metrics::REQUEST_DURATION,
             label: None,
+            of_tenant: false,
         }
     }
 
@@ -45,14 +48,26 @@ impl<'a> Window<'a> {
     }
 
     /// Of this tenant alone, which has to have a slot of its own. Default: of all.
-    pub fn tenant(self, id: &'a TenantId) -> Self {
-        self.label(id.as_str())
+    ///
+    /// Where [plans](crate::metrics::TenantSlots::by_plan) have the slots no tenant has one; a tenant whose id begins with
+    /// `_` never has.
+    pub fn tenant(mut self, id: &'a TenantId) -> Self {
+        self.label = Some(id.as_str());
+        self.of_tenant = true;
+        self
     }
 
     /// Of what is counted under this label: a tenant's id, a plan, `_other`, `_central` or `_none`.
     pub fn label(mut self, label: &'a str) -> Self {
         self.label = Some(label);
+        self.of_tenant = false;
         self
+    }
+
+    /// A label that looks like the id may be a plan's, or one of the built-in ones.
+    fn has_figures_of_who_was_asked_for(&self) -> bool {
+        let table = &self.metrics.inner().table;
+        !self.of_tenant || self.label.is_none_or(|id| table.can_have_slot(id))
     }
 
     /// What was measured. Where nothing was, there are no samples.
@@ -65,6 +80,9 @@ impl<'a> Window<'a> {
         let metric = inner.metric_at(self.metric).ok_or(QueryError {
             kind: Kind::UnknownMetric,
         })?;
+        if !self.has_figures_of_who_was_asked_for() {
+            return Err(QueryError { kind: Kind::NotKept });
+        }
         let now = inner.rotate();
         let (state, from, tick) = self.bounds(now);
         let is_kept = |label: &str| state.places.iter().any(|place| **place.series.label() == *label);
@@ -83,12 +101,16 @@ impl<'a> Window<'a> {
     /// Waits for the store, five seconds at most. Cancel-safe: it only reads.
     ///
     /// # Errors
-    /// When no such metric was registered, there is no store, or it does not answer.
+    /// When no such metric was registered, a [tenant](Self::tenant) was asked for that can have no slot, there is no store,
+    /// or it does not answer.
     pub async fn stats_of_all_nodes(&self) -> Result<WindowStats, QueryError> {
         let inner = self.metrics.inner();
         let metric = inner.metric_at(self.metric).ok_or(QueryError {
             kind: Kind::UnknownMetric,
         })?;
+        if !self.has_figures_of_who_was_asked_for() {
+            return Err(QueryError { kind: Kind::NotKept });
+        }
         let outbox = inner.outbox.as_ref().ok_or(QueryError { kind: Kind::NoStore })?;
         let now = inner.rotate();
         let (mut sketch, mut newest, from, tick) = {
