@@ -6,6 +6,7 @@
 //! * [`Metrics::last`] answers what was in the last ten seconds to two hours, without an exporter: see [`window`].
 //! * [`Metrics::record`] takes figures of the application's own, for the tenant that code runs for.
 //! * [`TenantSlots`] says which tenants have series of their own; the rest share `_other`, so that totals are right.
+//! * A service that panics, or fails without a response, is counted as one that answered with 500.
 //! * Gauges come back when a request is dropped, panics, or its body is: nothing has to run for that.
 //!
 //! | name | type | labels |
