@@ -12,7 +12,7 @@ use axum::{
     body::{Body, Bytes, HttpBody},
     extract::MatchedPath,
 };
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, header::CONTENT_LENGTH};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -152,12 +152,20 @@ where
         };
         let size = response.body().size_hint().exact();
         watch.head(response.status(), size);
-        if size.is_some() {
+        let announced = announced_length(response.headers());
+        if size.is_some() || announced == Some(0) || watch.has_no_body() || response.body().is_end_stream() {
             watch.end();
             return Poll::Ready(Ok(response.map(Body::new)));
         }
-        Poll::Ready(Ok(response.map(|body| Body::new(WatchedBody::new(body, watch)))))
+        Poll::Ready(Ok(
+            response.map(|body| Body::new(WatchedBody::new(body, watch, announced)))
+        ))
     }
+}
+
+/// The length that the server will hold to, whatever the body says of itself.
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 impl<F> fmt::Debug for RequestMetricsFuture<F> {

@@ -19,6 +19,7 @@ pub(super) struct Watch {
     request_size: Option<u64>,
     method: u8,
     reached: Reached,
+    has_no_body: bool,
 }
 
 /// How far the request has come.
@@ -45,6 +46,7 @@ impl Watch {
             request_size,
             method: method_number(method),
             reached: Reached::Nothing,
+            has_no_body: *method == Method::HEAD,
         };
         watch.series.active.increment(1.0);
         if let Some(active) = watch.inner.requests.active(watch.method) {
@@ -70,6 +72,7 @@ impl Watch {
             _ => Outcome::Ok,
         };
         self.reached = Reached::Head;
+        self.has_no_body |= matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         self.learn_route();
         let Self { inner, series, .. } = self;
         let seconds = inner.clock.monotonic().saturating_sub(self.began).as_secs_f64();
@@ -92,6 +95,11 @@ impl Watch {
     pub(super) fn failed(&mut self) {
         self.head(StatusCode::INTERNAL_SERVER_ERROR, None);
         self.reached = Reached::End;
+    }
+
+    /// Whether no server asks for the body of such a response, whatever there is of it.
+    pub(super) fn has_no_body(&self) -> bool {
+        self.has_no_body
     }
 
     /// The response has ended.

@@ -210,9 +210,14 @@ async fn a_panic_is_counted_as_an_error_and_gauges_come_back() {
 #[tokio::test]
 async fn a_panic_that_the_stack_catches_is_an_error_of_its_tenant_and_route() {
     let fixture = Fixture::new(|builder| builder);
-    let panics = get(|| async { if true { panic!("in a handler") } });
-    let app = app(&fixture, Router::new().route("/panics", panics));
-    let answer = app.oneshot(request("GET", "t1.example.com", "/panics")).await.unwrap();
+    async fn panics() -> StatusCode {
+        panic!("in a handler")
+    }
+    let app = app(&fixture, Router::new().route("/panics", get(panics)));
+    let answer = app
+        .oneshot(request("GET", "t1.example.com", "/panics"))
+        .await
+        .unwrap();
     assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
     let counted = "tenant_requests_total{tenant=t1,outcome=server}";
     assert_eq!(fixture.recorded.value(counted), Some(1.0));
@@ -223,13 +228,16 @@ async fn a_panic_that_the_stack_catches_is_an_error_of_its_tenant_and_route() {
 #[tokio::test]
 async fn a_service_that_fails_is_counted_as_one_that_answers_with_500() {
     let fixture = Fixture::new(|builder| builder);
-    let fails = service_fn(|_: Request<Body>| future::ready(Err::<Response<Body>, _>(std::io::Error::other("away"))));
+    let fails =
+        service_fn(|_: Request<Body>| future::ready(Err::<Response<Body>, _>(std::io::Error::other("away"))));
     let service = RequestMetricsLayer::new(&fixture.metrics).layer(fails);
     assert!(service.oneshot(Request::new(Body::empty())).await.is_err());
     let stats = fixture.metrics.last(Duration::from_secs(60)).stats().unwrap();
     assert_eq!((stats.samples(), stats.errors()), (1, 1));
     assert_eq!(
-        fixture.recorded.value("tenant_requests_total{tenant=_none,outcome=server}"),
+        fixture
+            .recorded
+            .value("tenant_requests_total{tenant=_none,outcome=server}"),
         Some(1.0)
     );
 }

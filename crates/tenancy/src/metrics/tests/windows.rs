@@ -152,9 +152,7 @@ fn what_is_not_kept_is_said_to_be() {
 
 #[tokio::test]
 async fn a_tenant_is_never_told_the_figures_of_a_plan_or_of_all_others() {
-    let with = |slots| {
-        Fixture::new(|builder| builder.slots(slots).store(MemoryWindowStore::new(), "node"))
-    };
+    let with = |slots| Fixture::new(|builder| builder.slots(slots).store(MemoryWindowStore::new(), "node"));
     let by_plan = with(TenantSlots::by_plan(5));
     let mut record = (*tenant("acme").record()).clone();
     record.plan = Some("gold".into());
@@ -167,12 +165,20 @@ async fn a_tenant_is_never_told_the_figures_of_a_plan_or_of_all_others() {
         by_id.request(&name, 0.1);
     }
     assert_eq!(by_id.samples(Some("_other")), 3);
-    let asked = [(&by_plan, "gold"), (&by_id, "_other"), (&by_id, "_central"), (&by_id, "_none")];
+    let asked = [
+        (&by_plan, "gold"),
+        (&by_id, "_other"),
+        (&by_id, "_central"),
+        (&by_id, "_none"),
+    ];
     for (fixture, id) in asked {
         let name = tenant(id);
         let window = fixture.metrics.last(TEN_SECONDS).tenant(name.id());
         assert!(window.stats().unwrap_err().is_not_kept(), "{id}");
-        assert!(window.stats_of_all_nodes().await.unwrap_err().is_not_kept(), "{id}");
+        assert!(
+            window.stats_of_all_nodes().await.unwrap_err().is_not_kept(),
+            "{id}"
+        );
         let by_label = window.label(id);
         assert!(by_label.stats().is_ok(), "{id} as a label");
         assert!(by_label.stats_of_all_nodes().await.is_ok(), "{id} as a label");
