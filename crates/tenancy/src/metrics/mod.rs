@@ -59,8 +59,10 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
 //! ```
 //!
-//! With `metrics-exporter-prometheus`, install the recorder first, set buckets for the durations, and let it forget idle
-//! series: a tenant that loses its slot leaves some behind.
+//! With `metrics-exporter-prometheus`, install the recorder first, and set buckets for the durations. Never set its
+//! `idle_timeout` with these: handles are kept, and what they count after the exporter has forgotten their series is seen
+//! by nobody. A tenant that loses its slot leaves its series behind until the process ends: see
+//! [`TenantSlots::held_for`].
 
 mod builder;
 mod hub;
