@@ -1,6 +1,12 @@
 //! Ends ten seconds and minutes, and adds up what was asked for.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{Ordering, fence},
+    },
+    time::Duration,
+};
 
 use super::{
     History, Live, Sketch,
@@ -120,7 +126,9 @@ impl Engine {
         retired.retain(|Retired { series, since }| {
             let age = now.saturating_sub(*since);
             // Looked at first: who has it no more has counted by now.
-            let has_users = std::sync::Arc::strong_count(series) > 1;
+            let has_users = Arc::strong_count(series) > 1;
+            // Reading the number orders nothing: what they have counted before is seen from here on.
+            fence(Ordering::Acquire);
             for ((live, history), scale) in series.live.iter().zip(&mut other.histories).zip(&self.scales) {
                 history.add(open, live.take(scale), self.limit);
             }
