@@ -69,6 +69,21 @@ fn what_nobody_registered_and_what_is_no_figure_is_dropped_and_counted() {
     assert_eq!((stats.samples(), stats.max()), (1, Some(0.0)));
 }
 
+#[tokio::test]
+async fn an_average_lies_between_the_smallest_and_the_largest_value() {
+    let fixture = with_checkouts();
+    let metrics = &fixture.metrics;
+    for value in [1e-9, 0.000_130, 1e12] {
+        let acme = tenant("acme");
+        scope::run(&acme, async { metrics.record("basket.items", value) }).await;
+        let stats = metrics.last(TEN_SECONDS).metric("basket.items").stats().unwrap();
+        assert_eq!(stats.average(), Some(value), "of one value it is that one");
+        fixture.pass(TEN_SECONDS * 3);
+    }
+    let none = metrics.last(TEN_SECONDS).metric("basket.items").stats().unwrap();
+    assert_eq!(none.average(), None);
+}
+
 #[test]
 fn a_window_has_what_it_covers_and_says_how_old_it_is() {
     let fixture = with_checkouts();

@@ -1,7 +1,8 @@
 //! What was measured in the last seconds, minutes and hours, kept in this process.
 //!
 //! * Each value is counted in one of 256 buckets, an eighth of an octave wide: a percentile is off by 5.9 % at most.
-//!   Count, average, smallest and largest value, rate and share of errors are exact.
+//!   Count, smallest and largest value, rate and share of errors are exact; the average is one of values that are rounded
+//!   to a 16th of the [lowest](super::MetricSpec::from_lowest).
 //! * A bucket lasts ten seconds, and is kept for ten minutes; after that one for each minute, for two hours.
 //! * Recording takes some atomic instructions without order on cells that few threads share: no lock, no clock, and no
 //!   memory but at a metric's and a label's first value.

@@ -201,10 +201,11 @@ impl WindowStats {
         self.sketch.errors()
     }
 
-    /// Their average; `None` without values.
+    /// Their average; `None` without values. Each value counts to a 16th of the metric's lowest, and as the highest if it is
+    /// above that.
     pub fn average(&self) -> Option<f64> {
-        let samples = self.samples();
-        (samples > 0).then(|| self.sketch.sum() / samples as f64)
+        let average = self.sketch.sum() / self.samples() as f64;
+        Some(average.max(self.min()?).min(self.max()?))
     }
 
     /// The value that this share of all does not exceed, such as 0.95; `None` without values, and for what is no share.

@@ -36,7 +36,8 @@ impl Scale {
 
     #[inline]
     pub(super) fn units_of(&self, value: f64) -> u64 {
-        (value.min(self.top) * self.units) as u64
+        // To the nearest: each is off by half a unit at most, as often up as down.
+        (value.min(self.top) * self.units + 0.5) as u64
     }
 
     pub(super) fn value_of_units(&self, units: u64) -> f64 {

@@ -40,6 +40,16 @@ fn values_out_of_reach_are_counted_at_the_ends() {
 }
 
 #[test]
+fn sums_are_rounded_and_not_cut() {
+    let (live, scale) = (Live::default(), Scale::from_power(0));
+    for value in [1.06, 1.0, 1.0, 1.0] {
+        live.record(&scale, value, false);
+    }
+    let sum = live.take(&scale).sum;
+    assert_eq!(sum, 4.0625, "1.06 is nearer to 17/16 than to 16/16");
+}
+
+#[test]
 fn scales_at_the_ends_of_what_numbers_can_be_count_too() {
     for power in [i32::MIN, -400, 0, 400, i32::MAX] {
         let (live, scale) = (Live::default(), Scale::from_power(power));
