@@ -68,6 +68,45 @@ async fn figures_of_all_nodes_are_added_up_and_none_twice() {
     assert_eq!(globex.samples(), 3, "which this node does not know");
 }
 
+/// What there is in the store of all metrics and labels together.
+async fn written(store: &MemoryWindowStore, reader: &Fixture) -> u64 {
+    assert!(!store.read(0..=u32::MAX).await.unwrap().is_empty());
+    let window = reader.metrics.last(10 * MINUTE);
+    window.stats_of_all_nodes().await.unwrap().samples()
+}
+
+#[tokio::test]
+async fn flushing_ends_a_minute_that_is_over() {
+    let store = MemoryWindowStore::new();
+    let [one, other] = nodes(&store);
+    other.request(&tenant("acme"), 0.1);
+    other.clock.advance(MINUTE);
+    assert!(other.metrics.flush().await);
+    assert_eq!(written(&store, &one).await, 1);
+}
+
+#[tokio::test]
+async fn a_process_that_closes_leaves_the_minute_that_has_begun_and_counts_on() {
+    let store = MemoryWindowStore::new();
+    let [one, other] = nodes(&store);
+    // The clock begins 40 seconds into a minute.
+    other.pass(Duration::from_secs(20));
+    other.request(&tenant("acme"), 0.1);
+    other.pass(Duration::from_secs(10));
+    other.request(&tenant("acme"), 0.1);
+    assert!(other.metrics.close().await && other.metrics.close().await);
+    other.request(&tenant("acme"), 0.1);
+    assert_eq!(other.samples(None), 3);
+    one.clock.advance(Duration::from_secs(50));
+    assert_eq!(written(&store, &one).await, 2);
+    assert!(other.metrics.flush().await);
+    assert_eq!(
+        written(&store, &one).await,
+        3,
+        "the whole in the place of the part"
+    );
+}
+
 #[tokio::test]
 async fn what_is_no_figure_is_passed_over_and_counted() {
     let store = MemoryWindowStore::new();

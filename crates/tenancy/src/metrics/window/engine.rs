@@ -92,6 +92,21 @@ impl Engine {
         tick: u32,
         now: Duration,
     ) -> Rotated {
+        self.take_all(state, open, now);
+        let minute = minute_of(open);
+        let closed = (minute < minute_of(tick)).then(|| (minute, self.close_minute(state, minute)));
+        for place in &mut state.places {
+            for history in &mut place.histories {
+                history.trim(tick);
+            }
+        }
+        Rotated {
+            elapsed: Duration::from_secs(u64::from(tick.saturating_sub(open)) * TICK_SECONDS),
+            minute: closed.and_then(|(minute, figures)| Some((minute, figures?))),
+        }
+    }
+
+    fn take_all(&self, state: &mut State, open: u32, now: Duration) {
         for place in &mut state.places {
             let metrics = place
                 .series
@@ -104,17 +119,31 @@ impl Engine {
             }
         }
         self.drain_retired(state, open, now);
+    }
+
+    /// The minute of the ten seconds that began at `open`, as far as it has come, and its figures.
+    pub(in crate::metrics) fn open_minute(
+        &self,
+        state: &mut State,
+        open: u32,
+        now: Duration,
+    ) -> Option<(u32, Vec<u8>)> {
+        self.take_all(state, open, now);
         let minute = minute_of(open);
-        let closed = (minute < minute_of(tick)).then(|| (minute, self.close_minute(state, minute)));
-        for place in &mut state.places {
-            for history in &mut place.histories {
-                history.trim(tick);
+        let mut writer = MinuteWriter::new();
+        for place in &state.places {
+            for (metric, history) in self.names.iter().zip(&place.histories) {
+                let mut sketch = history.sum_of_ticks(minute);
+                if sketch.count() > 0 {
+                    writer.put(&MinuteFigures {
+                        label: place.series.label(),
+                        metric,
+                        sketch: &sketch.encode_within(self.limit),
+                    });
+                }
             }
         }
-        Rotated {
-            elapsed: Duration::from_secs(u64::from(tick.saturating_sub(open)) * TICK_SECONDS),
-            minute: closed.and_then(|(minute, figures)| Some((minute, figures?))),
-        }
+        (!writer.is_empty()).then(|| (minute, writer.into_bytes()))
     }
 
     /// What was counted under labels that are no more belongs to the others.

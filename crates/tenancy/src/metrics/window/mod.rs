@@ -11,7 +11,8 @@
 //!
 //! * With a [store](WindowStore), each process leaves its minutes there, in the background, and
 //!   [`Window::stats_of_all_nodes`] adds them up. A store that is away is tried again for ten minutes; minutes that are
-//!   dropped then are counted (`metrics_minutes_dropped_total`). No request knows of it.
+//!   dropped then are counted (`metrics_minutes_dropped_total`). No request knows of it. A process that ends leaves its
+//!   last minute with [`Metrics::close`](super::Metrics::close).
 //!
 //! **Caveats.** Values that come while ten seconds end are counted in the one bucket or in the next, and each of them
 //! once; of one for each thread, the sum may be in the one and the count in the other. When nobody rotates (no runtime, and
