@@ -69,6 +69,10 @@ impl Engine {
         Some(engine)
     }
 
+    pub(super) fn scale(&self, metric: usize) -> Option<&Scale> {
+        self.scales.get(metric)
+    }
+
     pub(super) fn unix(&self, monotonic: Duration) -> Duration {
         monotonic.saturating_add(self.offset)
     }

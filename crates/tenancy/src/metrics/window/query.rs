@@ -1,7 +1,10 @@
 //! Questions about the last seconds, minutes and hours.
 
-use std::{fmt, ops::RangeInclusive, sync::MutexGuard, time::Duration};
+use std::{
+    collections::HashSet, fmt, ops::RangeInclusive, panic::AssertUnwindSafe, sync::MutexGuard, time::Duration,
+};
 
+use futures_util::FutureExt;
 use tenancy_core::TenantId;
 
 use super::{
@@ -98,11 +101,14 @@ impl<'a> Window<'a> {
     /// As [`stats`](Self::stats), of this process and of the minutes that others have left in the store. A label that this
     /// process does not keep may be another's.
     ///
+    /// What the store says is not believed: minutes that nobody asked for, that are there twice, or whose figures are none of
+    /// this metric are passed over and counted (`metrics_minutes_unreadable_total`).
+    ///
     /// Waits for the store, five seconds at most. Cancel-safe: it only reads.
     ///
     /// # Errors
     /// When no such metric was registered, a [tenant](Self::tenant) was asked for that can have no slot, there is no store,
-    /// or it does not answer.
+    /// or it does not answer or panics.
     pub async fn stats_of_all_nodes(&self) -> Result<WindowStats, QueryError> {
         let inner = self.metrics.inner();
         let metric = inner.metric_at(self.metric).ok_or(QueryError {
@@ -119,11 +125,21 @@ impl<'a> Window<'a> {
             (sketch, newest, from, tick)
         };
         let mut begin = from.max(inner.engine.born);
-        for minute in read(outbox, minute_of(from)..=minute_of(tick)).await? {
+        let asked_for = minute_of(from)..=minute_of(tick);
+        let minutes = read(outbox, asked_for.clone()).await?;
+        let mut seen = HashSet::new();
+        for minute in &minutes {
             if minute.node == outbox.node {
                 continue;
             }
-            match self.add_minute(&minute, &mut sketch) {
+            let added = if !asked_for.contains(&minute.minute) {
+                Err(Unreadable("nobody asked for this minute"))
+            } else if !seen.insert((minute.minute, &*minute.node)) {
+                Err(Unreadable("a minute is there twice"))
+            } else {
+                self.add_minute(minute, metric, &mut sketch)
+            };
+            match added {
                 Ok(true) => {
                     newest = newest.max(Some(last_tick_of(minute.minute).min(tick)));
                     begin = begin.min(first_tick_of(minute.minute).max(from));
@@ -136,12 +152,24 @@ impl<'a> Window<'a> {
     }
 
     /// Nothing of a minute is added that can not be read to its end. Returns whether there was anything.
-    fn add_minute(&self, minute: &NodeMinute, to: &mut Sketch) -> Result<bool, Unreadable> {
+    fn add_minute(&self, minute: &NodeMinute, metric: usize, to: &mut Sketch) -> Result<bool, Unreadable> {
+        let scale = self.metrics.inner().engine.scale(metric);
         let mut sum = Sketch::default();
+        let mut labels = HashSet::new();
         for figures in MinuteReader::new(&minute.figures)? {
             let figures = figures?;
-            if figures.metric == self.metric && self.label.is_none_or(|label| label == figures.label) {
-                sum.merge(&Sketch::decode(figures.sketch)?);
+            if figures.metric != self.metric {
+                continue;
+            }
+            if !labels.insert(figures.label) {
+                return Err(Unreadable("figures are there twice"));
+            }
+            if self.label.is_none_or(|label| label == figures.label) {
+                let sketch = Sketch::decode(figures.sketch)?;
+                if !scale.is_some_and(|scale| scale.has_all_of(&sketch)) {
+                    return Err(Unreadable("there is no such bucket of the metric"));
+                }
+                sum.merge(&sketch);
             }
         }
         to.merge(&sum);
@@ -172,12 +200,14 @@ impl<'a> Window<'a> {
 }
 
 async fn read(outbox: &Outbox, minutes: RangeInclusive<u32>) -> Result<Vec<NodeMinute>, QueryError> {
-    let reading = tokio::time::timeout(PATIENCE, outbox.store.read(minutes));
+    // A store's code may panic, at once too.
+    let reading = AssertUnwindSafe(async { outbox.store.read(minutes).await });
     let away = |error| QueryError {
         kind: Kind::StoreAway(error),
     };
-    match reading.await {
-        Ok(read) => read.map_err(away),
+    match tokio::time::timeout(PATIENCE, reading.catch_unwind()).await {
+        Ok(Ok(read)) => read.map_err(away),
+        Ok(Err(_)) => Err(away(WindowStoreError::new("the store panicked"))),
         Err(elapsed) => Err(away(WindowStoreError::new(elapsed))),
     }
 }
