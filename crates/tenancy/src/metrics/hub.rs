@@ -245,7 +245,9 @@ impl Metrics {
     /// Ends ten seconds that are over, and judges which tenants are busiest, every ten seconds: in a task that ends with the
     /// last clone of this handle, or with the runtime.
     ///
-    /// Questions end them too, so that nothing is wrong without it: but then the busiest are judged only when somebody asks.
+    /// Questions end them too, and without it no value is lost. But then the busiest are judged only when somebody asks, and
+    /// what was counted since the last question lies in the ten seconds of that one: short windows do not have it, and one
+    /// that has those ten seconds has it all.
     ///
     /// # Panics
     /// Outside of a tokio runtime.

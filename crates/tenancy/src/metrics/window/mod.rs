@@ -15,8 +15,9 @@
 //!   last minute with [`Metrics::close`](super::Metrics::close).
 //!
 //! **Caveats.** Values that come while ten seconds end are counted in the one bucket or in the next, and each of them
-//! once; of one for each thread, the sum may be in the one and the count in the other. When nobody rotates (no runtime, and
-//! no question), all values are counted in the ten seconds in which rotation stopped. A window that is longer than ten
+//! once; of one for each thread, the sum may be in the one and the count in the other. When nobody rotates (without
+//! [`Metrics::start`](super::Metrics::start), between two questions), all values are counted in the ten seconds in which
+//! rotation stopped, however long ago those are. A window that is longer than ten
 //! minutes begins with a full minute, and of other processes a window has only minutes that are over.
 //!
 //! ```
