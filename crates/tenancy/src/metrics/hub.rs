@@ -149,6 +149,28 @@ impl Inner {
         drop(rotating);
         now
     }
+
+    /// What there is of the minute that has begun is to be written too.
+    fn send_open_minute(&self) {
+        let Some(outbox) = &self.outbox else { return };
+        let now = self.rotate();
+        // Nobody sends the whole minute before this part of it.
+        let _rotating = self.rotating.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        let open = self.open.load(Ordering::Acquire);
+        let minute = self.engine.open_minute(&mut state, open, now);
+        drop(state);
+        if let Some((minute, figures)) = minute {
+            outbox.add(minute, figures);
+        }
+    }
+
+    async fn flush(&self) -> bool {
+        match &self.outbox {
+            Some(outbox) => outbox.flush().await,
+            None => true,
+        }
+    }
 }
 
 impl Metrics {
@@ -223,7 +245,9 @@ impl Metrics {
     /// Ends ten seconds that are over, and judges which tenants are busiest, every ten seconds: in a task that ends with the
     /// last clone of this handle, or with the runtime.
     ///
-    /// Questions end them too, so that nothing is wrong without it: but then the busiest are judged only when somebody asks.
+    /// Questions end them too, and without it no value is lost. But then the busiest are judged only when somebody asks, and
+    /// what was counted since the last question lies in the ten seconds of that one: short windows do not have it, and one
+    /// that has those ten seconds has it all.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -245,16 +269,21 @@ impl Metrics {
         }
     }
 
-    /// Writes minutes that are over into the store, as the task of [`start`](Self::start) does; before a process ends, for
-    /// instance. Returns whether none waits any more; true also without a store.
+    /// Writes minutes that are over into the store, as the task of [`start`](Self::start) does. Returns whether none waits
+    /// any more; true also without a store.
     ///
     /// Gives up after five seconds without an answer. Cancel-safe: what was not answered waits still, and writing twice
     /// is harmless.
     pub async fn flush(&self) -> bool {
-        match &self.inner.outbox {
-            Some(outbox) => outbox.flush().await,
-            None => true,
-        }
+        self.inner.rotate();
+        self.inner.flush().await
+    }
+
+    /// As [`flush`](Self::flush), with what there is of the minute that has begun: when a process ends, after its last
+    /// request. Counting goes on; a minute that is over takes the place of what was written of it here.
+    pub async fn close(&self) -> bool {
+        self.inner.send_open_minute();
+        self.inner.flush().await
     }
 
     /// Ends what is over now, as the task of [`start`](Self::start) does: for tests that move the clock.
@@ -287,9 +316,7 @@ async fn flush_for_ever(inner: Weak<Inner>) {
     loop {
         ticks.tick().await;
         let Some(inner) = inner.upgrade() else { return };
-        if let Some(outbox) = &inner.outbox {
-            outbox.flush().await;
-        }
+        inner.flush().await;
     }
 }
 

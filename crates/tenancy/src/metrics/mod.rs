@@ -6,6 +6,7 @@
 //! * [`Metrics::last`] answers what was in the last ten seconds to two hours, without an exporter: see [`window`].
 //! * [`Metrics::record`] takes figures of the application's own, for the tenant that code runs for.
 //! * [`TenantSlots`] says which tenants have series of their own; the rest share `_other`, so that totals are right.
+//! * A service that panics, or fails without a response, is counted as one that answered with 500.
 //! * Gauges come back when a request is dropped, panics, or its body is: nothing has to run for that.
 //!
 //! | name | type | labels |
@@ -58,8 +59,10 @@
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
 //! ```
 //!
-//! With `metrics-exporter-prometheus`, install the recorder first, set buckets for the durations, and let it forget idle
-//! series: a tenant that loses its slot leaves some behind.
+//! With `metrics-exporter-prometheus`, install the recorder first, and set buckets for the durations. Never set its
+//! `idle_timeout` with these: handles are kept, and what they count after the exporter has forgotten their series is seen
+//! by nobody. A tenant that loses its slot leaves its series behind until the process ends: see
+//! [`TenantSlots::held_for`].
 
 mod builder;
 mod hub;

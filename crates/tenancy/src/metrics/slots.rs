@@ -87,8 +87,9 @@ impl TenantSlots {
 
     /// How long a tenant keeps its place at least. Default: one hour.
     ///
-    /// An exporter may keep the series of tenants that have lost theirs: at most as many as there are places for each time
-    /// of this length. Let it forget what is idle.
+    /// An exporter keeps the series of tenants that have lost theirs: at most as many as there are places for each time of
+    /// this length, so that a longer one is cheaper. Never let it forget what is idle: handles are kept, and what they
+    /// count after that is lost to it.
     #[must_use]
     pub fn held_for(mut self, hold: Duration) -> Self {
         self.hold = hold;

@@ -7,8 +7,8 @@ pub const REQUEST_DURATION: &str = "http.request.duration";
 
 /// A figure that is recorded: its name, its unit, and which values are told apart.
 ///
-/// 32 octaves of values are: what lies below is counted as the lowest, what lies above as the highest. Averages,
-/// smallest and largest values are exact nevertheless, up to the highest.
+/// 32 octaves of values are: what lies below is counted as the lowest, what lies above as the highest. Smallest and largest
+/// values are exact nevertheless. An average is of values rounded to a 16th of the lowest, and no higher than the highest.
 ///
 /// ```
 /// use tenancy::metrics::MetricSpec;

@@ -55,7 +55,7 @@ pub(super) struct State {
     pub(super) places: Vec<Place>,
     /// Labels whose series are being made.
     reserved: HashSet<Arc<str>>,
-    /// Series that are no more, for requests that began with them.
+    /// Series that are no more, for requests that began with them. At most as many as there are places.
     pub(super) retired: Vec<Retired>,
 }
 
@@ -200,6 +200,11 @@ impl SlotTable {
         is_label(&label).then_some(label)
     }
 
+    /// Whether a tenant of this id can ever be counted under it.
+    pub(super) fn can_have_slot(&self, id: &str) -> bool {
+        !matches!(self.policy, Policy::Tier(_)) && is_label(id)
+    }
+
     fn places(&self) -> usize {
         match &self.policy {
             Policy::Off => 0,
@@ -287,7 +292,9 @@ impl SlotTable {
             .collect();
         may_leave.sort_by(|one, other| one.requests.total_cmp(&other.requests));
         let mut exchanges = Vec::new();
-        for place in may_leave.into_iter().take(MOST_EXCHANGED_AT_ONCE) {
+        // Each that leaves keeps its cells for a while: there is memory for as many as there are places.
+        let room = self.places().saturating_sub(state.retired.len());
+        for place in may_leave.into_iter().take(room.min(MOST_EXCHANGED_AT_ONCE)) {
             let Some((id, requests)) = candidates.take_busier_than(place.requests * BUSIER) else {
                 break;
             };

@@ -17,16 +17,28 @@ pin_project! {
         #[pin]
         inner: B,
         watch: Option<Watch>,
+        // Bytes of the announced length that are still to come. A server asks for no more than was announced.
+        left: Option<u64>,
     }
 }
 
 impl<B> WatchedBody<B> {
-    pub(super) fn new(inner: B, watch: Watch) -> Self {
+    pub(super) fn new(inner: B, watch: Watch, announced: Option<u64>) -> Self {
         Self {
             inner,
             watch: Some(watch),
+            left: announced,
         }
     }
+}
+
+/// Counts a frame. Returns whether nothing comes behind it that anybody asks for.
+fn is_last(frame: &Frame<Bytes>, left: &mut Option<u64>) -> bool {
+    let Some(data) = frame.data_ref() else {
+        return frame.is_trailers();
+    };
+    *left = left.map(|left| left.saturating_sub(data.len() as u64));
+    *left == Some(0)
 }
 
 impl<B: HttpBody<Data = Bytes>> HttpBody for WatchedBody<B> {
@@ -42,7 +54,8 @@ impl<B: HttpBody<Data = Bytes>> HttpBody for WatchedBody<B> {
         // A body is not always asked again after its last frame.
         let has_ended = match &polled {
             Poll::Ready(None) => true,
-            Poll::Ready(Some(frame)) => frame.is_ok() && this.inner.is_end_stream(),
+            Poll::Ready(Some(Ok(frame))) => is_last(frame, this.left) || this.inner.is_end_stream(),
+            Poll::Ready(Some(Err(_))) => false,
             Poll::Pending => false,
         };
         if has_ended {

@@ -12,15 +12,20 @@ use axum::{
     body::{Body, Bytes, HttpBody},
     extract::MatchedPath,
 };
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, header::CONTENT_LENGTH};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{body::WatchedBody, watch::Watch};
-use crate::{metrics::Metrics, resolve::Resolution, scope::with_current};
+use super::{
+    body::WatchedBody,
+    watch::{PanicGuard, Watch},
+};
+use crate::{metrics::Metrics, resolve::Resolution};
 
 /// Counts requests for their tenants. See the [module](crate::metrics).
+///
+/// Where several of these stand one inside of the other, the outermost counts: no request is counted twice.
 #[derive(Clone, Debug)]
 pub struct RequestMetricsLayer {
     metrics: Metrics,
@@ -76,14 +81,19 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let watch = begin(&self.metrics, &request);
-        RequestMetricsFuture {
-            inner: self.inner.call(request),
-            watch: Some(watch),
-        }
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let is_counted_already = request.extensions_mut().insert(Counted).is_some();
+        let mut watch = (!is_counted_already).then(|| begin(&self.metrics, &request));
+        let guard = PanicGuard::over(watch.as_mut());
+        let inner = self.inner.call(request);
+        guard.pass();
+        RequestMetricsFuture { inner, watch }
     }
 }
+
+/// In the extensions of a request that a layer further out counts. Without size, so that it is not allocated.
+#[derive(Clone, Copy)]
+struct Counted;
 
 fn begin<B: HttpBody>(metrics: &Metrics, request: &Request<B>) -> Watch {
     let inner = metrics.inner();
@@ -107,7 +117,7 @@ fn begin<B: HttpBody>(metrics: &Metrics, request: &Request<B>) -> Watch {
 }
 
 pin_project! {
-    /// The future of [`RequestMetrics`]. Dropping it, at any await, counts the request as aborted.
+    /// The future of [`RequestMetrics`]. Dropping it, at any await, counts the request as aborted; a panic in it, as 500.
     pub struct RequestMetricsFuture<F> {
         #[pin]
         inner: F,
@@ -125,9 +135,12 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let answer = ready!(this.inner.poll(cx));
+        let guard = PanicGuard::over(this.watch.as_mut());
+        let polled = this.inner.poll(cx);
+        guard.pass();
+        let answer = ready!(polled);
         let Some(mut watch) = this.watch.take() else {
-            // Polled again after its end.
+            // Counted further out, or polled again after its end.
             return Poll::Ready(answer.map(|response| response.map(Body::new)));
         };
         let response = match answer {
@@ -137,21 +150,22 @@ where
                 return Poll::Ready(Err(error));
             }
         };
-        if watch.route.is_none() {
-            // Told by the router, further in.
-            let route = with_current(|current| current.and_then(|current| current.route().cloned()));
-            if let Some(route) = route {
-                watch.set_route(route.as_str());
-            }
-        }
         let size = response.body().size_hint().exact();
         watch.head(response.status(), size);
-        if size.is_some() {
+        let announced = announced_length(response.headers());
+        if size.is_some() || announced == Some(0) || watch.has_no_body() || response.body().is_end_stream() {
             watch.end();
             return Poll::Ready(Ok(response.map(Body::new)));
         }
-        Poll::Ready(Ok(response.map(|body| Body::new(WatchedBody::new(body, watch)))))
+        Poll::Ready(Ok(
+            response.map(|body| Body::new(WatchedBody::new(body, watch, announced)))
+        ))
     }
+}
+
+/// The length that the server will hold to, whatever the body says of itself.
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 impl<F> fmt::Debug for RequestMetricsFuture<F> {

@@ -5,17 +5,21 @@ use std::{sync::Arc, time::Duration};
 use http::{Method, StatusCode};
 
 use super::handles::{RouteHandles, method_number};
-use crate::metrics::{hub::Inner, series::Outcome, series::Series};
+use crate::{
+    metrics::{hub::Inner, series::Outcome, series::Series},
+    scope::with_current,
+};
 
 /// Counted as active until it is dropped.
 pub(super) struct Watch {
     inner: Arc<Inner>,
     series: Arc<Series>,
-    pub(super) route: Option<Arc<RouteHandles>>,
+    route: Option<Arc<RouteHandles>>,
     began: Duration,
     request_size: Option<u64>,
     method: u8,
     reached: Reached,
+    has_no_body: bool,
 }
 
 /// How far the request has come.
@@ -42,6 +46,7 @@ impl Watch {
             request_size,
             method: method_number(method),
             reached: Reached::Nothing,
+            has_no_body: *method == Method::HEAD,
         };
         watch.series.active.increment(1.0);
         if let Some(active) = watch.inner.requests.active(watch.method) {
@@ -50,9 +55,13 @@ impl Watch {
         watch
     }
 
-    /// Says which route it is, if that was not known when it began.
-    pub(super) fn set_route(&mut self, route: &str) {
-        self.route = Some(self.inner.requests.route(route));
+    /// Asks which route it is, if that was not known when it began: the router tells it, further in.
+    fn learn_route(&mut self) {
+        if self.route.is_some() {
+            return;
+        }
+        let route = with_current(|current| current.and_then(|current| current.route().cloned()));
+        self.route = route.map(|route| self.inner.requests.route(route.as_str()));
     }
 
     /// The head of the response is there.
@@ -63,6 +72,8 @@ impl Watch {
             _ => Outcome::Ok,
         };
         self.reached = Reached::Head;
+        self.has_no_body |= matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        self.learn_route();
         let Self { inner, series, .. } = self;
         let seconds = inner.clock.monotonic().saturating_sub(self.began).as_secs_f64();
         series.count(outcome);
@@ -80,10 +91,15 @@ impl Watch {
         }
     }
 
-    /// The service failed without a response.
+    /// The service failed, or panicked, without a response: further out that becomes a 500, or the connection ends.
     pub(super) fn failed(&mut self) {
+        self.head(StatusCode::INTERNAL_SERVER_ERROR, None);
         self.reached = Reached::End;
-        self.series.count(Outcome::Server);
+    }
+
+    /// Whether no server asks for the body of such a response, whatever there is of it.
+    pub(super) fn has_no_body(&self) -> bool {
+        self.has_no_body
     }
 
     /// The response has ended.
@@ -105,6 +121,29 @@ impl Drop for Watch {
             }
             Reached::Head => self.inner.requests.aborted_body.increment(1),
             Reached::End => {}
+        }
+    }
+}
+
+/// Counts a panic of the service as a failure. Whoever catches it is further out: here only the future is dropped, as if the
+/// client had gone.
+pub(super) struct PanicGuard<'a>(Option<&'a mut Watch>);
+
+impl<'a> PanicGuard<'a> {
+    pub(super) fn over(watch: Option<&'a mut Watch>) -> Self {
+        Self(watch)
+    }
+
+    /// There was no panic.
+    pub(super) fn pass(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for PanicGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(watch) = self.0.take() {
+            watch.failed();
         }
     }
 }

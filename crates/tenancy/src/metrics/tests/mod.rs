@@ -1,5 +1,6 @@
 mod recorder;
 mod requests;
+mod served;
 mod slots;
 mod stores;
 mod windows;

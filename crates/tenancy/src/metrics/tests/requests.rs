@@ -168,7 +168,7 @@ async fn gauges_come_back_after_a_request_that_is_given_up() {
 }
 
 #[tokio::test]
-async fn gauges_come_back_after_a_panic() {
+async fn a_panic_is_counted_as_an_error_and_gauges_come_back() {
     let fixture = Fixture::new(|builder| builder);
     let in_call = service_fn(
         |_: Request<Body>| -> future::Ready<Result<Response<Body>, Infallible>> { panic!("in call") },
@@ -189,8 +189,69 @@ async fn gauges_come_back_after_a_panic() {
             .is_err()
     );
     assert_eq!(active(&fixture), 0.0);
-    let aborted = "tenant_requests_total{tenant=acme,outcome=aborted}";
-    assert_eq!(fixture.recorded.value(aborted), Some(2.0));
+    for (name, expected) in [
+        ("tenant_requests_total{tenant=acme,outcome=server}", 2.0),
+        ("tenant_requests_total{tenant=acme,outcome=aborted}", 0.0),
+        ("http_server_aborted_requests_total{phase=future}", 0.0),
+    ] {
+        assert_eq!(fixture.recorded.value(name), Some(expected), "{name}");
+    }
+    for name in [
+        "tenant_request_duration_seconds{tenant=acme}",
+        "http_server_request_duration_seconds{method=GET,route=_unmatched,status_class=5xx}",
+    ] {
+        assert_eq!(fixture.recorded.samples(name), 2, "{name}");
+    }
+    let window = fixture.metrics.last(Duration::from_secs(60)).label("acme");
+    let stats = window.stats().unwrap();
+    assert_eq!((stats.samples(), stats.errors()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_panic_that_the_stack_catches_is_an_error_of_its_tenant_and_route() {
+    let fixture = Fixture::new(|builder| builder);
+    async fn panics() -> StatusCode {
+        panic!("in a handler")
+    }
+    let app = app(&fixture, Router::new().route("/panics", get(panics)));
+    let answer = app
+        .oneshot(request("GET", "t1.example.com", "/panics"))
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let counted = "tenant_requests_total{tenant=t1,outcome=server}";
+    assert_eq!(fixture.recorded.value(counted), Some(1.0));
+    let route = "http_server_request_duration_seconds{method=GET,route=/panics,status_class=5xx}";
+    assert_eq!(fixture.recorded.samples(route), 1);
+}
+
+#[tokio::test]
+async fn a_service_that_fails_is_counted_as_one_that_answers_with_500() {
+    let fixture = Fixture::new(|builder| builder);
+    let fails =
+        service_fn(|_: Request<Body>| future::ready(Err::<Response<Body>, _>(std::io::Error::other("away"))));
+    let service = RequestMetricsLayer::new(&fixture.metrics).layer(fails);
+    assert!(service.oneshot(Request::new(Body::empty())).await.is_err());
+    let stats = fixture.metrics.last(Duration::from_secs(60)).stats().unwrap();
+    assert_eq!((stats.samples(), stats.errors()), (1, 1));
+    assert_eq!(
+        fixture
+            .recorded
+            .value("tenant_requests_total{tenant=_none,outcome=server}"),
+        Some(1.0)
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_meets_two_layers_is_counted_once() {
+    let fixture = Fixture::new(|builder| builder);
+    let answers =
+        service_fn(|_: Request<Body>| future::ready(Ok::<_, Infallible>(Response::new(Body::empty()))));
+    let twice = RequestMetricsLayer::new(&fixture.metrics).layer(answers);
+    served(&fixture, twice).await.unwrap();
+    let counted = "tenant_requests_total{tenant=acme,outcome=ok}";
+    assert_eq!(fixture.recorded.value(counted), Some(1.0));
+    assert_eq!((fixture.samples(None), active(&fixture)), (1, 0.0));
 }
 
 #[tokio::test]

@@ -157,6 +157,31 @@ fn what_a_request_counts_that_began_before_its_tenant_lost_the_place_is_not_the_
 }
 
 #[test]
+fn no_more_former_series_are_kept_than_there_are_places() {
+    let fixture = Fixture::new(|builder| builder.slots(TenantSlots::top(1).held_for(Duration::ZERO)));
+    let names = tenants(["first", "second", "third"]);
+    // A request that lasts.
+    let began = fixture.metrics.inner().series_of(&names[0]);
+    (0..200).for_each(|_| fixture.request(&names[1], 0.1));
+    fixture.pass(TEN_SECONDS);
+    assert_eq!(fixture.metrics.labels(), ["second"]);
+    let third_comes_often = || {
+        (0..500).for_each(|_| fixture.request(&names[2], 0.1));
+        fixture.pass(TEN_SECONDS);
+    };
+    for _ in 0..20 {
+        third_comes_often();
+        assert_eq!(fixture.metrics.labels(), ["second"], "until there is room");
+        assert_eq!(fixture.metrics.inner().state().retired.len(), 1);
+    }
+    drop(began);
+    third_comes_often();
+    third_comes_often();
+    assert_eq!(fixture.metrics.labels(), ["third"]);
+    assert_eq!(fixture.samples(None), 200 + 22 * 500, "totals stay");
+}
+
+#[test]
 fn a_tenant_that_has_two_of_these_is_counted_by_each() {
     let (one, other) = (
         Fixture::new(|builder| builder.slots(TenantSlots::all(1))),

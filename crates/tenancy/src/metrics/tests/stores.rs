@@ -9,12 +9,13 @@ use std::{
     time::Duration,
 };
 
+use axum::body::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use tenancy_core::ManualClock;
 
 use super::{Fixture, recorder::Recorded};
 use crate::{
-    metrics::{MemoryWindowStore, Metrics, NodeMinute, WindowStore, WindowStoreError},
+    metrics::{MemoryWindowStore, Metrics, NodeMinute, REQUEST_DURATION, WindowStore, WindowStoreError},
     tenant::tests::tenant,
 };
 
@@ -66,6 +67,45 @@ async fn figures_of_all_nodes_are_added_up_and_none_twice() {
     assert_eq!(window.stats_of_all_nodes().await.unwrap().samples(), 24);
     let globex = window.label("globex").stats_of_all_nodes().await.unwrap();
     assert_eq!(globex.samples(), 3, "which this node does not know");
+}
+
+/// What there is in the store of all metrics and labels together.
+async fn written(store: &MemoryWindowStore, reader: &Fixture) -> u64 {
+    assert!(!store.read(0..=u32::MAX).await.unwrap().is_empty());
+    let window = reader.metrics.last(10 * MINUTE);
+    window.stats_of_all_nodes().await.unwrap().samples()
+}
+
+#[tokio::test]
+async fn flushing_ends_a_minute_that_is_over() {
+    let store = MemoryWindowStore::new();
+    let [one, other] = nodes(&store);
+    other.request(&tenant("acme"), 0.1);
+    other.clock.advance(MINUTE);
+    assert!(other.metrics.flush().await);
+    assert_eq!(written(&store, &one).await, 1);
+}
+
+#[tokio::test]
+async fn a_process_that_closes_leaves_the_minute_that_has_begun_and_counts_on() {
+    let store = MemoryWindowStore::new();
+    let [one, other] = nodes(&store);
+    // The clock begins 40 seconds into a minute.
+    other.pass(Duration::from_secs(20));
+    other.request(&tenant("acme"), 0.1);
+    other.pass(Duration::from_secs(10));
+    other.request(&tenant("acme"), 0.1);
+    assert!(other.metrics.close().await && other.metrics.close().await);
+    other.request(&tenant("acme"), 0.1);
+    assert_eq!(other.samples(None), 3);
+    one.clock.advance(Duration::from_secs(50));
+    assert_eq!(written(&store, &one).await, 2);
+    assert!(other.metrics.flush().await);
+    assert_eq!(
+        written(&store, &one).await,
+        3,
+        "the whole in the place of the part"
+    );
 }
 
 #[tokio::test]
@@ -140,6 +180,88 @@ async fn a_store_that_is_away_costs_the_oldest_minutes_and_nothing_else() {
         store.is_away.store(false, Ordering::SeqCst);
         assert!(fixture.metrics.flush().await);
         assert_eq!(store.kept.read(0..=u32::MAX).await.unwrap().len(), 10);
+    }
+}
+
+/// A minute with one value of each label, in this bucket.
+fn minute_with(labels: &[&str], bucket: u16) -> Bytes {
+    let mut sketch = vec![1, 0, 1, 0];
+    for _ in ["sum", "min", "max"] {
+        sketch.extend(0.125_f64.to_le_bytes());
+    }
+    sketch.extend([1, bucket as u8 | 0x80, (bucket >> 7) as u8, 1]);
+    let mut bytes = vec![1];
+    for label in labels {
+        for part in [label.as_bytes(), REQUEST_DURATION.as_bytes(), &sketch] {
+            bytes.push(part.len() as u8);
+            bytes.extend(part);
+        }
+    }
+    bytes.into()
+}
+
+/// Answers with what nobody asked for.
+#[derive(Debug)]
+struct Hostile;
+
+impl WindowStore for Hostile {
+    fn put<'a>(&'a self, _: u32, _: &'a str, _: &'a [u8]) -> BoxFuture<'a, Result<(), WindowStoreError>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn read(&self, minutes: RangeInclusive<u32>) -> BoxFuture<'_, Result<Vec<NodeMinute>, WindowStoreError>> {
+        // Of an eighth of a second, and of less than a microsecond.
+        let (known, unknown) = (8160, 8000);
+        let minute = |minute: u32, node: &str, figures: Bytes| NodeMinute {
+            minute,
+            node: node.to_owned(),
+            figures,
+        };
+        let last = *minutes.end();
+        ready(Ok(vec![
+            minute(last, "fine", minute_with(&["acme", "globex"], known)),
+            minute(last, "fine", minute_with(&["acme", "globex"], known)),
+            minute(last + 1, "early", minute_with(&["acme"], known)),
+            minute(*minutes.start() - 1, "late", minute_with(&["acme"], known)),
+            minute(last, "twice", minute_with(&["acme", "acme"], known)),
+            minute(last, "elsewhere", minute_with(&["acme"], unknown)),
+        ]))
+        .boxed()
+    }
+}
+
+#[tokio::test]
+async fn what_a_store_makes_up_is_passed_over_and_counted() {
+    let fixture = Fixture::new(|builder| builder.store(Hostile, "node"));
+    fixture.pass(MINUTE);
+    let window = fixture.metrics.last(10 * MINUTE);
+    assert_eq!(window.stats_of_all_nodes().await.unwrap().samples(), 2);
+    let unreadable = fixture.recorded.value("metrics_minutes_unreadable_total{}");
+    assert_eq!(unreadable, Some(5.0));
+}
+
+#[derive(Debug)]
+struct Panics {
+    at_once: bool,
+}
+
+impl WindowStore for Panics {
+    fn put<'a>(&'a self, _: u32, _: &'a str, _: &'a [u8]) -> BoxFuture<'a, Result<(), WindowStoreError>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn read(&self, _: RangeInclusive<u32>) -> BoxFuture<'_, Result<Vec<NodeMinute>, WindowStoreError>> {
+        assert!(!self.at_once, "the store panics");
+        async { panic!("the store panics later") }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_panics_is_one_that_does_not_answer() {
+    for at_once in [true, false] {
+        let fixture = Fixture::new(|builder| builder.store(Panics { at_once }, "node"));
+        let window = fixture.metrics.last(10 * MINUTE);
+        assert!(window.stats_of_all_nodes().await.unwrap_err().is_store_away());
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Fixture, TEN_SECONDS, now, tenants};
 use crate::{
-    metrics::{CENTRAL, MetricSpec, Metrics, TenantSlots, UNRESOLVED},
+    metrics::{CENTRAL, MemoryWindowStore, MetricSpec, Metrics, TenantSlots, UNRESOLVED},
     scope,
     tenant::tests::tenant,
 };
@@ -67,6 +67,21 @@ fn what_nobody_registered_and_what_is_no_figure_is_dropped_and_counted() {
         .stats()
         .unwrap();
     assert_eq!((stats.samples(), stats.max()), (1, Some(0.0)));
+}
+
+#[tokio::test]
+async fn an_average_lies_between_the_smallest_and_the_largest_value() {
+    let fixture = with_checkouts();
+    let metrics = &fixture.metrics;
+    for value in [1e-9, 0.000_130, 1e12] {
+        let acme = tenant("acme");
+        scope::run(&acme, async { metrics.record("basket.items", value) }).await;
+        let stats = metrics.last(TEN_SECONDS).metric("basket.items").stats().unwrap();
+        assert_eq!(stats.average(), Some(value), "of one value it is that one");
+        fixture.pass(TEN_SECONDS * 3);
+    }
+    let none = metrics.last(TEN_SECONDS).metric("basket.items").stats().unwrap();
+    assert_eq!(none.average(), None);
 }
 
 #[test]
@@ -148,6 +163,41 @@ fn what_is_not_kept_is_said_to_be() {
     assert!(unknown.is_unknown_metric() && !unknown.is_not_kept());
     let without = window.tenant(tenant("acme").id()).stats().map(drop).unwrap_err();
     assert!(without.is_not_kept());
+}
+
+#[tokio::test]
+async fn a_tenant_is_never_told_the_figures_of_a_plan_or_of_all_others() {
+    let with = |slots| Fixture::new(|builder| builder.slots(slots).store(MemoryWindowStore::new(), "node"));
+    let by_plan = with(TenantSlots::by_plan(5));
+    let mut record = (*tenant("acme").record()).clone();
+    record.plan = Some("gold".into());
+    let acme = tenant("acme");
+    acme.block().replace(record);
+    by_plan.request(&acme, 0.1);
+    assert_eq!(by_plan.samples(Some("gold")), 1, "the plan has it");
+    let by_id = with(TenantSlots::all(5));
+    for name in tenants(["_other", "_central", "_none"]) {
+        by_id.request(&name, 0.1);
+    }
+    assert_eq!(by_id.samples(Some("_other")), 3);
+    let asked = [
+        (&by_plan, "gold"),
+        (&by_id, "_other"),
+        (&by_id, "_central"),
+        (&by_id, "_none"),
+    ];
+    for (fixture, id) in asked {
+        let name = tenant(id);
+        let window = fixture.metrics.last(TEN_SECONDS).tenant(name.id());
+        assert!(window.stats().unwrap_err().is_not_kept(), "{id}");
+        assert!(
+            window.stats_of_all_nodes().await.unwrap_err().is_not_kept(),
+            "{id}"
+        );
+        let by_label = window.label(id);
+        assert!(by_label.stats().is_ok(), "{id} as a label");
+        assert!(by_label.stats_of_all_nodes().await.is_ok(), "{id} as a label");
+    }
 }
 
 #[test]

@@ -1,6 +1,12 @@
 //! Ends ten seconds and minutes, and adds up what was asked for.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{Ordering, fence},
+    },
+    time::Duration,
+};
 
 use super::{
     History, Live, Sketch,
@@ -63,6 +69,10 @@ impl Engine {
         Some(engine)
     }
 
+    pub(super) fn scale(&self, metric: usize) -> Option<&Scale> {
+        self.scales.get(metric)
+    }
+
     pub(super) fn unix(&self, monotonic: Duration) -> Duration {
         monotonic.saturating_add(self.offset)
     }
@@ -86,18 +96,7 @@ impl Engine {
         tick: u32,
         now: Duration,
     ) -> Rotated {
-        for place in &mut state.places {
-            let metrics = place
-                .series
-                .live
-                .iter()
-                .zip(&mut place.histories)
-                .zip(&self.scales);
-            for ((live, history), scale) in metrics {
-                history.add(open, live.take(scale), self.limit);
-            }
-        }
-        self.drain_retired(state, open, now);
+        self.take_all(state, open, now);
         let minute = minute_of(open);
         let closed = (minute < minute_of(tick)).then(|| (minute, self.close_minute(state, minute)));
         for place in &mut state.places {
@@ -111,6 +110,46 @@ impl Engine {
         }
     }
 
+    fn take_all(&self, state: &mut State, open: u32, now: Duration) {
+        for place in &mut state.places {
+            let metrics = place
+                .series
+                .live
+                .iter()
+                .zip(&mut place.histories)
+                .zip(&self.scales);
+            for ((live, history), scale) in metrics {
+                history.add(open, live.take(scale), self.limit);
+            }
+        }
+        self.drain_retired(state, open, now);
+    }
+
+    /// The minute of the ten seconds that began at `open`, as far as it has come, and its figures.
+    pub(in crate::metrics) fn open_minute(
+        &self,
+        state: &mut State,
+        open: u32,
+        now: Duration,
+    ) -> Option<(u32, Vec<u8>)> {
+        self.take_all(state, open, now);
+        let minute = minute_of(open);
+        let mut writer = MinuteWriter::new();
+        for place in &state.places {
+            for (metric, history) in self.names.iter().zip(&place.histories) {
+                let mut sketch = history.sum_of_ticks(minute);
+                if sketch.count() > 0 {
+                    writer.put(&MinuteFigures {
+                        label: place.series.label(),
+                        metric,
+                        sketch: &sketch.encode_within(self.limit),
+                    });
+                }
+            }
+        }
+        (!writer.is_empty()).then(|| (minute, writer.into_bytes()))
+    }
+
     /// What was counted under labels that are no more belongs to the others.
     fn drain_retired(&self, state: &mut State, open: u32, now: Duration) {
         let State { places, retired, .. } = state;
@@ -120,7 +159,9 @@ impl Engine {
         retired.retain(|Retired { series, since }| {
             let age = now.saturating_sub(*since);
             // Looked at first: who has it no more has counted by now.
-            let has_users = std::sync::Arc::strong_count(series) > 1;
+            let has_users = Arc::strong_count(series) > 1;
+            // Reading the number orders nothing: what they have counted before is seen from here on.
+            fence(Ordering::Acquire);
             for ((live, history), scale) in series.live.iter().zip(&mut other.histories).zip(&self.scales) {
                 history.add(open, live.take(scale), self.limit);
             }

@@ -38,12 +38,14 @@ impl Gathered {
         let (Some((first, _)), Some((last, _))) = (buckets.first(), buckets.last()) else {
             return Sketch::default();
         };
+        let smallest = self.smallest(scale, *first);
         Sketch {
             count: self.count,
             errors: self.errors,
             sum: scale.value_of_units(self.sum),
-            min: self.smallest(scale, *first),
-            max: self.largest(scale, *last),
+            min: smallest,
+            // Each may have been noted for a value that is counted next time.
+            max: self.largest(scale, *last).max(smallest),
             shift: 0,
             buckets,
         }

@@ -76,13 +76,18 @@ impl History {
         put(&mut self.ticks, tick, &mut sketch, limit, MOST_TICKS);
     }
 
-    /// All values of this minute, which is over.
-    pub(super) fn close_minute(&mut self, minute: u32, limit: usize) -> Option<&[u8]> {
+    pub(super) fn sum_of_ticks(&self, minute: u32) -> Sketch {
         let mut sketch = Sketch::default();
         let ticks = self.ticks.iter().filter(|(tick, _)| minute_of(*tick) == minute);
         for (_, bytes) in ticks {
             sketch.merge(&decoded(bytes));
         }
+        sketch
+    }
+
+    /// All values of this minute, which is over.
+    pub(super) fn close_minute(&mut self, minute: u32, limit: usize) -> Option<&[u8]> {
+        let mut sketch = self.sum_of_ticks(minute);
         if sketch.count() == 0 {
             return None;
         }

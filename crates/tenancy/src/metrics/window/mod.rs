@@ -1,7 +1,8 @@
 //! What was measured in the last seconds, minutes and hours, kept in this process.
 //!
 //! * Each value is counted in one of 256 buckets, an eighth of an octave wide: a percentile is off by 5.9 % at most.
-//!   Count, average, smallest and largest value, rate and share of errors are exact.
+//!   Count, smallest and largest value, rate and share of errors are exact; the average is one of values that are rounded
+//!   to a 16th of the [lowest](super::MetricSpec::from_lowest).
 //! * A bucket lasts ten seconds, and is kept for ten minutes; after that one for each minute, for two hours.
 //! * Recording takes some atomic instructions without order on cells that few threads share: no lock, no clock, and no
 //!   memory but at a metric's and a label's first value.
@@ -10,11 +11,13 @@
 //!
 //! * With a [store](WindowStore), each process leaves its minutes there, in the background, and
 //!   [`Window::stats_of_all_nodes`] adds them up. A store that is away is tried again for ten minutes; minutes that are
-//!   dropped then are counted (`metrics_minutes_dropped_total`). No request knows of it.
+//!   dropped then are counted (`metrics_minutes_dropped_total`). No request knows of it. A process that ends leaves its
+//!   last minute with [`Metrics::close`](super::Metrics::close).
 //!
 //! **Caveats.** Values that come while ten seconds end are counted in the one bucket or in the next, and each of them
-//! once; of one for each thread, the sum may be in the one and the count in the other. When nobody rotates (no runtime, and
-//! no question), all values are counted in the ten seconds in which rotation stopped. A window that is longer than ten
+//! once; of one for each thread, the sum may be in the one and the count in the other. When nobody rotates (without
+//! [`Metrics::start`](super::Metrics::start), between two questions), all values are counted in the ten seconds in which
+//! rotation stopped, however long ago those are. A window that is longer than ten
 //! minutes begins with a full minute, and of other processes a window has only minutes that are over.
 //!
 //! ```

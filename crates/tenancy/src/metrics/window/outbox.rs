@@ -42,9 +42,10 @@ impl Outbox {
         }
     }
 
-    /// Drops the oldest where too many wait.
+    /// In the place of what waits of the same minute. Drops the oldest where too many wait.
     pub(in crate::metrics) fn add(&self, minute: u32, figures: Vec<u8>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain(|(present, _)| *present != minute);
         waiting.push_back((minute, figures.into()));
         let too_many = waiting.len() > MOST_WAITING;
         if too_many {
@@ -61,9 +62,10 @@ impl Outbox {
         waiting.front().cloned()
     }
 
-    fn remove(&self, minute: u32) {
+    /// More of the same minute may have come meanwhile: that stays.
+    fn remove(&self, written: &Arc<[u8]>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.retain(|(present, _)| *present != minute);
+        waiting.retain(|(_, figures)| !Arc::ptr_eq(figures, written));
     }
 
     /// Writes what waits, the oldest first, until the store fails. Returns whether nothing waits any more. What was not
@@ -73,7 +75,7 @@ impl Outbox {
             // A store's code may panic, at once too.
             let writing = AssertUnwindSafe(async { self.store.put(minute, &self.node, &figures).await });
             match tokio::time::timeout(PATIENCE, writing.catch_unwind()).await {
-                Ok(Ok(Ok(()))) => self.remove(minute),
+                Ok(Ok(Ok(()))) => self.remove(&figures),
                 Ok(Ok(Err(error))) => {
                     tracing::debug!(
                         error = &error as &dyn std::error::Error,

@@ -1,7 +1,10 @@
 //! Questions about the last seconds, minutes and hours.
 
-use std::{fmt, ops::RangeInclusive, sync::MutexGuard, time::Duration};
+use std::{
+    collections::HashSet, fmt, ops::RangeInclusive, panic::AssertUnwindSafe, sync::MutexGuard, time::Duration,
+};
 
+use futures_util::FutureExt;
 use tenancy_core::TenantId;
 
 use super::{
@@ -26,6 +29,8 @@ pub struct Window<'a> {
     length: Duration,
     metric: &'a str,
     label: Option<&'a str>,
+    /// The label was said to be a tenant's id.
+    of_tenant: bool,
 }
 
 impl<'a> Window<'a> {
@@ -35,6 +40,7 @@ impl<'a> Window<'a> {
             length: length.clamp(SHORTEST, LONGEST),
             metric: crate::metrics::REQUEST_DURATION,
             label: None,
+            of_tenant: false,
         }
     }
 
@@ -45,14 +51,26 @@ impl<'a> Window<'a> {
     }
 
     /// Of this tenant alone, which has to have a slot of its own. Default: of all.
-    pub fn tenant(self, id: &'a TenantId) -> Self {
-        self.label(id.as_str())
+    ///
+    /// Where [plans](crate::metrics::TenantSlots::by_plan) have the slots no tenant has one; a tenant whose id begins with
+    /// `_` never has.
+    pub fn tenant(mut self, id: &'a TenantId) -> Self {
+        self.label = Some(id.as_str());
+        self.of_tenant = true;
+        self
     }
 
     /// Of what is counted under this label: a tenant's id, a plan, `_other`, `_central` or `_none`.
     pub fn label(mut self, label: &'a str) -> Self {
         self.label = Some(label);
+        self.of_tenant = false;
         self
+    }
+
+    /// A label that looks like the id may be a plan's, or one of the built-in ones.
+    fn has_figures_of_who_was_asked_for(&self) -> bool {
+        let table = &self.metrics.inner().table;
+        !self.of_tenant || self.label.is_none_or(|id| table.can_have_slot(id))
     }
 
     /// What was measured. Where nothing was, there are no samples.
@@ -65,6 +83,9 @@ impl<'a> Window<'a> {
         let metric = inner.metric_at(self.metric).ok_or(QueryError {
             kind: Kind::UnknownMetric,
         })?;
+        if !self.has_figures_of_who_was_asked_for() {
+            return Err(QueryError { kind: Kind::NotKept });
+        }
         let now = inner.rotate();
         let (state, from, tick) = self.bounds(now);
         let is_kept = |label: &str| state.places.iter().any(|place| **place.series.label() == *label);
@@ -80,15 +101,22 @@ impl<'a> Window<'a> {
     /// As [`stats`](Self::stats), of this process and of the minutes that others have left in the store. A label that this
     /// process does not keep may be another's.
     ///
+    /// What the store says is not believed: minutes that nobody asked for, that are there twice, or whose figures are none of
+    /// this metric are passed over and counted (`metrics_minutes_unreadable_total`).
+    ///
     /// Waits for the store, five seconds at most. Cancel-safe: it only reads.
     ///
     /// # Errors
-    /// When no such metric was registered, there is no store, or it does not answer.
+    /// When no such metric was registered, a [tenant](Self::tenant) was asked for that can have no slot, there is no store,
+    /// or it does not answer or panics.
     pub async fn stats_of_all_nodes(&self) -> Result<WindowStats, QueryError> {
         let inner = self.metrics.inner();
         let metric = inner.metric_at(self.metric).ok_or(QueryError {
             kind: Kind::UnknownMetric,
         })?;
+        if !self.has_figures_of_who_was_asked_for() {
+            return Err(QueryError { kind: Kind::NotKept });
+        }
         let outbox = inner.outbox.as_ref().ok_or(QueryError { kind: Kind::NoStore })?;
         let now = inner.rotate();
         let (mut sketch, mut newest, from, tick) = {
@@ -97,11 +125,21 @@ impl<'a> Window<'a> {
             (sketch, newest, from, tick)
         };
         let mut begin = from.max(inner.engine.born);
-        for minute in read(outbox, minute_of(from)..=minute_of(tick)).await? {
+        let asked_for = minute_of(from)..=minute_of(tick);
+        let minutes = read(outbox, asked_for.clone()).await?;
+        let mut seen = HashSet::new();
+        for minute in &minutes {
             if minute.node == outbox.node {
                 continue;
             }
-            match self.add_minute(&minute, &mut sketch) {
+            let added = if !asked_for.contains(&minute.minute) {
+                Err(Unreadable("nobody asked for this minute"))
+            } else if !seen.insert((minute.minute, &*minute.node)) {
+                Err(Unreadable("a minute is there twice"))
+            } else {
+                self.add_minute(minute, metric, &mut sketch)
+            };
+            match added {
                 Ok(true) => {
                     newest = newest.max(Some(last_tick_of(minute.minute).min(tick)));
                     begin = begin.min(first_tick_of(minute.minute).max(from));
@@ -114,12 +152,24 @@ impl<'a> Window<'a> {
     }
 
     /// Nothing of a minute is added that can not be read to its end. Returns whether there was anything.
-    fn add_minute(&self, minute: &NodeMinute, to: &mut Sketch) -> Result<bool, Unreadable> {
+    fn add_minute(&self, minute: &NodeMinute, metric: usize, to: &mut Sketch) -> Result<bool, Unreadable> {
+        let scale = self.metrics.inner().engine.scale(metric);
         let mut sum = Sketch::default();
+        let mut labels = HashSet::new();
         for figures in MinuteReader::new(&minute.figures)? {
             let figures = figures?;
-            if figures.metric == self.metric && self.label.is_none_or(|label| label == figures.label) {
-                sum.merge(&Sketch::decode(figures.sketch)?);
+            if figures.metric != self.metric {
+                continue;
+            }
+            if !labels.insert(figures.label) {
+                return Err(Unreadable("figures are there twice"));
+            }
+            if self.label.is_none_or(|label| label == figures.label) {
+                let sketch = Sketch::decode(figures.sketch)?;
+                if !scale.is_some_and(|scale| scale.has_all_of(&sketch)) {
+                    return Err(Unreadable("there is no such bucket of the metric"));
+                }
+                sum.merge(&sketch);
             }
         }
         to.merge(&sum);
@@ -150,12 +200,14 @@ impl<'a> Window<'a> {
 }
 
 async fn read(outbox: &Outbox, minutes: RangeInclusive<u32>) -> Result<Vec<NodeMinute>, QueryError> {
-    let reading = tokio::time::timeout(PATIENCE, outbox.store.read(minutes));
+    // A store's code may panic, at once too.
+    let reading = AssertUnwindSafe(async { outbox.store.read(minutes).await });
     let away = |error| QueryError {
         kind: Kind::StoreAway(error),
     };
-    match reading.await {
-        Ok(read) => read.map_err(away),
+    match tokio::time::timeout(PATIENCE, reading.catch_unwind()).await {
+        Ok(Ok(read)) => read.map_err(away),
+        Ok(Err(_)) => Err(away(WindowStoreError::new("the store panicked"))),
         Err(elapsed) => Err(away(WindowStoreError::new(elapsed))),
     }
 }
@@ -179,10 +231,11 @@ impl WindowStats {
         self.sketch.errors()
     }
 
-    /// Their average; `None` without values.
+    /// Their average; `None` without values. Each value counts to a 16th of the metric's lowest, and as the highest if it is
+    /// above that.
     pub fn average(&self) -> Option<f64> {
-        let samples = self.samples();
-        (samples > 0).then(|| self.sketch.sum() / samples as f64)
+        let average = self.sketch.sum() / self.samples() as f64;
+        Some(average.max(self.min()?).min(self.max()?))
     }
 
     /// The value that this share of all does not exceed, such as 0.95; `None` without values, and for what is no share.

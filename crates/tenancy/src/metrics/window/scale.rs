@@ -2,7 +2,7 @@
 
 use super::{
     cells::BUCKETS,
-    sketch::{SUB_BUCKET_BITS, index_of},
+    sketch::{SUB_BUCKET_BITS, Sketch, index_of},
 };
 
 const OCTAVES: i32 = BUCKETS as i32 >> SUB_BUCKET_BITS;
@@ -36,7 +36,8 @@ impl Scale {
 
     #[inline]
     pub(super) fn units_of(&self, value: f64) -> u64 {
-        (value.min(self.top) * self.units) as u64
+        // To the nearest: each is off by half a unit at most, as often up as down.
+        (value.min(self.top) * self.units + 0.5) as u64
     }
 
     pub(super) fn value_of_units(&self, units: u64) -> f64 {
@@ -45,6 +46,15 @@ impl Scale {
 
     pub(super) fn index_at(&self, place: usize) -> u16 {
         self.base + place as u16
+    }
+
+    /// Whether all buckets are of values that are told apart here.
+    pub(super) fn has_all_of(&self, sketch: &Sketch) -> bool {
+        let first = self.base >> sketch.shift;
+        let last = (self.base + (BUCKETS as u16 - 1)) >> sketch.shift;
+        // They ascend.
+        let ends = sketch.buckets.first().zip(sketch.buckets.last());
+        ends.is_none_or(|((from, _), (to, _))| *from >= first && *to <= last)
     }
 
     /// Where the values of a bucket begin: those of the first at zero.

@@ -10,7 +10,7 @@ const LONGEST_NAME: usize = 255;
 
 /// These bytes are no figures of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unreadable(&'static str);
+pub(crate) struct Unreadable(pub(super) &'static str);
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,6 @@
 //! Cells and histories.
 
-use super::super::{History, Live, history::TICKS_IN_MINUTE, scale::Scale};
+use super::super::{History, Live, Sketch, gathered::Gathered, history::TICKS_IN_MINUTE, scale::Scale};
 use super::sketches::sketch_of;
 
 const LIMIT: usize = 400;
@@ -40,6 +40,16 @@ fn values_out_of_reach_are_counted_at_the_ends() {
 }
 
 #[test]
+fn sums_are_rounded_and_not_cut() {
+    let (live, scale) = (Live::default(), Scale::from_power(0));
+    for value in [1.06, 1.0, 1.0, 1.0] {
+        live.record(&scale, value, false);
+    }
+    let sum = live.take(&scale).sum;
+    assert_eq!(sum, 4.0625, "1.06 is nearer to 17/16 than to 16/16");
+}
+
+#[test]
 fn scales_at_the_ends_of_what_numbers_can_be_count_too() {
     for power in [i32::MIN, -400, 0, 400, i32::MAX] {
         let (live, scale) = (Live::default(), Scale::from_power(power));
@@ -50,6 +60,24 @@ fn scales_at_the_ends_of_what_numbers_can_be_count_too() {
         assert_eq!(taken.count, 4);
         assert!(taken.percentile(0.5).unwrap().is_finite());
     }
+}
+
+#[test]
+fn the_largest_value_is_never_below_the_smallest_whatever_was_noted() {
+    let scale = Scale::from_power(0);
+    // 1.1 is counted; of 1.05 in the same bucket only the largest has been noted, and 1.1 is noted as the smallest.
+    let mut gathered = Gathered {
+        count: 1,
+        min: 1.1_f64.to_bits(),
+        max: 1.05_f64.to_bits(),
+        ..Gathered::default()
+    };
+    gathered.counts[0] = 1;
+    let sketch = gathered.into_sketch(&scale);
+    assert!(sketch.min <= sketch.max, "{sketch:?}");
+    let mut bytes = Vec::new();
+    sketch.encode(&mut bytes);
+    assert_eq!(Sketch::decode(&bytes), Ok(sketch), "others can read it");
 }
 
 #[test]
