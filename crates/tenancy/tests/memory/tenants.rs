@@ -10,7 +10,8 @@ use tenancy::{
     Tenant,
     cache::{EntryOptions, Keys, TenantCache},
     event::Event,
-    memory::{MemorySettings, RequestMemory, purposes},
+    memory::{MemoryLayer, MemorySettings, RequestMemory, purposes},
+    stack::{ConfigMistake, Order, Stage},
 };
 use tower::ServiceExt;
 
@@ -88,6 +89,48 @@ async fn a_tenant_above_its_budget_is_answered_with_503_until_enough_is_freed() 
     assert_eq!(acme.memory().unwrap().refused, 1);
     kept.lock().unwrap().clear();
     assert_eq!(send(&app, "/").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_stage_alone_holds_tenants_to_their_budget_as_the_stack_does() {
+    let kept = Kept::default();
+    let memory = MemoryLayer::new(MemorySettings::new().tenant_budget(1_000_000));
+    let app = app(&builder().build().unwrap(), keeping(&kept).layer(memory.clone()));
+    assert_eq!(send(&app, "/add").await.status(), StatusCode::OK);
+    assert_eq!(send(&app, "/").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(memory.totals().unwrap().refused, 1);
+    let other = app.clone().oneshot(request("globex", "/")).await.unwrap();
+    assert_eq!(other.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn stages_one_by_one_hold_tenants_to_their_budget() {
+    let kept = Kept::default();
+    let tenancy = builder()
+        .memory(MemorySettings::new().tenant_budget(1_000_000))
+        .build()
+        .unwrap();
+    for stages in [[Stage::Resolve, Stage::Memory], [Stage::Memory, Stage::Resolve]] {
+        let app = keeping(&kept)
+            .layer(tenancy.stage(stages[1]))
+            .layer(tenancy.stage(stages[0]));
+        let ask = async |path| app.clone().oneshot(request("acme", path)).await.unwrap().status();
+        assert_eq!(ask("/add").await, StatusCode::OK);
+        assert_eq!(ask("/").await, StatusCode::SERVICE_UNAVAILABLE, "{stages:?}");
+        kept.lock().unwrap().clear();
+    }
+}
+
+#[test]
+fn a_budget_that_no_stage_looks_at_is_refused_when_the_stack_is_built() {
+    let budget = || builder().memory(MemorySettings::new().tenant_budget(1));
+    for without in [budget().order(Order::default()), budget().disable(Stage::Memory)] {
+        assert_eq!(
+            without.build().unwrap_err().mistakes(),
+            [ConfigMistake::MemoryBudgetWithoutStage]
+        );
+    }
+    assert!(budget().build().is_ok());
 }
 
 #[tokio::test]
