@@ -113,7 +113,7 @@ pub enum Event {
     MemoryBudgetExceeded {
         /// The tenant.
         tenant: Tenant,
-        /// Its live bytes.
+        /// Its live bytes, without what its entries weigh in the cache.
         live_bytes: u64,
     },
     /// A clean-up callback panicked. The others have run.

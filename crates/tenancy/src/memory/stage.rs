@@ -47,12 +47,17 @@ pub(crate) fn check_budget<B>(keeper: &Keeper, request: &Request<B>) -> Step {
     let Some(live_bytes) = tenant.live_bytes().filter(|live| *live > budget) else {
         return Step::Next;
     };
+    // The cache has a bound of its own, and gives nothing back by itself: a tenant could never get below again.
+    let live_bytes = live_bytes.saturating_sub(tenant.cached_bytes());
+    if live_bytes <= budget {
+        return Step::Next;
+    }
     tenant.memory_block().sums.add_refused();
     keeper.all.add_refused();
     keeper.home.emit(|| Event::MemoryBudgetExceeded {
         tenant: tenant.clone(),
         live_bytes,
     });
-    let detail = format!("tenant {tenant} has {live_bytes} bytes of memory, and may have {budget}");
+    let detail = format!("tenant {tenant} has {live_bytes} bytes of memory besides its cache, and may have {budget}");
     Step::refuse(RejectionReason::MemoryBudget, detail)
 }

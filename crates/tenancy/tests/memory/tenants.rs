@@ -167,3 +167,29 @@ async fn what_the_cache_keeps_is_the_caches_and_the_tenants_and_not_the_requests
     assert!(cached() - before >= VALUE as u64);
     assert!(acme.live_bytes().unwrap() >= live + VALUE as u64);
 }
+
+#[tokio::test]
+async fn what_the_cache_keeps_of_a_tenant_does_not_use_up_its_budget() {
+    const LIST: Keys<u32, Vec<u8>> = Keys::new("list", 1);
+    async fn handler(cache: TenantCache, Path(id): Path<u32>) {
+        let load = async || Ok::<_, std::convert::Infallible>(vec![7_u8; 500_000]);
+        cache
+            .remember(&LIST.key(id), &EntryOptions::new(), load)
+            .await
+            .unwrap();
+    }
+    let kept = Kept::default();
+    let tenancy = builder()
+        .memory(MemorySettings::new().tenant_budget(1_000_000))
+        .build()
+        .unwrap();
+    let app = app(&tenancy, keeping(&kept).route("/list/{id}", get(handler)));
+    for id in 0..6 {
+        let answer = send(&app, &format!("/list/{id}")).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{id}");
+    }
+    let acme = tenancy.enter(&"acme".parse().unwrap()).await.unwrap();
+    assert!(acme.live_bytes().unwrap() >= 3_000_000);
+    assert_eq!(send(&app, "/add").await.status(), StatusCode::OK);
+    assert_eq!(send(&app, "/").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
