@@ -124,19 +124,25 @@ impl fmt::Debug for Owner {
     }
 }
 
-/// Whether [`Owned`] is a part of this program's allocator. Tries it out the first time.
+/// Whether [`Owned`] is a part of this program's allocator. Tries it out the first time; false while all [`OWNERS`] places are taken before that.
 pub fn are_owners_kept() -> bool {
     static ARE_KEPT: OnceLock<bool> = OnceLock::new();
-    *ARE_KEPT.get_or_init(|| {
-        let Some(owner) = Owner::new() else { return false };
-        let mut part = Account::new().part();
-        part.run(|| {
-            owner.own_current_part();
-            let block = black_box(Box::new(0_u8));
-            let is_kept = owner.live_bytes() > 0;
-            drop(block);
-            is_kept
-        })
+    if let Some(are_kept) = ARE_KEPT.get() {
+        return *are_kept;
+    }
+    // Without a place it can not be tried out, and is tried again.
+    let Some(owner) = Owner::new() else { return false };
+    *ARE_KEPT.get_or_init(|| tries_out(&owner))
+}
+
+fn tries_out(owner: &Owner) -> bool {
+    let mut part = Account::new().part();
+    part.run(|| {
+        owner.own_current_part();
+        let block = black_box(Box::new(0_u8));
+        let is_kept = owner.live_bytes() > 0;
+        drop(block);
+        is_kept
     })
 }
 

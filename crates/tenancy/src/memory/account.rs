@@ -168,7 +168,7 @@ pub(crate) fn note_tenant(tenant: &Tenant) {
     with_current_owner(|account: Option<&RequestAccount>| {
         let Some(account) = account else { return };
         if account.tenant.set(tenant.clone()).is_ok()
-            && let Some(owner) = tenant.memory_block().owner()
+            && let Some(owner) = tenant.memory_block().owner(tenant.home())
         {
             owner.own_current_part();
         }

@@ -76,5 +76,5 @@ pub use tenancy_memory::{
     Account, Metered, Owned, ProcessTotals, Purpose, PurposeUsage, Totals, Usage, are_owners_kept, charge_to,
     is_installed, process_totals, purposes, switch,
 };
-pub(crate) use tenant::TenantMemory;
+pub(crate) use tenant::{OwnerSearch, TenantMemory};
 pub use totals::{MemoryTotals, RouteMemory};

@@ -112,7 +112,9 @@ impl MemorySettings {
     }
 
     /// A tenant that has more than so many live bytes is answered with 503, until enough is freed. What its entries weigh in the cache does not count: the
-    /// cache has a bound of its own. Needs the exact level, an allocator with [`Owned`](super::Owned) in it; a stack without is not built. Default: none.
+    /// cache has a bound of its own. Needs the exact level, an allocator with [`Owned`](super::Owned) in it; a stack without is not built.
+    /// A tenant that finds no place in the allocator's table of owners ([`Tenant::live_bytes`](crate::Tenant::live_bytes)) is not held to it; the log
+    /// says so. Default: none.
     #[must_use]
     pub fn tenant_budget(mut self, bytes: u64) -> Self {
         self.tenant_budget = Some(bytes);

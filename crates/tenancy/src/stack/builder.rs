@@ -571,6 +571,8 @@ impl TenancyBuilder {
             public_url,
             resources: Resources::at_most(self.max_resources),
             lookup: OnceLock::new(),
+            #[cfg(feature = "memory")]
+            owner_search: crate::memory::OwnerSearch::default(),
             rollout: Rollout::new(self.observing, Arc::clone(&clock), self.listener.clone()),
             cache: LazyHub::new(self.cache, Arc::clone(&clock)).warmed_by(self.recipes, self.warming),
             clock,
