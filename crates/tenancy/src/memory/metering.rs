@@ -1,7 +1,7 @@
 //! The part that a future keeps beside it. Nothing, where the crate is compiled without the meter.
 
 use axum::body::{Body, HttpBody};
-use http::Response;
+use http::{Response, header::CONTENT_LENGTH};
 use tenancy_memory::{Account, Part, Purpose, part_of_purpose};
 
 use super::{account::Keeper, body::MeteredBody, extract::RequestMemory};
@@ -67,8 +67,16 @@ impl Metering {
             }
             None => {
                 let body = std::mem::take(response.body_mut());
-                *response.body_mut() = Body::new(MeteredBody::new(body, part));
+                let length = told_length(response);
+                *response.body_mut() = Body::new(MeteredBody::new(body, part, length));
             }
         }
     }
+}
+
+/// As the headers say it, once and in digits.
+fn told_length(response: &Response<Body>) -> Option<u64> {
+    let mut told = response.headers().get_all(CONTENT_LENGTH).iter();
+    let length = told.next()?.to_str().ok()?.parse().ok()?;
+    told.next().is_none().then_some(length)
 }

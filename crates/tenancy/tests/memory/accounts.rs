@@ -11,7 +11,8 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::State,
-    http::StatusCode,
+    http::{StatusCode, header::CONTENT_LENGTH},
+    response::{IntoResponse, Response},
     routing::get,
 };
 use futures_util::{FutureExt, StreamExt, stream};
@@ -107,6 +108,27 @@ async fn a_streamed_body_is_counted_until_it_has_ended() {
     assert_eq!(usage.escaped, 500);
     let totals = tenancy.memory().unwrap();
     assert_eq!((totals.requests, totals.incomplete), (2, 1));
+}
+
+#[tokio::test]
+async fn a_body_is_complete_with_the_last_byte_that_its_length_tells() {
+    async fn handler(State(seen): State<Seen>, memory: RequestMemory) -> Response {
+        *seen.lock().unwrap() = Some(memory);
+        let frames = stream::iter(0..2).map(|_| Ok::<_, Infallible>(Bytes::from_static(&[0; 500])));
+        // It does not know its end before it is asked once more, as that of a file.
+        let frames = frames.chain(stream::pending());
+        ([(CONTENT_LENGTH, "1000")], Body::from_stream(frames)).into_response()
+    }
+    let tenancy = metered();
+    let (app, seen) = seeing(&tenancy, Router::new().route("/", get(handler)));
+    for (taken, is_complete) in [(1, false), (2, true)] {
+        let mut frames = send(&app, "/").await.into_body().into_data_stream();
+        for _ in 0..taken {
+            frames.next().await.unwrap().unwrap();
+        }
+        drop(frames);
+        assert_eq!(usage_of(&seen).complete, is_complete, "{taken}");
+    }
 }
 
 #[tokio::test]
