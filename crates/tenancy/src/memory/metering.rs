@@ -51,7 +51,7 @@ impl Metering {
 
     /// Ends the account with the response, or hands it to the body.
     ///
-    /// Data that is all there has no code left to run: its length is known. Wrapping it would cost an allocation.
+    /// Data that is all there has no code left to run, unless it says so: its length is known. Wrapping it would cost an allocation.
     pub(crate) fn finish(self, response: &mut Response<Body>) {
         let Some(part) = self.part else { return };
         let Some(account) = part.account() else { return };
@@ -60,18 +60,28 @@ impl Metering {
                 .extensions_mut()
                 .insert(RequestMemory::of(account.clone()));
         }
-        match response.body().size_hint().exact() {
-            Some(length) => {
+        let exact = response.body().size_hint().exact();
+        match exact {
+            Some(length) if response.extensions().get::<RunsCode>().is_none() => {
                 account.meter().add_escaped(length);
                 account.meter().set_complete();
             }
-            None => {
+            _ => {
                 let body = std::mem::take(response.body_mut());
-                let length = told_length(response);
+                let length = exact.or_else(|| told_length(response));
                 *response.body_mut() = Body::new(MeteredBody::new(body, part, length));
             }
         }
     }
+}
+
+/// Stands in the extensions of a response whose body's length is known, and which runs code when it ends.
+#[derive(Clone, Copy, Debug)]
+struct RunsCode;
+
+/// The account has to be open until the body ends. In the extensions, for the account may be one of a layer further out.
+pub(crate) fn mark_as_running_code(response: &mut Response<Body>) {
+    response.extensions_mut().insert(RunsCode);
 }
 
 /// As the headers say it, once and in digits.

@@ -68,7 +68,7 @@ mod warning;
 pub(crate) use account::{Keeper, note_route, note_tenant};
 pub use extract::{MemoryUnavailable, RequestMemory};
 pub use layer::MemoryLayer;
-pub(crate) use metering::Metering;
+pub(crate) use metering::{Metering, mark_as_running_code};
 pub use settings::{Measure, MemorySettings};
 pub(crate) use stage::{begin, check_budget};
 pub use survivors::RequestScoped;

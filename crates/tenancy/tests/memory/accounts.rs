@@ -9,7 +9,7 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody},
     extract::State,
     http::{StatusCode, header::CONTENT_LENGTH},
     response::{IntoResponse, Response},
@@ -128,6 +128,29 @@ async fn a_body_is_complete_with_the_last_byte_that_its_length_tells() {
         }
         drop(frames);
         assert_eq!(usage_of(&seen).complete, is_complete, "{taken}");
+    }
+}
+
+#[tokio::test]
+async fn what_runs_when_a_buffered_answer_has_ended_is_counted() {
+    async fn handler(State(seen): State<Seen>, memory: RequestMemory) -> &'static str {
+        *seen.lock().unwrap() = Some(memory);
+        scope::on_exit(|| assert_eq!(allocate(LARGE), 1)).unwrap();
+        "hello"
+    }
+    for is_alone in [false, true] {
+        let alone = MemoryLayer::new(MemorySettings::new());
+        let tenancy = if is_alone { builder().build().unwrap() } else { metered() };
+        let (inner, seen) = seeing(&tenancy, Router::new().route("/", get(handler)));
+        let outer = Router::new().fallback_service(inner);
+        let app = if is_alone { outer.layer(alone) } else { outer };
+        let response = app.clone().oneshot(request("acme", "/")).await.unwrap();
+        assert!(!seen.lock().unwrap().as_ref().unwrap().is_closed());
+        assert_eq!(response.body().size_hint().exact(), Some(5));
+        assert_eq!(read(response).await, "hello");
+        let usage = usage_of(&seen);
+        assert!(usage.complete && usage.allocated >= LARGE as u64, "{usage:?}");
+        assert_eq!(usage.escaped, 5);
     }
 }
 
