@@ -15,7 +15,8 @@
 //! connection: those are `escaped`, and `retained` is an indication. Tasks of a plain `tokio::spawn`, of rayon or of a driver's pool: their share is
 //! [`process_totals`]`().unattributed`. C libraries with an allocator of their own; `mmap`; stacks; page cache. Sizes are those asked for. A body whose
 //! exact length is known is handed on as it is, as data that is there already: what code in such a body allocates is not seen, and nobody can tell whether
-//! the client took it all. A value that the cache loads is the cache's ([`Purpose::Cache`]), not the request's that waits for it.
+//! the client took it all. A value that the cache loads is the cache's ([`Purpose::Cache`]), not the request's that waits for it. What runs outside of
+//! requests, in a [`scope::run`](crate::scope::run) or a job, is in no account and no tenant's.
 //!
 //! **Cost.** One allocation for a request, and one more where its body is streamed. Awaits nothing; the clock is read only where a warning is due.
 //!

@@ -92,7 +92,9 @@ impl Tenant {
         }
     }
 
-    /// Bytes of all blocks that were allocated for this tenant and not freed yet, whoever frees them. `None` where the allocator keeps no
+    /// Bytes of all blocks that were allocated for this tenant and not freed yet, whoever frees them: by its requests from where the tenant is known,
+    /// by what they carry, and by loads of the cache that they begin. [`scope::run`](crate::scope::run) and jobs outside of requests are nobody's, and
+    /// inside of a request they are the request's tenant's. `None` where the allocator keeps no
     /// owners ([`Owned`](crate::memory::Owned)), or 4,095 other tenants are known or have blocks left. A place that gets free is found within
     /// about a second; what was allocated before is not counted. The log says once that there was no place.
     pub fn live_bytes(&self) -> Option<u64> {

@@ -133,6 +133,38 @@ fn a_budget_that_no_stage_looks_at_is_refused_when_the_stack_is_built() {
     assert!(budget().build().is_ok());
 }
 
+/// All that was ever allocated for caches.
+fn cached() -> u64 {
+    let all = purposes();
+    let cache = all.iter().find(|purpose| purpose.name == "cache");
+    cache.map_or(0, |cache| cache.usage.allocated)
+}
+
+#[tokio::test]
+async fn many_that_are_loaded_at_once_are_the_caches_and_the_tenants_too() {
+    const VALUE: usize = 200_000;
+    const LIST: Keys<u32, Vec<u8>> = Keys::new("list", 1);
+    async fn handler(cache: TenantCache, Path(id): Path<u32>) {
+        let keys = [LIST.key(id), LIST.key(id + 1)];
+        let load = async |missing: Vec<usize>| {
+            let values = missing.iter().map(|_| vec![7_u8; VALUE]).collect();
+            Ok::<_, std::convert::Infallible>(values)
+        };
+        let options = EntryOptions::new();
+        let lists = cache.remember_many(&keys, &options, load).await.unwrap();
+        assert_eq!(lists.len(), 2);
+    }
+    let tenancy = metered();
+    let app = app(&tenancy, Router::new().route("/{id}", get(handler)));
+    // The first makes the cache itself.
+    read(send(&app, "/1").await).await;
+    let acme = tenancy.enter(&"acme".parse().unwrap()).await.unwrap();
+    let (before, live) = (cached(), acme.live_bytes().unwrap());
+    read(send(&app, "/3").await).await;
+    assert!(cached() - before >= 2 * VALUE as u64);
+    assert!(acme.live_bytes().unwrap() >= live + 2 * VALUE as u64);
+}
+
 #[tokio::test]
 async fn what_the_cache_keeps_is_the_caches_and_the_tenants_and_not_the_requests() {
     const VALUE: usize = 200_000;
@@ -147,14 +179,6 @@ async fn what_the_cache_keeps_is_the_caches_and_the_tenants_and_not_the_requests
         assert_eq!(list.len(), VALUE);
         (memory.usage().unwrap().allocated - before).to_string()
     }
-    let cached = || {
-        let all = purposes();
-        all.iter()
-            .find(|purpose| purpose.name == "cache")
-            .unwrap()
-            .usage
-            .allocated
-    };
     let tenancy = metered();
     let app = app(&tenancy, Router::new().route("/{id}", get(handler)));
     // The first makes the cache itself.
