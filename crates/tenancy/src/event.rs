@@ -108,7 +108,7 @@ pub enum Event {
         /// What it took.
         usage: crate::memory::Usage,
     },
-    /// A tenant has more live memory than its budget: its requests are answered with 503.
+    /// A tenant has more live memory than its budget: its requests are answered with 503. Not where the stage only observes.
     #[cfg(feature = "memory")]
     MemoryBudgetExceeded {
         /// The tenant.

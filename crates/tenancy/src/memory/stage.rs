@@ -10,7 +10,7 @@ use super::{
     extract::RequestMemory,
     metering::Metering,
 };
-use crate::{event::Event, rejection::RejectionReason, resolve::Resolution, stack::Step};
+use crate::{event::Event, rejection::RejectionReason, resolve::Resolution, stack::{Stage, Step}};
 
 /// Opens the request's account, unless nobody counts.
 #[inline(never)]
@@ -52,12 +52,15 @@ pub(crate) fn check_budget<B>(keeper: &Keeper, request: &Request<B>) -> Step {
     if live_bytes <= budget {
         return Step::Next;
     }
-    tenant.memory_block().sums.add_refused();
-    keeper.all.add_refused();
-    keeper.home.emit(|| Event::MemoryBudgetExceeded {
-        tenant: tenant.clone(),
-        live_bytes,
-    });
+    // A stage that only watches refuses nobody; the rollout counts what it would do.
+    if !keeper.home.rollout.observes(Stage::Memory) {
+        tenant.memory_block().sums.add_refused();
+        keeper.all.add_refused();
+        keeper.home.emit(|| Event::MemoryBudgetExceeded {
+            tenant: tenant.clone(),
+            live_bytes,
+        });
+    }
     let detail = format!("tenant {tenant} has {live_bytes} bytes of memory besides its cache, and may have {budget}");
     Step::refuse(RejectionReason::MemoryBudget, detail)
 }

@@ -11,6 +11,7 @@ use tenancy::{
     cache::{EntryOptions, Keys, TenantCache},
     event::Event,
     memory::{MemoryLayer, MemorySettings, RequestMemory, purposes},
+    rejection::RejectionReason,
     stack::{ConfigMistake, Order, Stage},
 };
 use tower::ServiceExt;
@@ -119,6 +120,35 @@ async fn stages_one_by_one_hold_tenants_to_their_budget() {
         assert_eq!(ask("/").await, StatusCode::SERVICE_UNAVAILABLE, "{stages:?}");
         kept.lock().unwrap().clear();
     }
+}
+
+#[tokio::test]
+async fn a_budget_that_is_only_observed_refuses_nobody_and_counts_no_refusal() {
+    let kept = Kept::default();
+    let told = Arc::new(AtomicU64::new(0));
+    let events = Arc::clone(&told);
+    let tenancy = builder()
+        .listener(move |event: &Event| {
+            if let Event::MemoryBudgetExceeded { .. } = event {
+                events.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+        .memory(MemorySettings::new().tenant_budget(1_000_000))
+        .observe_stages([Stage::Memory])
+        .build()
+        .unwrap();
+    let app = app(&tenancy, keeping(&kept));
+    send(&app, "/add").await;
+    assert_eq!(send(&app, "/").await.status(), StatusCode::OK);
+    let acme = tenancy.enter(&"acme".parse().unwrap()).await.unwrap();
+    assert_eq!(acme.memory().unwrap().refused, 0);
+    assert_eq!(tenancy.memory().unwrap().refused, 0);
+    assert_eq!(told.load(Ordering::Relaxed), 0);
+    let report = tenancy.rollout().report();
+    assert_eq!(report.reasons, [(RejectionReason::MemoryBudget, 1)]);
+    tenancy.rollout().enforce(Stage::Memory);
+    assert_eq!(send(&app, "/").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(acme.memory().unwrap().refused, 1);
 }
 
 #[test]
