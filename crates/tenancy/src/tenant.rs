@@ -279,7 +279,11 @@ impl Tenant {
     /// What its entries weigh in the process's own cache.
     #[cfg(feature = "memory")]
     pub(crate) fn cached_bytes(&self) -> u64 {
-        let known = self.block.extras.get().and_then(|extras| extras.cache.load_full());
+        let known = self
+            .block
+            .extras
+            .get()
+            .and_then(|extras| extras.cache.load_full());
         let account = known.and_then(|known| known.account.upgrade());
         account.map_or(0, |account| account.share.bytes())
     }

@@ -44,9 +44,16 @@ async fn a_tenant_that_found_no_place_is_counted_a_second_after_there_is_one() {
     assert_eq!(acme.live_bytes(), None);
     assert_eq!(ask().await, StatusCode::OK, "nobody knows what it has");
     owners.pop();
-    assert_eq!(acme.live_bytes(), None, "the table is not looked through for each request");
+    assert_eq!(
+        acme.live_bytes(),
+        None,
+        "the table is not looked through for each request"
+    );
     clock.advance(Duration::from_secs(1));
     assert_eq!(acme.live_bytes(), Some(0));
     owners.pop();
-    assert!(Owner::new().is_some(), "the tenant has taken one place, and no more");
+    assert!(
+        Owner::new().is_some(),
+        "the tenant has taken one place, and no more"
+    );
 }

@@ -10,7 +10,12 @@ use super::{
     extract::RequestMemory,
     metering::Metering,
 };
-use crate::{event::Event, rejection::RejectionReason, resolve::Resolution, stack::{Stage, Step}};
+use crate::{
+    event::Event,
+    rejection::RejectionReason,
+    resolve::Resolution,
+    stack::{Stage, Step},
+};
 
 /// Opens the request's account, unless nobody counts.
 #[inline(never)]
@@ -61,6 +66,7 @@ pub(crate) fn check_budget<B>(keeper: &Keeper, request: &Request<B>) -> Step {
             live_bytes,
         });
     }
-    let detail = format!("tenant {tenant} has {live_bytes} bytes of memory besides its cache, and may have {budget}");
+    let detail =
+        format!("tenant {tenant} has {live_bytes} bytes of memory besides its cache, and may have {budget}");
     Step::refuse(RejectionReason::MemoryBudget, detail)
 }

@@ -118,7 +118,10 @@ impl StageLayer {
     pub(crate) fn memory(keeper: &Arc<crate::memory::Keeper>) -> Self {
         let budget = Phase::memory_budget(keeper);
         let phases = std::iter::once(Phase::Memory(Arc::clone(keeper))).chain(budget);
-        Self::new(phases.collect::<Vec<_>>(), Self::shared_at(Arc::clone(keeper.home())))
+        Self::new(
+            phases.collect::<Vec<_>>(),
+            Self::shared_at(Arc::clone(keeper.home())),
+        )
     }
 
     /// Answers for everybody while the switch is on.

@@ -140,7 +140,11 @@ async fn what_runs_when_a_buffered_answer_has_ended_is_counted() {
     }
     for is_alone in [false, true] {
         let alone = MemoryLayer::new(MemorySettings::new());
-        let tenancy = if is_alone { builder().build().unwrap() } else { metered() };
+        let tenancy = if is_alone {
+            builder().build().unwrap()
+        } else {
+            metered()
+        };
         let (inner, seen) = seeing(&tenancy, Router::new().route("/", get(handler)));
         let outer = Router::new().fallback_service(inner);
         let app = if is_alone { outer.layer(alone) } else { outer };
