@@ -40,7 +40,7 @@
 //! | `peak_sum` | that, and the peaks of all other parts, as if they had been at one time | an upper bound |
 //! | `escaped` | what whoever keeps the account says was handed to others, who free it later | as good as what is said |
 //! | `retained` | `net` − `escaped` | an indication of what stays |
-//! | [`Owner::live_bytes`] | all blocks that were allocated for the owner and not freed yet, by whomever | yes |
+//! | [`Owner::live_bytes`] | all blocks that were allocated in parts of the owner and not freed yet, by whomever | yes |
 //!
 //! **What it cannot know.** Sizes are those that were asked for, not those of size classes, pages or resident memory. C libraries with an
 //! allocator of their own, `mmap`, stacks and page cache are not seen. What is allocated outside of every part is

@@ -108,12 +108,12 @@ pub enum Event {
         /// What it took.
         usage: crate::memory::Usage,
     },
-    /// A tenant has more live memory than its budget: its requests are answered with 503.
+    /// A tenant has more live memory than its budget: its requests are answered with 503. Not where the stage only observes.
     #[cfg(feature = "memory")]
     MemoryBudgetExceeded {
         /// The tenant.
         tenant: Tenant,
-        /// Its live bytes.
+        /// Its live bytes, without what its entries weigh in the cache.
         live_bytes: u64,
     },
     /// A clean-up callback panicked. The others have run.

@@ -30,6 +30,8 @@ pub(crate) struct Home {
     pub(crate) public_url: Option<PublicUrl>,
     pub(crate) resources: Resources,
     pub(crate) cache: LazyHub,
+    #[cfg(feature = "memory")]
+    pub(crate) owner_search: crate::memory::OwnerSearch,
     /// Where tenants are found, which holds this; set once when the stack is built.
     pub(crate) lookup: OnceLock<Weak<Lookup>>,
 }
@@ -48,6 +50,8 @@ impl Home {
             responder: None,
             public_url: None,
             resources: Resources::at_most(max_resources),
+            #[cfg(feature = "memory")]
+            owner_search: crate::memory::OwnerSearch::default(),
             lookup: OnceLock::new(),
         }
     }

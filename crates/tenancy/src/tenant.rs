@@ -276,6 +276,18 @@ impl Tenant {
         account
     }
 
+    /// What its entries weigh in the process's own cache.
+    #[cfg(feature = "memory")]
+    pub(crate) fn cached_bytes(&self) -> u64 {
+        let known = self
+            .block
+            .extras
+            .get()
+            .and_then(|extras| extras.cache.load_full());
+        let account = known.and_then(|known| known.account.upgrade());
+        account.map_or(0, |account| account.share.bytes())
+    }
+
     #[cfg(feature = "memory")]
     pub(crate) fn memory_block(&self) -> &crate::memory::TenantMemory {
         let begin = || Box::new(crate::memory::TenantMemory::new());

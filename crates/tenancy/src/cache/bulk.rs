@@ -14,7 +14,10 @@ use super::{
     shared::{Cell, FlushMode},
     versions::{Judgement, Stamp},
 };
-use crate::scope;
+use crate::{
+    memory::Metering,
+    scope::{self, metered},
+};
 
 impl Cache {
     /// In a task of its own: what was loaded is kept though nobody waits for it any more.
@@ -50,7 +53,8 @@ impl Cache {
                 let _spare_turn = spare_turn;
                 cache.load_all(wanted, stamps, life, missing, load).await
             };
-            Box::pin(all.in_current_span())
+            // As that of one value: what stays is the cache's.
+            Box::pin(metered(all, Metering::of_cache()).in_current_span())
         });
         let loaded = typed::<Vec<Arc<V>>, V>(&first, loading.outcome().await)?;
         let mut loaded = loaded.iter().map(Arc::clone);

@@ -10,7 +10,9 @@ use std::{
 };
 
 use axum::extract::MatchedPath;
-use tenancy_memory::{Account, AccountOwner, Meter, Usage, is_installed, with_current_owner};
+use tenancy_memory::{
+    Account, AccountOwner, Meter, Usage, are_owners_kept, is_installed, is_on, with_current_owner,
+};
 
 use super::{
     extract::MemoryUnavailable,
@@ -51,10 +53,13 @@ impl Keeper {
         &self.home
     }
 
-    /// Opens an account, unless nobody counts.
+    /// Opens an account, unless nobody counts. Whose blocks are is told through it also while the meter is switched off.
     pub(crate) fn open(self: &Arc<Self>) -> Option<Account> {
         if !is_installed() {
             self.say_unavailable();
+            return None;
+        }
+        if !is_on() && !are_owners_kept() {
             return None;
         }
         Some(Account::of(Arc::new(RequestAccount {
@@ -168,7 +173,7 @@ pub(crate) fn note_tenant(tenant: &Tenant) {
     with_current_owner(|account: Option<&RequestAccount>| {
         let Some(account) = account else { return };
         if account.tenant.set(tenant.clone()).is_ok()
-            && let Some(owner) = tenant.memory_block().owner()
+            && let Some(owner) = tenant.memory_block().owner(tenant.home())
         {
             owner.own_current_part();
         }

@@ -16,13 +16,16 @@ pub(super) struct MeteredBody {
     inner: Option<Body>,
     /// `None` once the body has ended.
     part: Option<Part>,
+    /// Bytes that are still to come, where the headers say how many there are.
+    left: Option<u64>,
 }
 
 impl MeteredBody {
-    pub(super) fn new(inner: Body, part: Part) -> Self {
+    pub(super) fn new(inner: Body, part: Part, length: Option<u64>) -> Self {
         Self {
             inner: Some(inner),
             part: Some(part),
+            left: length,
         }
     }
 
@@ -52,10 +55,12 @@ impl HttpBody for MeteredBody {
         match &polled {
             Poll::Pending => {}
             Poll::Ready(Some(Ok(frame))) => {
-                if let Some(data) = frame.data_ref()
-                    && let Some(account) = part.account()
-                {
-                    account.meter().add_escaped(data.len() as u64);
+                if let Some(data) = frame.data_ref() {
+                    let length = data.len() as u64;
+                    this.left = this.left.and_then(|left| left.checked_sub(length));
+                    if let Some(account) = part.account() {
+                        account.meter().add_escaped(length);
+                    }
                 }
                 // `Content-Length` bodies are not asked again after their last byte.
                 if this.inner.as_ref().is_some_and(HttpBody::is_end_stream) {
@@ -81,8 +86,8 @@ impl HttpBody for MeteredBody {
 
 impl Drop for MeteredBody {
     fn drop(&mut self) {
-        // Asked for no further than its end, which nobody had to see.
-        let is_complete = self.inner.as_ref().is_some_and(HttpBody::is_end_stream);
+        // Asked for no further than its end, which nobody had to see: a connection of HTTP/1 counts by itself.
+        let is_complete = self.left == Some(0) || self.inner.as_ref().is_some_and(HttpBody::is_end_stream);
         self.end(is_complete);
     }
 }

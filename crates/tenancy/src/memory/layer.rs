@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use tenancy_memory::are_owners_kept;
 use tower_layer::Layer;
 
 use super::{
@@ -42,8 +43,14 @@ pub struct MemoryLayer {
 }
 
 impl MemoryLayer {
-    /// With these settings. A [`tenant_budget`](MemorySettings::tenant_budget) is looked at where the layer stands inside of the stack.
+    /// With these settings. A [`tenant_budget`](MemorySettings::tenant_budget) is looked at where the layer stands inside of what finds the tenant,
+    /// and the allocator keeps owners; without owners a line in the log says that nobody is refused.
     pub fn new(settings: MemorySettings) -> Self {
+        if settings.tenant_budget.is_some() && !are_owners_kept() {
+            tracing::warn!(
+                "tenants have a budget of memory that is not looked at: the allocator is not `Metered<Owned<…>>`"
+            );
+        }
         Self::at_home(settings, Arc::new(Home::of_no_stack(0)))
     }
 

@@ -1,7 +1,7 @@
 //! The part that a future keeps beside it. Nothing, where the crate is compiled without the meter.
 
 use axum::body::{Body, HttpBody};
-use http::Response;
+use http::{Response, header::CONTENT_LENGTH};
 use tenancy_memory::{Account, Part, Purpose, part_of_purpose};
 
 use super::{account::Keeper, body::MeteredBody, extract::RequestMemory};
@@ -51,7 +51,7 @@ impl Metering {
 
     /// Ends the account with the response, or hands it to the body.
     ///
-    /// Data that is all there has no code left to run: its length is known. Wrapping it would cost an allocation.
+    /// Data that is all there has no code left to run, unless it says so: its length is known. Wrapping it would cost an allocation.
     pub(crate) fn finish(self, response: &mut Response<Body>) {
         let Some(part) = self.part else { return };
         let Some(account) = part.account() else { return };
@@ -60,15 +60,33 @@ impl Metering {
                 .extensions_mut()
                 .insert(RequestMemory::of(account.clone()));
         }
-        match response.body().size_hint().exact() {
-            Some(length) => {
+        let exact = response.body().size_hint().exact();
+        match exact {
+            Some(length) if response.extensions().get::<RunsCode>().is_none() => {
                 account.meter().add_escaped(length);
                 account.meter().set_complete();
             }
-            None => {
+            _ => {
                 let body = std::mem::take(response.body_mut());
-                *response.body_mut() = Body::new(MeteredBody::new(body, part));
+                let length = exact.or_else(|| told_length(response));
+                *response.body_mut() = Body::new(MeteredBody::new(body, part, length));
             }
         }
     }
+}
+
+/// Stands in the extensions of a response whose body's length is known, and which runs code when it ends.
+#[derive(Clone, Copy, Debug)]
+struct RunsCode;
+
+/// The account has to be open until the body ends. In the extensions, for the account may be one of a layer further out.
+pub(crate) fn mark_as_running_code(response: &mut Response<Body>) {
+    response.extensions_mut().insert(RunsCode);
+}
+
+/// As the headers say it, once and in digits.
+fn told_length(response: &Response<Body>) -> Option<u64> {
+    let mut told = response.headers().get_all(CONTENT_LENGTH).iter();
+    let length = told.next()?.to_str().ok()?.parse().ok()?;
+    told.next().is_none().then_some(length)
 }

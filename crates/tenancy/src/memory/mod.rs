@@ -15,7 +15,8 @@
 //! connection: those are `escaped`, and `retained` is an indication. Tasks of a plain `tokio::spawn`, of rayon or of a driver's pool: their share is
 //! [`process_totals`]`().unattributed`. C libraries with an allocator of their own; `mmap`; stacks; page cache. Sizes are those asked for. A body whose
 //! exact length is known is handed on as it is, as data that is there already: what code in such a body allocates is not seen, and nobody can tell whether
-//! the client took it all. A value that the cache loads is the cache's ([`Purpose::Cache`]), not the request's that waits for it.
+//! the client took it all. A value that the cache loads is the cache's ([`Purpose::Cache`]), not the request's that waits for it. What runs outside of
+//! requests, in a [`scope::run`](crate::scope::run) or a job, is in no account and no tenant's.
 //!
 //! **Cost.** One allocation for a request, and one more where its body is streamed. Awaits nothing; the clock is read only where a warning is due.
 //!
@@ -68,7 +69,7 @@ mod warning;
 pub(crate) use account::{Keeper, note_route, note_tenant};
 pub use extract::{MemoryUnavailable, RequestMemory};
 pub use layer::MemoryLayer;
-pub(crate) use metering::Metering;
+pub(crate) use metering::{Metering, mark_as_running_code};
 pub use settings::{Measure, MemorySettings};
 pub(crate) use stage::{begin, check_budget};
 pub use survivors::RequestScoped;
@@ -76,5 +77,5 @@ pub use tenancy_memory::{
     Account, Metered, Owned, ProcessTotals, Purpose, PurposeUsage, Totals, Usage, are_owners_kept, charge_to,
     is_installed, process_totals, purposes, switch,
 };
-pub(crate) use tenant::TenantMemory;
+pub(crate) use tenant::{OwnerSearch, TenantMemory};
 pub use totals::{MemoryTotals, RouteMemory};

@@ -45,7 +45,7 @@ impl MemorySettings {
         }
     }
 
-    /// From how many bytes on a request is named in the log and told to the listener. Default: 1 MiB.
+    /// A request that needs more than so many bytes is named in the log and told to the listener. Default: 1 MiB.
     #[must_use]
     pub fn warn_over(mut self, bytes: u64) -> Self {
         self.warn_over = bytes;
@@ -111,8 +111,10 @@ impl MemorySettings {
         self
     }
 
-    /// From how many live bytes on a tenant's requests are answered with 503, until enough is freed. Needs the exact level, an allocator
-    /// with [`Owned`](super::Owned) in it; a stack without is not built. Default: none.
+    /// A tenant that has more than so many live bytes is answered with 503, until enough is freed. What its entries weigh in the cache does not count: the
+    /// cache has a bound of its own. Needs the exact level, an allocator with [`Owned`](super::Owned) in it; a stack without is not built.
+    /// A tenant that finds no place in the allocator's table of owners ([`Tenant::live_bytes`](crate::Tenant::live_bytes)) is not held to it; the log
+    /// says so. Default: none.
     #[must_use]
     pub fn tenant_budget(mut self, bytes: u64) -> Self {
         self.tenant_budget = Some(bytes);

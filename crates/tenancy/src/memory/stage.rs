@@ -10,7 +10,12 @@ use super::{
     extract::RequestMemory,
     metering::Metering,
 };
-use crate::{event::Event, rejection::RejectionReason, resolve::Resolution, stack::Step};
+use crate::{
+    event::Event,
+    rejection::RejectionReason,
+    resolve::Resolution,
+    stack::{Stage, Step},
+};
 
 /// Opens the request's account, unless nobody counts.
 #[inline(never)]
@@ -47,12 +52,21 @@ pub(crate) fn check_budget<B>(keeper: &Keeper, request: &Request<B>) -> Step {
     let Some(live_bytes) = tenant.live_bytes().filter(|live| *live > budget) else {
         return Step::Next;
     };
-    tenant.memory_block().sums.add_refused();
-    keeper.all.add_refused();
-    keeper.home.emit(|| Event::MemoryBudgetExceeded {
-        tenant: tenant.clone(),
-        live_bytes,
-    });
-    let detail = format!("tenant {tenant} has {live_bytes} bytes of memory, and may have {budget}");
+    // The cache has a bound of its own, and gives nothing back by itself: a tenant could never get below again.
+    let live_bytes = live_bytes.saturating_sub(tenant.cached_bytes());
+    if live_bytes <= budget {
+        return Step::Next;
+    }
+    // A stage that only watches refuses nobody; the rollout counts what it would do.
+    if !keeper.home.rollout.observes(Stage::Memory) {
+        tenant.memory_block().sums.add_refused();
+        keeper.all.add_refused();
+        keeper.home.emit(|| Event::MemoryBudgetExceeded {
+            tenant: tenant.clone(),
+            live_bytes,
+        });
+    }
+    let detail =
+        format!("tenant {tenant} has {live_bytes} bytes of memory besides its cache, and may have {budget}");
     Step::refuse(RejectionReason::MemoryBudget, detail)
 }

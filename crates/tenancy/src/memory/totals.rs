@@ -141,10 +141,17 @@ impl RouteTable {
     pub(super) fn add(&self, route: Option<&str>, usage: &Usage, is_large: bool) {
         match route {
             None => self.unknown.add(usage, is_large),
-            Some(route) => match self.known.load().get(route) {
-                Some(sums) => sums.add(usage, is_large),
-                None => self.add_new(route, usage, is_large),
-            },
+            Some(route) => self.add_to(route, usage, is_large),
+        }
+    }
+
+    fn add_to(&self, route: &str, usage: &Usage, is_large: bool) {
+        let known = self.known.load();
+        match known.get(route) {
+            Some(sums) => sums.add(usage, is_large),
+            // Routes are never taken out again: nobody has to wait to see that there is no room.
+            None if known.len() >= self.most => self.other.add(usage, is_large),
+            None => self.add_new(route, usage, is_large),
         }
     }
 
@@ -181,5 +188,33 @@ impl RouteTable {
                 .filter(|route| route.totals.requests > 0),
         );
         routes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
+    use super::*;
+
+    #[test]
+    fn requests_of_routes_without_room_wait_for_nobody() {
+        let table = Arc::new(RouteTable::of_at_most(1));
+        table.add(Some("/a"), &Usage::default(), false);
+        let adding = table.adding.lock().unwrap();
+        let (tell, told) = mpsc::channel();
+        let other = Arc::clone(&table);
+        let adds = thread::spawn(move || {
+            other.add(Some("/b"), &Usage::default(), false);
+            tell.send(()).unwrap();
+        });
+        // As long as that only where it waits for the lock.
+        let waited_for_nobody = told.recv_timeout(Duration::from_secs(30)).is_ok();
+        drop(adding);
+        adds.join().unwrap();
+        assert!(waited_for_nobody);
+        let routes = table.read();
+        let names: Vec<_> = routes.iter().map(|route| route.route.as_str()).collect();
+        assert_eq!(names, ["/a", "other"]);
     }
 }

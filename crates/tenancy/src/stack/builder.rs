@@ -489,8 +489,13 @@ impl TenancyBuilder {
             mistakes.push(ConfigMistake::NoResources);
         }
         #[cfg(feature = "memory")]
-        if self.memory.tenant_budget.is_some() && !crate::memory::are_owners_kept() {
-            mistakes.push(ConfigMistake::MemoryBudgetWithoutOwners);
+        if self.memory.tenant_budget.is_some() {
+            if !crate::memory::are_owners_kept() {
+                mistakes.push(ConfigMistake::MemoryBudgetWithoutOwners);
+            }
+            if !self.order.contains(Stage::Memory) {
+                mistakes.push(ConfigMistake::MemoryBudgetWithoutStage);
+            }
         }
         let public_url = match self.public_url.as_deref().map(parse_public_url).transpose() {
             Ok(public_url) => public_url,
@@ -566,6 +571,8 @@ impl TenancyBuilder {
             public_url,
             resources: Resources::at_most(self.max_resources),
             lookup: OnceLock::new(),
+            #[cfg(feature = "memory")]
+            owner_search: crate::memory::OwnerSearch::default(),
             rollout: Rollout::new(self.observing, Arc::clone(&clock), self.listener.clone()),
             cache: LazyHub::new(self.cache, Arc::clone(&clock)).warmed_by(self.recipes, self.warming),
             clock,
@@ -673,9 +680,8 @@ fn arrange(order: &Order, layers: &[(Place, UserLayer)], parts: &TenancyParts) -
         phases.push(parts.phase(stage));
         names.push(Some(stage));
         #[cfg(feature = "memory")]
-        if stage == Stage::Resolve && order.contains(Stage::Memory) && parts.memory.tenant_budget().is_some()
-        {
-            phases.push(Phase::MemoryBudget(Arc::clone(&parts.memory)));
+        if stage == Stage::Resolve {
+            phases.extend(Phase::memory_budget(&parts.memory));
         }
         match stage {
             Stage::Resolve => reopen = Some(false),

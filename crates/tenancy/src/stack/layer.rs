@@ -40,10 +40,10 @@ pub struct StageLayer {
 }
 
 impl StageLayer {
-    pub(crate) fn new(phase: Phase, shared: Arc<SegmentShared>) -> Self {
+    pub(crate) fn new(phases: impl Into<Box<[Phase]>>, shared: Arc<SegmentShared>) -> Self {
         Self {
             segment: Arc::new(Segment {
-                phases: Box::new([phase]),
+                phases: phases.into(),
                 shared,
             }),
         }
@@ -54,12 +54,15 @@ impl StageLayer {
     }
 
     fn at_home(phase: Phase, home: Arc<Home>) -> Self {
-        let shared = SegmentShared {
+        Self::new([phase], Self::shared_at(home))
+    }
+
+    fn shared_at(home: Arc<Home>) -> Arc<SegmentShared> {
+        Arc::new(SegmentShared {
             home,
             proxies: None,
             always_https: false,
-        };
-        Self::new(phase, Arc::new(shared))
+        })
     }
 
     /// Makes every request this tenant's, whatever it says and whatever its host: for tests, and for a listener that
@@ -113,7 +116,12 @@ impl StageLayer {
     /// What [`MemoryLayer`](crate::memory::MemoryLayer) is made of.
     #[cfg(feature = "memory")]
     pub(crate) fn memory(keeper: &Arc<crate::memory::Keeper>) -> Self {
-        Self::at_home(Phase::Memory(Arc::clone(keeper)), Arc::clone(keeper.home()))
+        let budget = Phase::memory_budget(keeper);
+        let phases = std::iter::once(Phase::Memory(Arc::clone(keeper))).chain(budget);
+        Self::new(
+            phases.collect::<Vec<_>>(),
+            Self::shared_at(Arc::clone(keeper.home())),
+        )
     }
 
     /// Answers for everybody while the switch is on.

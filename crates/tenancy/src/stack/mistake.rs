@@ -42,6 +42,9 @@ pub enum ConfigMistake {
     /// Tenants are to have a budget of memory, and the allocator does not know whose which block is.
     #[cfg(feature = "memory")]
     MemoryBudgetWithoutOwners,
+    /// Tenants are to have a budget of memory, and the stage that counts for them is not in the order.
+    #[cfg(feature = "memory")]
+    MemoryBudgetWithoutStage,
     /// A dev tenant in a release build, which others may be able to reach.
     DevTenantInRelease,
     /// The dev tenant's id is none.
@@ -76,6 +79,11 @@ impl fmt::Display for ConfigMistake {
             #[cfg(feature = "memory")]
             Self::MemoryBudgetWithoutOwners => f.write_str(
                 "tenants have a budget of memory, but the allocator keeps no owners: make it `Metered<Owned<…>>`",
+            ),
+            #[cfg(feature = "memory")]
+            Self::MemoryBudgetWithoutStage => f.write_str(
+                "tenants have a budget of memory, but the stage memory is not in the order: say the order before the memory, or put the \
+                 stage into it",
             ),
             Self::NoResources => f.write_str("max_resources is zero; it must be above 0"),
             Self::DevTenantInRelease => f.write_str(

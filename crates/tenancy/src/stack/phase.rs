@@ -192,6 +192,14 @@ impl SegmentShared {
 }
 
 impl Phase {
+    /// Where tenants have a budget. Stands further in than what finds the tenant.
+    #[cfg(feature = "memory")]
+    pub(crate) fn memory_budget(keeper: &Arc<Keeper>) -> Option<Self> {
+        keeper
+            .tenant_budget()
+            .map(|_| Self::MemoryBudget(Arc::clone(keeper)))
+    }
+
     /// Whose refusals these are. `None` for what is no stage of the order.
     pub(crate) fn stage(&self) -> Option<Stage> {
         Some(match self {

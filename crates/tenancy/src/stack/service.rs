@@ -575,6 +575,10 @@ fn finish(response: &mut Response<Body>, slot: &mut Slot, vary: Option<Arc<Heade
         slot.close();
         return;
     }
+    #[cfg(feature = "memory")]
+    if buffered {
+        crate::memory::mark_as_running_code(response);
+    }
     let body = std::mem::take(response.body_mut());
     *response.body_mut() = Body::new(ScopedBody::new(body, slot.take()));
 }

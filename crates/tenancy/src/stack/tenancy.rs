@@ -131,10 +131,15 @@ impl Tenancy {
 
     /// One stage as a plain tower layer, with this stack's settings. See [`StageLayer`].
     pub fn stage(&self, stage: Stage) -> StageLayer {
-        StageLayer::new(
-            self.inner.parts.phase(stage),
-            Arc::clone(&self.inner.parts.shared),
-        )
+        let parts = &self.inner.parts;
+        #[cfg_attr(not(feature = "memory"), expect(unused_mut, reason = "nothing follows it"))]
+        let mut phases = vec![parts.phase(stage)];
+        // Either may stand further in.
+        #[cfg(feature = "memory")]
+        if matches!(stage, Stage::Resolve | Stage::Memory) {
+            phases.extend(Phase::memory_budget(&parts.memory));
+        }
+        StageLayer::new(phases, Arc::clone(&parts.shared))
     }
 
     /// The stages in the order in which a request passes them.

@@ -9,9 +9,10 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody},
     extract::State,
-    http::StatusCode,
+    http::{StatusCode, header::CONTENT_LENGTH},
+    response::{IntoResponse, Response},
     routing::get,
 };
 use futures_util::{FutureExt, StreamExt, stream};
@@ -107,6 +108,54 @@ async fn a_streamed_body_is_counted_until_it_has_ended() {
     assert_eq!(usage.escaped, 500);
     let totals = tenancy.memory().unwrap();
     assert_eq!((totals.requests, totals.incomplete), (2, 1));
+}
+
+#[tokio::test]
+async fn a_body_is_complete_with_the_last_byte_that_its_length_tells() {
+    async fn handler(State(seen): State<Seen>, memory: RequestMemory) -> Response {
+        *seen.lock().unwrap() = Some(memory);
+        let frames = stream::iter(0..2).map(|_| Ok::<_, Infallible>(Bytes::from_static(&[0; 500])));
+        // It does not know its end before it is asked once more, as that of a file.
+        let frames = frames.chain(stream::pending());
+        ([(CONTENT_LENGTH, "1000")], Body::from_stream(frames)).into_response()
+    }
+    let tenancy = metered();
+    let (app, seen) = seeing(&tenancy, Router::new().route("/", get(handler)));
+    for (taken, is_complete) in [(1, false), (2, true)] {
+        let mut frames = send(&app, "/").await.into_body().into_data_stream();
+        for _ in 0..taken {
+            frames.next().await.unwrap().unwrap();
+        }
+        drop(frames);
+        assert_eq!(usage_of(&seen).complete, is_complete, "{taken}");
+    }
+}
+
+#[tokio::test]
+async fn what_runs_when_a_buffered_answer_has_ended_is_counted() {
+    async fn handler(State(seen): State<Seen>, memory: RequestMemory) -> &'static str {
+        *seen.lock().unwrap() = Some(memory);
+        scope::on_exit(|| assert_eq!(allocate(LARGE), 1)).unwrap();
+        "hello"
+    }
+    for is_alone in [false, true] {
+        let alone = MemoryLayer::new(MemorySettings::new());
+        let tenancy = if is_alone {
+            builder().build().unwrap()
+        } else {
+            metered()
+        };
+        let (inner, seen) = seeing(&tenancy, Router::new().route("/", get(handler)));
+        let outer = Router::new().fallback_service(inner);
+        let app = if is_alone { outer.layer(alone) } else { outer };
+        let response = app.clone().oneshot(request("acme", "/")).await.unwrap();
+        assert!(!seen.lock().unwrap().as_ref().unwrap().is_closed());
+        assert_eq!(response.body().size_hint().exact(), Some(5));
+        assert_eq!(read(response).await, "hello");
+        let usage = usage_of(&seen);
+        assert!(usage.complete && usage.allocated >= LARGE as u64, "{usage:?}");
+        assert_eq!(usage.escaped, 5);
+    }
 }
 
 #[tokio::test]
