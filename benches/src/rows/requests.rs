@@ -419,7 +419,7 @@ mod tests {
     fn a_scenario_that_was_not_run_fails_its_budgets() {
         let mut report = Report::default();
         add_rows(&mut report, &Costs(HashMap::new()));
-        assert_eq!(report.failed().count(), 2 * 6 + 2 + TENANTS.len() - 1);
+        assert_eq!(report.failed().count(), 2 * 6 + 2 + 2 + TENANTS.len() - 1);
     }
 
     #[test]
