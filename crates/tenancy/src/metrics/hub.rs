@@ -158,11 +158,9 @@ impl Inner {
         let _rotating = self.rotating.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state();
         let open = self.open.load(Ordering::Acquire);
-        let minute = self.engine.open_minute(&mut state, open, now);
+        let (minute, figures) = self.engine.open_minute(&mut state, open, now);
         drop(state);
-        if let Some((minute, figures)) = minute {
-            outbox.add(minute, figures);
-        }
+        outbox.add(minute, figures);
     }
 
     async fn flush(&self) -> bool {

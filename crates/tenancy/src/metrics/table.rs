@@ -64,6 +64,8 @@ pub(super) struct Place {
     pub(super) series: Arc<Series>,
     pub(super) histories: Box<[History]>,
     since: Duration,
+    /// Of what it had before it came, nobody knows. Zero where it had nothing.
+    pub(super) known_since: Duration,
     requests: f64,
 }
 
@@ -94,6 +96,7 @@ impl Place {
             histories: empty_histories(&series),
             series,
             since,
+            known_since: Duration::ZERO,
             requests: 0.0,
         }
     }
@@ -357,6 +360,7 @@ impl State {
         };
         place.series = Arc::clone(series);
         place.since = now;
+        place.known_since = now;
         place.requests = exchange.requests;
         let left = std::mem::replace(&mut place.histories, empty_histories(series));
         if let Some(other) = self.places.get_mut(OTHER_PLACE) {

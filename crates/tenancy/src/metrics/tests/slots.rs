@@ -157,6 +157,24 @@ fn what_a_request_counts_that_began_before_its_tenant_lost_the_place_is_not_the_
 }
 
 #[test]
+fn a_window_of_a_tenant_that_took_a_place_covers_what_was_since_then() {
+    let fixture = Fixture::new(|builder| builder.slots(TenantSlots::top(1).held_for(Duration::ZERO)));
+    let names = tenants(["first", "second"]);
+    fixture.request(&names[0], 0.1);
+    fixture.pass(HOUR);
+    (0..200).for_each(|_| fixture.request(&names[1], 0.1));
+    fixture.pass(TEN_SECONDS);
+    assert_eq!(fixture.metrics.labels(), ["second"]);
+    (0..40).for_each(|_| fixture.request(&names[1], 0.1));
+    fixture.pass(TEN_SECONDS * 2);
+    let covered = |window: crate::metrics::Window<'_>| window.stats().unwrap().covered();
+    let half_an_hour = fixture.metrics.last(HOUR / 2);
+    assert_eq!(covered(half_an_hour.clone().label("second")), TEN_SECONDS * 2);
+    assert!(covered(half_an_hour.clone()) >= HOUR / 2);
+    assert_eq!(half_an_hour.label("second").stats().unwrap().rate(), 2.0);
+}
+
+#[test]
 fn no_more_former_series_are_kept_than_there_are_places() {
     let fixture = Fixture::new(|builder| builder.slots(TenantSlots::top(1).held_for(Duration::ZERO)));
     let names = tenants(["first", "second", "third"]);

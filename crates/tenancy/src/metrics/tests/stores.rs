@@ -24,20 +24,54 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Two processes whose clocks go together.
 fn nodes(store: &MemoryWindowStore) -> [Fixture; 2] {
     let clock = Arc::new(ManualClock::new());
-    ["one", "other"].map(|node| {
-        let recorded = Recorded::default();
-        let metrics = Metrics::builder()
-            .clock(Arc::clone(&clock))
-            .recorder(recorded.clone())
-            .store(store.clone(), node)
-            .build()
-            .unwrap();
-        Fixture {
-            clock: Arc::clone(&clock),
-            recorded,
-            metrics,
-        }
-    })
+    ["one", "other"].map(|name| node(store, &clock, name))
+}
+
+fn node(store: &MemoryWindowStore, clock: &Arc<ManualClock>, name: &str) -> Fixture {
+    let recorded = Recorded::default();
+    let metrics = Metrics::builder()
+        .clock(Arc::clone(clock))
+        .recorder(recorded.clone())
+        .store(store.clone(), name)
+        .build()
+        .unwrap();
+    Fixture {
+        clock: Arc::clone(clock),
+        recorded,
+        metrics,
+    }
+}
+
+#[tokio::test]
+async fn a_window_over_all_nodes_covers_what_any_was_there_for_and_no_minute_that_goes_on() {
+    let (store, clock) = (MemoryWindowStore::new(), Arc::new(ManualClock::new()));
+    // To the beginning of a minute.
+    clock.advance(Duration::from_secs(20));
+    let old = node(&store, &clock, "old");
+    for _ in 0..5 {
+        old.pass(MINUTE);
+        assert!(old.metrics.flush().await);
+    }
+    let young = node(&store, &clock, "young");
+    young.request(&tenant("acme"), 0.1);
+    old.pass(MINUTE);
+    assert!(old.metrics.flush().await);
+    young.metrics.rotate();
+    young.request(&tenant("acme"), 0.1);
+    clock.advance(Duration::from_secs(30));
+    young.request(&tenant("acme"), 0.1);
+    for (length, minutes) in [(10, 6), (3, 3), (1, 1)] {
+        let window = young.metrics.last(MINUTE * length);
+        let stats = window.stats_of_all_nodes().await.unwrap();
+        assert_eq!(
+            stats.covered(),
+            MINUTE * minutes,
+            "of {length}, though one of them was idle"
+        );
+        assert_eq!(stats.samples(), 1);
+    }
+    let alone = young.metrics.last(MINUTE * 10).stats().unwrap();
+    assert_eq!(alone.samples(), 3, "of this one the newest are known");
 }
 
 #[tokio::test]

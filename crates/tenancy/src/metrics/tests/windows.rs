@@ -119,6 +119,25 @@ fn a_window_has_what_it_covers_and_says_how_old_it_is() {
 }
 
 #[test]
+fn a_rate_is_right_for_windows_of_any_length() {
+    let fixture = with_checkouts();
+    let acme = tenant("acme");
+    for _ in 0..180 {
+        fixture.request(&acme, 0.1);
+        fixture.pass(TEN_SECONDS);
+    }
+    for seconds in [60, 300, 600, 700, 710, 1000, 1050, 1790, 7200] {
+        let stats = fixture
+            .metrics
+            .last(Duration::from_secs(seconds))
+            .stats()
+            .unwrap();
+        let samples = u32::try_from(stats.samples()).unwrap();
+        assert_eq!(stats.covered(), TEN_SECONDS * samples, "of {seconds} seconds");
+    }
+}
+
+#[test]
 fn the_newest_values_are_seen_before_their_ten_seconds_are_over() {
     let fixture = with_checkouts();
     let acme = tenant("acme");

@@ -1,6 +1,7 @@
 //! Ends ten seconds and minutes, and adds up what was asked for.
 
 use std::{
+    ops::RangeInclusive,
     sync::{
         Arc,
         atomic::{Ordering, fence},
@@ -106,7 +107,7 @@ impl Engine {
         }
         Rotated {
             elapsed: Duration::from_secs(u64::from(tick.saturating_sub(open)) * TICK_SECONDS),
-            minute: closed.and_then(|(minute, figures)| Some((minute, figures?))),
+            minute: closed,
         }
     }
 
@@ -131,7 +132,7 @@ impl Engine {
         state: &mut State,
         open: u32,
         now: Duration,
-    ) -> Option<(u32, Vec<u8>)> {
+    ) -> (u32, Vec<u8>) {
         self.take_all(state, open, now);
         let minute = minute_of(open);
         let mut writer = MinuteWriter::new();
@@ -147,7 +148,7 @@ impl Engine {
                 }
             }
         }
-        (!writer.is_empty()).then(|| (minute, writer.into_bytes()))
+        (minute, writer.into_bytes())
     }
 
     /// What was counted under labels that are no more belongs to the others.
@@ -169,7 +170,8 @@ impl Engine {
         });
     }
 
-    fn close_minute(&self, state: &mut State, minute: u32) -> Option<Vec<u8>> {
+    /// One without values too: it says that there was nothing.
+    fn close_minute(&self, state: &mut State, minute: u32) -> Vec<u8> {
         let mut writer = MinuteWriter::new();
         for place in &mut state.places {
             for (metric, history) in self.names.iter().zip(&mut place.histories) {
@@ -182,16 +184,16 @@ impl Engine {
                 }
             }
         }
-        (!writer.is_empty()).then(|| writer.into_bytes())
+        writer.into_bytes()
     }
 
-    /// All there is of a metric since a tick, of one label or of all, and the newest tick with values.
+    /// All there is of a metric in some ticks, of one label or of all, and the newest tick with values.
     pub(super) fn collect(
         &self,
         state: &State,
         metric: usize,
         label: Option<&str>,
-        from: u32,
+        asked: &RangeInclusive<u32>,
         now: u32,
     ) -> (Sketch, Option<u32>) {
         let mut sum = Sketch::default();
@@ -206,11 +208,13 @@ impl Engine {
             .filter(|place| is_asked_for(place.series.label()))
         {
             if let Some(history) = place.histories.get(metric) {
-                newest = newest.max(history.collect(from, now, &mut sum));
+                newest = newest.max(history.collect(asked, now, &mut sum));
             }
-            newest = newest.max(add_live(&place.series.live, metric, scale, now, &mut sum));
+            if asked.contains(&now) {
+                newest = newest.max(add_live(&place.series.live, metric, scale, now, &mut sum));
+            }
         }
-        if is_asked_for(crate::metrics::slots::OTHER) {
+        if asked.contains(&now) && is_asked_for(crate::metrics::slots::OTHER) {
             for Retired { series, .. } in &state.retired {
                 newest = newest.max(add_live(&series.live, metric, scale, now, &mut sum));
             }

@@ -1,6 +1,6 @@
 //! What was counted before: ten seconds each for ten minutes, then a minute each, as bytes.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::RangeInclusive};
 
 use super::sketch::Sketch;
 
@@ -27,7 +27,7 @@ pub(crate) struct History {
 }
 
 /// The first tick that is kept as such: a minute's first.
-fn first_tick(now: u32) -> u32 {
+pub(super) fn first_tick(now: u32) -> u32 {
     minute_of(now)
         .saturating_sub(MINUTES_IN_TICKS)
         .saturating_mul(TICKS_IN_MINUTE)
@@ -106,19 +106,19 @@ impl History {
         }
     }
 
-    /// Adds what there is since a tick; where only minutes are left, since the beginning of its minute. Returns the newest
-    /// tick with values.
-    pub(super) fn collect(&self, from: u32, now: u32, into: &mut Sketch) -> Option<u32> {
+    /// Adds what there is of some ticks; where only minutes are left, since the beginning of the first one's minute. Returns
+    /// the newest tick with values.
+    pub(super) fn collect(&self, asked: &RangeInclusive<u32>, now: u32, into: &mut Sketch) -> Option<u32> {
         let first = first_tick(now);
         let mut newest = None;
         for (minute, bytes) in &self.minutes {
-            if (minute_of(from)..minute_of(first)).contains(minute) {
+            if (minute_of(*asked.start())..minute_of(first)).contains(minute) {
                 into.merge(&decoded(bytes));
                 newest = Some(minute * TICKS_IN_MINUTE + TICKS_IN_MINUTE - 1);
             }
         }
         for (tick, bytes) in &self.ticks {
-            if *tick >= from.max(first) {
+            if *tick >= first && asked.contains(tick) {
                 into.merge(&decoded(bytes));
                 newest = Some(*tick);
             }

@@ -18,7 +18,7 @@
 //! once; of one for each thread, the sum may be in the one and the count in the other. When nobody rotates (without
 //! [`Metrics::start`](super::Metrics::start), between two questions), all values are counted in the ten seconds in which
 //! rotation stopped, however long ago those are. A window that is longer than ten
-//! minutes begins with a full minute, and of other processes a window has only minutes that are over.
+//! minutes begins with a full minute, and one over all processes has only minutes that are over.
 //!
 //! ```
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,7 +1,11 @@
 //! Questions about the last seconds, minutes and hours.
 
 use std::{
-    collections::HashSet, fmt, ops::RangeInclusive, panic::AssertUnwindSafe, sync::MutexGuard, time::Duration,
+    collections::HashSet,
+    fmt,
+    ops::{Range, RangeInclusive},
+    panic::AssertUnwindSafe,
+    time::Duration,
 };
 
 use futures_util::FutureExt;
@@ -9,12 +13,12 @@ use tenancy_core::TenantId;
 
 use super::{
     Sketch,
-    history::{MINUTES_KEPT, TICK_SECONDS, first_tick_of, last_tick_of, minute_of},
+    history::{MINUTES_KEPT, TICK_SECONDS, first_tick, first_tick_of, last_tick_of, minute_of},
     outbox::{Outbox, PATIENCE},
     store::{NodeMinute, WindowStoreError},
     wire::{MinuteReader, Unreadable},
 };
-use crate::metrics::{Metrics, table::State};
+use crate::metrics::Metrics;
 
 const SHORTEST: Duration = Duration::from_secs(TICK_SECONDS);
 const LONGEST: Duration = Duration::from_secs(MINUTES_KEPT as u64 * 60);
@@ -87,19 +91,32 @@ impl<'a> Window<'a> {
             return Err(QueryError { kind: Kind::NotKept });
         }
         let now = inner.rotate();
-        let (state, from, tick) = self.bounds(now);
-        let is_kept = |label: &str| state.places.iter().any(|place| **place.series.label() == *label);
-        if self.label.is_some_and(|label| !is_kept(label)) {
-            return Err(QueryError { kind: Kind::NotKept });
-        }
-        let from = from.max(inner.engine.born);
-        let (sketch, newest) = inner.engine.collect(&state, metric, self.label, from, tick);
+        let state = inner.state();
+        let known_since = match self.label {
+            None => Duration::ZERO,
+            Some(label) => state
+                .places
+                .iter()
+                .find(|place| **place.series.label() == *label)
+                .map(|place| place.known_since)
+                .ok_or(QueryError { kind: Kind::NotKept })?,
+        };
+        let tick = inner.engine.tick_at(now);
+        let from = self.first_tick_back_from(tick, tick);
+        let (sketch, newest) = inner
+            .engine
+            .collect(&state, metric, self.label, &(from..=tick), tick);
         drop(state);
-        Ok(self.told(sketch, from, newest, now))
+        let begin = begin_of(from.max(inner.engine.born)).max(inner.engine.unix(known_since));
+        let now = inner.engine.unix(now);
+        Ok(told(sketch, newest, begin..now, now))
     }
 
     /// As [`stats`](Self::stats), of this process and of the minutes that others have left in the store. A label that this
     /// process does not keep may be another's.
+    ///
+    /// Of minutes that are over, for this process too: the window ends with the last of them, and has one at least. It covers
+    /// what any process has written, be it that there was nothing.
     ///
     /// What the store says is not believed: minutes that nobody asked for, that are there twice, or whose figures are none of
     /// this metric are passed over and counted (`metrics_minutes_unreadable_total`).
@@ -119,13 +136,16 @@ impl<'a> Window<'a> {
         }
         let outbox = inner.outbox.as_ref().ok_or(QueryError { kind: Kind::NoStore })?;
         let now = inner.rotate();
-        let (mut sketch, mut newest, from, tick) = {
-            let (state, from, tick) = self.bounds(now);
-            let (sketch, newest) = inner.engine.collect(&state, metric, self.label, from, tick);
-            (sketch, newest, from, tick)
-        };
+        let tick = inner.engine.tick_at(now);
+        // What of the others is not known, is not counted of this one.
+        let last = first_tick_of(minute_of(tick)).saturating_sub(1);
+        let from = first_tick_of(minute_of(self.first_tick_back_from(last, tick)));
+        let (mut sketch, mut newest) =
+            inner
+                .engine
+                .collect(&inner.state(), metric, self.label, &(from..=last), tick);
         let mut begin = from.max(inner.engine.born);
-        let asked_for = minute_of(from)..=minute_of(tick);
+        let asked_for = minute_of(from)..=minute_of(last);
         let minutes = read(outbox, asked_for.clone()).await?;
         let mut seen = HashSet::new();
         for minute in &minutes {
@@ -140,15 +160,16 @@ impl<'a> Window<'a> {
                 self.add_minute(minute, metric, &mut sketch)
             };
             match added {
-                Ok(true) => {
-                    newest = newest.max(Some(last_tick_of(minute.minute).min(tick)));
-                    begin = begin.min(first_tick_of(minute.minute).max(from));
+                Ok(has_values) => {
+                    // It says of this minute that there was nothing, too.
+                    begin = begin.min(first_tick_of(minute.minute));
+                    newest = newest.max(has_values.then(|| last_tick_of(minute.minute)));
                 }
-                Ok(false) => {}
                 Err(_) => outbox.unreadable.increment(1),
             }
         }
-        Ok(self.told(sketch, begin, newest, now))
+        let covered = begin_of(begin)..begin_of(last.saturating_add(1));
+        Ok(told(sketch, newest, covered, inner.engine.unix(now)))
     }
 
     /// Nothing of a minute is added that can not be read to its end. Returns whether there was anything.
@@ -176,26 +197,31 @@ impl<'a> Window<'a> {
         Ok(sum.count() > 0)
     }
 
-    /// The first and the last ten seconds, as long as nobody ends any.
-    fn bounds(&self, now: Duration) -> (MutexGuard<'a, State>, u32, u32) {
-        let inner = self.metrics.inner();
-        let tick = inner.engine.tick_at(now);
+    /// The first of the ticks that end with `last`: a minute's first where only minutes are kept.
+    fn first_tick_back_from(&self, last: u32, now: u32) -> u32 {
         let ticks = u32::try_from(self.length.as_secs().div_ceil(TICK_SECONDS)).unwrap_or(u32::MAX);
-        let from = tick.saturating_add(1).saturating_sub(ticks);
-        (inner.state(), from, tick)
-    }
-
-    fn told(&self, sketch: Sketch, from: u32, newest: Option<u32>, now: Duration) -> WindowStats {
-        let unix = self.metrics.inner().engine.unix(now);
-        let begin = Duration::from_secs(u64::from(from) * TICK_SECONDS);
-        WindowStats {
-            sketch,
-            covered: unix.saturating_sub(begin).clamp(Duration::from_secs(1), LONGEST),
-            staleness: newest.map(|newest| {
-                let end = Duration::from_secs((u64::from(newest) + 1) * TICK_SECONDS);
-                unix.saturating_sub(end)
-            }),
+        let from = last.saturating_add(1).saturating_sub(ticks);
+        if from < first_tick(now) {
+            first_tick_of(minute_of(from))
+        } else {
+            from
         }
+    }
+}
+
+/// When a tick begins, since 1970.
+fn begin_of(tick: u32) -> Duration {
+    Duration::from_secs(u64::from(tick) * TICK_SECONDS)
+}
+
+fn told(sketch: Sketch, newest: Option<u32>, covered: Range<Duration>, now: Duration) -> WindowStats {
+    WindowStats {
+        sketch,
+        covered: covered
+            .end
+            .saturating_sub(covered.start)
+            .max(Duration::from_secs(1)),
+        staleness: newest.map(|newest| now.saturating_sub(begin_of(newest.saturating_add(1)))),
     }
 }
 
@@ -265,7 +291,8 @@ impl WindowStats {
         (samples > 0).then(|| self.errors() as f64 / samples as f64)
     }
 
-    /// How long the window is: shorter than asked for while the process is young, one second at least.
+    /// How long the window is: shorter than asked for while the process is young, or where a tenant took the place of another
+    /// a while ago; up to a minute longer than asked for where it begins with a full one. One second at least.
     pub fn covered(&self) -> Duration {
         self.covered
     }

@@ -16,7 +16,7 @@ use super::history::MINUTES_KEPT;
 /// Keeps minutes of processes for two hours, for windows over all of them: Redis, a database, or
 /// [this process's memory](MemoryWindowStore).
 ///
-/// Each process writes its own minutes only, and each of them whole: writing twice is harmless, and no two write the same. What a
+/// Each process writes its own minutes only, those without values too, so that others know of it; and each of them whole: writing twice is harmless, and no two write the same. What a
 /// store says is never believed: bytes that are no figures are passed over.
 pub trait WindowStore: Send + Sync + fmt::Debug + 'static {
     /// Keeps a node's minute, in the place of what was there. Minutes are counted since 1970-01-01 UTC.

@@ -141,10 +141,6 @@ impl MinuteWriter {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.len() == 1
-    }
-
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.0
     }

@@ -96,7 +96,7 @@ fn ten_seconds_are_kept_for_ten_minutes_and_minutes_for_two_hours() {
     let now = begin + ticks;
     let since = |back: u32| {
         let mut sum = Default::default();
-        let newest = history.collect(now - back, now, &mut sum);
+        let newest = history.collect(&(now - back..=now), now, &mut sum);
         assert_eq!(newest, Some(now - 1));
         sum.count
     };
@@ -121,7 +121,7 @@ fn a_history_that_is_taken_over_is_added_time_by_time() {
     one.absorb(other, LIMIT);
     for (from, expected) in [(100, 11), (101, 8), (102, 6), (104, 5), (105, 2), (106, 0)] {
         let mut sum = Default::default();
-        one.collect(from, 106, &mut sum);
+        one.collect(&(from..=106), 106, &mut sum);
         assert_eq!(sum.count, expected, "from {from}");
     }
 }
