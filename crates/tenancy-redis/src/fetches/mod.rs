@@ -109,6 +109,7 @@ impl Sender {
         if groups.is_empty() {
             return;
         }
+        let entries = taken.iter().map(Taken::size).sum();
         match self.link.ask_for(&groups).await {
             Ok(replies) => {
                 let outcomes = batch::read(&groups, replies);
@@ -121,9 +122,7 @@ impl Sender {
             Err(failure) => {
                 let mut failed: Vec<_> = taken.into_iter().flat_map(|taken| taken.calls).collect();
                 if failure.is_silence() {
-                    self.server.fetches.note_silence();
-                    // Behind a server that does not answer: they have waited as long as they may, or would.
-                    failed.extend(self.server.fetches.take_all());
+                    failed.extend(self.server.fetches.note_silence(entries));
                 }
                 for call in failed {
                     call.answer(Err(failure.clone()));
