@@ -289,7 +289,7 @@ fn what_is_refused_to_one_is_refused_to_no_other() {
     // The answers to 3 and to 5, then the other scope's.
     let answers = [refusal(), same()];
     let others = [Value::Int(-2), Value::Nil, same()];
-    let replies = entries.chain(answers).chain(others).collect();
+    let replies = entries.chain(answers).chain(others).map(Ok).collect();
     let outcomes = batch::read(&groups, replies);
     let is_refused = |at: usize| matches!(outcomes[at], Err(Failure::Refused(_)));
     assert_eq!(outcomes.len(), 4);
@@ -315,8 +315,26 @@ fn too_few_replies_are_an_error() {
         )]
     };
     for replies in [vec![], vec![Value::Int(5)], vec![Value::Int(5), text("1")]] {
+        let replies = replies.into_iter().map(Ok).collect();
         assert!(batch::read(&group(), replies)[0].is_err());
     }
+}
+
+#[test]
+fn what_fails_for_one_alone_fails_for_no_other() {
+    let acme = scope("acme");
+    let name = [EntryName::for_tests(b"a")];
+    let want = |seen| Want { seen, names: &name };
+    let groups = [Group::new(&acme, vec![want(5), want(5), want(3)])];
+    let failed = || Err(Failure::TimedOut(None));
+    let found = || [Ok(Value::Int(1_000)), Ok(text("1"))];
+    let entries = [failed(), failed()].into_iter().chain(found()).chain(found());
+    // The answers to 3 and to 5.
+    let replies = entries.chain([failed(), Ok(same())]).collect();
+    let outcomes = batch::read(&groups, replies);
+    let is_failed = |at: usize| matches!(outcomes[at], Err(Failure::TimedOut(None)));
+    assert_eq!(outcomes.len(), 3);
+    assert!(is_failed(0) && outcomes[1].is_ok() && is_failed(2));
 }
 
 proptest! {
