@@ -5,7 +5,13 @@ use std::{sync::Arc, time::Duration};
 use bb8_redis::redis::Value;
 use tokio::time::timeout;
 
-use crate::{command::Command, failure::Failure, keys::Keys, server::Limits, servers::Servers};
+use crate::{
+    command::Command,
+    failure::Failure,
+    keys::Keys,
+    server::Limits,
+    servers::{Reply, Servers},
+};
 
 /// A century: longer times overflow in Redis.
 const LONGEST_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -31,8 +37,8 @@ impl Link {
         self.in_time(self.servers.run(commands)).await
     }
 
-    /// What is refused is among the replies.
-    pub(crate) async fn run_each(&self, commands: &[Command]) -> Result<Vec<Value>, Failure> {
+    /// What is refused, or fails alone, is among the replies.
+    pub(crate) async fn run_each(&self, commands: &[Command]) -> Result<Vec<Reply>, Failure> {
         self.in_time(self.servers.run_each(commands)).await
     }
 

@@ -12,6 +12,7 @@ use crate::{
     keys::{Keys, slot_of},
     level::part_by_chance,
     script,
+    servers::Reply,
 };
 
 const TOO_FEW: Failure = Failure::Unexpected("Redis sent too few or too many replies");
@@ -61,8 +62,8 @@ pub(super) fn commands(keys: &Keys, groups: &[Group<'_>]) -> Result<Vec<Command>
     Ok(commands)
 }
 
-/// For each want, in their order. What is refused to one group is refused to no other.
-pub(super) fn read(groups: &[Group<'_>], replies: Vec<Value>) -> Vec<Result<Fetched, Failure>> {
+/// For each want, in their order. What is refused to one group, or fails for it, is not so for any other.
+pub(super) fn read(groups: &[Group<'_>], replies: Vec<Reply>) -> Vec<Result<Fetched, Failure>> {
     let mut replies = replies.into_iter();
     groups
         .iter()
@@ -70,7 +71,7 @@ pub(super) fn read(groups: &[Group<'_>], replies: Vec<Value>) -> Vec<Result<Fetc
         .collect()
 }
 
-fn read_group(group: &Group<'_>, replies: &mut vec::IntoIter<Value>) -> Vec<Result<Fetched, Failure>> {
+fn read_group(group: &Group<'_>, replies: &mut vec::IntoIter<Reply>) -> Vec<Result<Fetched, Failure>> {
     let entries: Vec<_> = group
         .wants
         .iter()
@@ -95,12 +96,13 @@ fn read_group(group: &Group<'_>, replies: &mut vec::IntoIter<Value>) -> Vec<Resu
 /// Reads all, also where one was refused.
 fn read_entries(
     count: usize,
-    replies: &mut vec::IntoIter<Value>,
+    replies: &mut vec::IntoIter<Reply>,
 ) -> Result<Vec<Option<FoundEntry>>, Failure> {
     let mut entries = Ok(Vec::with_capacity(count));
     for _ in 0..count {
         let entry = match (replies.next(), replies.next()) {
-            (Some(remaining), Some(value)) => read_entry(remaining, value),
+            (Some(Ok(remaining)), Some(Ok(value))) => read_entry(remaining, value),
+            (Some(Err(failure)), _) | (_, Some(Err(failure))) => Err(failure),
             _ => Err(TOO_FEW),
         };
         match (&mut entries, entry) {
@@ -126,10 +128,11 @@ fn read_entry(remaining: Value, value: Value) -> Result<Option<FoundEntry>, Fail
     }
 }
 
-fn read_answer(reply: Option<Value>) -> Result<Answer, Failure> {
+fn read_answer(reply: Option<Reply>) -> Result<Answer, Failure> {
     match reply {
-        Some(Value::ServerError(error)) => Err(Failure::Refused(error.into())),
-        Some(reply) => script::answer(&reply),
+        Some(Ok(Value::ServerError(error))) => Err(Failure::Refused(error.into())),
+        Some(Ok(reply)) => script::answer(&reply),
+        Some(Err(failure)) => Err(failure),
         None => Err(TOO_FEW),
     }
 }

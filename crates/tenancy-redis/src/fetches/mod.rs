@@ -12,7 +12,6 @@ mod tests;
 
 use std::sync::Arc;
 
-use bb8_redis::redis::Value;
 use futures_util::future::BoxFuture;
 use tenancy::cache::shared::{Ask, EntryName, Fetched};
 use tokio::{sync::oneshot, task::yield_now, time::Instant};
@@ -22,7 +21,7 @@ use self::{
     batch::{Group, Want},
     queue::{Call, Taken},
 };
-use crate::{failure::Failure, link::Link, script::check_number, server::Server};
+use crate::{failure::Failure, link::Link, script::check_number, server::Server, servers::Reply};
 
 impl Link {
     /// Entries, and what has changed in their scope; together with what others ask for at the same time.
@@ -62,8 +61,8 @@ impl Link {
             .unwrap_or(Err(Failure::Abandoned))
     }
 
-    /// What is refused is among the replies.
-    async fn ask_for(&self, groups: &[Group<'_>]) -> Result<Vec<Value>, Failure> {
+    /// What is refused, or fails alone, is among the replies.
+    async fn ask_for(&self, groups: &[Group<'_>]) -> Result<Vec<Reply>, Failure> {
         self.run_each(&batch::commands(&self.keys, groups)?).await
     }
 }
@@ -109,6 +108,7 @@ impl Sender {
         if groups.is_empty() {
             return;
         }
+        let entries = taken.iter().map(Taken::size).sum();
         match self.link.ask_for(&groups).await {
             Ok(replies) => {
                 let outcomes = batch::read(&groups, replies);
@@ -121,9 +121,7 @@ impl Sender {
             Err(failure) => {
                 let mut failed: Vec<_> = taken.into_iter().flat_map(|taken| taken.calls).collect();
                 if failure.is_silence() {
-                    self.server.fetches.note_silence();
-                    // Behind a server that does not answer: they have waited as long as they may, or would.
-                    failed.extend(self.server.fetches.take_all());
+                    failed.extend(self.server.fetches.note_silence(entries));
                 }
                 for call in failed {
                     call.answer(Err(failure.clone()));

@@ -42,6 +42,11 @@ impl Call {
         self.names.len().max(1)
     }
 
+    /// Larger than a batch: it goes alone, so that nobody else waits for it, or fails with it.
+    fn is_large(&self, most: usize) -> bool {
+        self.size() > most
+    }
+
     pub(super) fn answer(self, outcome: Result<Fetched, Failure>) {
         // Who is gone does not miss it.
         let _ = self.reply.send(outcome);
@@ -66,6 +71,11 @@ impl Taken {
         self.calls
             .extract_if(.., |call| call.since.elapsed() > limit)
             .collect()
+    }
+
+    /// How many entries are asked for.
+    pub(super) fn size(&self) -> usize {
+        self.calls.iter().map(Call::size).sum()
     }
 
     pub(super) fn group(&self) -> Option<Group<'_>> {
@@ -162,7 +172,7 @@ impl Queue {
         self.state().is_gathering = true;
     }
 
-    pub(super) fn take_all(&self) -> Vec<Call> {
+    fn take_all(&self) -> Vec<Call> {
         let mut state = self.state();
         state.turns.clear();
         let calls = mem::take(&mut state.calls);
@@ -192,9 +202,15 @@ impl Queue {
         }
     }
 
-    /// A batch was not answered, perhaps because it was too large.
-    pub(super) fn note_silence(&self) {
+    /// A batch of so many entries was not answered. Says who fails with it.
+    pub(super) fn note_silence(&self, entries: usize) -> Vec<Call> {
         self.state().most = FEWEST;
+        if entries > FEWEST {
+            // Perhaps it was too large. Those who wait may be answered.
+            return Vec::new();
+        }
+        // Behind a server that does not answer: they have waited as long as they may, or would.
+        self.take_all()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -213,7 +229,7 @@ impl State {
         begins
     }
 
-    /// In turns: whoever asks for much does not hold up those who ask for little.
+    /// In turns: whoever asks for much does not hold up those who ask for little. A large call goes alone.
     fn take(&mut self) -> Vec<Taken> {
         let (mut room, mut taken) = (self.most, Vec::<Taken>::new());
         while room > 0 && !self.turns.is_empty() {
@@ -222,27 +238,39 @@ impl State {
                 if room == 0 {
                     break;
                 }
-                let Some((scope, calls)) = self.take_turn(share.min(room)) else {
+                let is_large = self.is_next_large();
+                if is_large && !taken.is_empty() {
+                    return taken;
+                }
+                let Some(turn) = self.take_turn(share.min(room)) else {
                     break;
                 };
-                let entries: usize = calls.iter().map(Call::size).sum();
-                room = room.saturating_sub(entries);
-                match taken.iter_mut().find(|taken| taken.scope == scope) {
-                    Some(taken) => taken.calls.extend(calls),
-                    None => taken.push(Taken { scope, calls }),
+                if is_large {
+                    return vec![turn];
+                }
+                room = room.saturating_sub(turn.size());
+                match taken.iter_mut().find(|taken| taken.scope == turn.scope) {
+                    Some(taken) => taken.calls.extend(turn.calls),
+                    None => taken.push(turn),
                 }
             }
         }
         taken
     }
 
-    /// Of the next scope, so many entries, or as many as its first call wants.
-    fn take_turn(&mut self, share: usize) -> Option<(ScopeName, Vec<Call>)> {
+    fn is_next_large(&self) -> bool {
+        let waiting = self.turns.front().and_then(|scope| self.calls.get(scope));
+        let first = waiting.and_then(VecDeque::front);
+        first.is_some_and(|call| call.is_large(self.most))
+    }
+
+    /// Of the next scope, so many entries, or as many as its first call wants; no large call behind it.
+    fn take_turn(&mut self, share: usize) -> Option<Taken> {
         let scope = self.turns.pop_front()?;
         let waiting = self.calls.get_mut(&scope)?;
         let (mut calls, mut entries) = (Vec::new(), 0);
         while entries < share
-            && let Some(call) = waiting.pop_front()
+            && let Some(call) = waiting.pop_front_if(|call| entries == 0 || !call.is_large(self.most))
         {
             entries += call.size();
             calls.push(call);
@@ -252,7 +280,7 @@ impl State {
         } else {
             self.turns.push_back(scope.clone());
         }
-        Some((scope, calls))
+        Some(Taken { scope, calls })
     }
 }
 

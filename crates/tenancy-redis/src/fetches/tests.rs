@@ -111,22 +111,65 @@ fn a_batch_has_so_many_entries_and_fewer_where_they_are_large() {
     }
     queue.note_size((4, 1_000));
     assert_eq!(batch(), 8);
-    queue.note_silence();
+    queue.note_silence(8);
     assert_eq!(batch(), 4);
 }
 
 #[test]
-fn a_call_for_many_entries_is_sent_as_a_whole_and_takes_the_room_of_many() {
+fn who_waits_fails_with_a_small_batch_that_is_not_answered_and_not_with_a_large_one() {
     let queue = Queue::new();
-    let (large, _large) = call(7, 1_000);
+    let mut waiting = add(&queue, "acme", 40);
+    queue.take().unwrap();
+    // It may have been too much.
+    assert!(queue.note_silence(32).is_empty());
+    assert_eq!(count(&queue.take().unwrap(), "acme"), 4);
+    assert!(
+        waiting[36..]
+            .iter_mut()
+            .all(|waiting| { waiting.try_recv().unwrap_err() == oneshot::error::TryRecvError::Empty })
+    );
+    // Four are not: nobody is there.
+    assert_eq!(queue.note_silence(4).len(), 4);
+    assert!(queue.take().is_none());
+}
+
+#[test]
+fn a_call_for_more_entries_than_a_batch_has_is_sent_as_a_whole_and_alone() {
+    let queue = Queue::new();
+    let large = |number| call(number, 33);
+    let ((first, _first), (second, _second)) = (large(7), large(8));
     let _before = add(&queue, "acme", 1);
-    queue.add(&scope("acme"), large);
+    queue.add(&scope("acme"), first);
     let _after = add(&queue, "acme", 1);
+    queue.add(&scope("beta"), second);
+    let _last = add(&queue, "beta", 1);
+    let batches: Vec<_> = std::iter::from_fn(|| queue.take())
+        .map(|taken| numbers(&taken))
+        .collect();
+    let of = |id: &str, number| (format!("{id}:1"), vec![number]);
+    let expected = [
+        vec![of("acme", 0)],
+        vec![of("beta", 8)],
+        vec![of("acme", 7)],
+        vec![of("beta", 0), of("acme", 0)],
+    ];
+    assert_eq!(batches, expected);
+}
+
+#[test]
+fn a_call_that_fits_takes_the_room_of_its_entries() {
+    let queue = Queue::new();
+    let (many, _many) = call(7, 31);
+    queue.add(&scope("acme"), many);
+    let _after = add(&queue, "acme", 3);
     assert_eq!(
         numbers(&queue.take().unwrap()),
-        [("acme:1".to_owned(), vec![0, 7])]
+        [("acme:1".to_owned(), vec![7, 0])]
     );
-    assert_eq!(numbers(&queue.take().unwrap()), [("acme:1".to_owned(), vec![0])]);
+    assert_eq!(
+        numbers(&queue.take().unwrap()),
+        [("acme:1".to_owned(), vec![1, 2])]
+    );
 }
 
 #[test]
@@ -246,7 +289,7 @@ fn what_is_refused_to_one_is_refused_to_no_other() {
     // The answers to 3 and to 5, then the other scope's.
     let answers = [refusal(), same()];
     let others = [Value::Int(-2), Value::Nil, same()];
-    let replies = entries.chain(answers).chain(others).collect();
+    let replies = entries.chain(answers).chain(others).map(Ok).collect();
     let outcomes = batch::read(&groups, replies);
     let is_refused = |at: usize| matches!(outcomes[at], Err(Failure::Refused(_)));
     assert_eq!(outcomes.len(), 4);
@@ -272,14 +315,33 @@ fn too_few_replies_are_an_error() {
         )]
     };
     for replies in [vec![], vec![Value::Int(5)], vec![Value::Int(5), text("1")]] {
+        let replies = replies.into_iter().map(Ok).collect();
         assert!(batch::read(&group(), replies)[0].is_err());
     }
+}
+
+#[test]
+fn what_fails_for_one_alone_fails_for_no_other() {
+    let acme = scope("acme");
+    let name = [EntryName::for_tests(b"a")];
+    let want = |seen| Want { seen, names: &name };
+    let groups = [Group::new(&acme, vec![want(5), want(5), want(3)])];
+    let failed = || Err(Failure::TimedOut(None));
+    let found = || [Ok(Value::Int(1_000)), Ok(text("1"))];
+    let entries = [failed(), failed()].into_iter().chain(found()).chain(found());
+    // The answers to 3 and to 5.
+    let replies = entries.chain([failed(), Ok(same())]).collect();
+    let outcomes = batch::read(&groups, replies);
+    let is_failed = |at: usize| matches!(outcomes[at], Err(Failure::TimedOut(None)));
+    assert_eq!(outcomes.len(), 3);
+    assert!(is_failed(0) && outcomes[1].is_ok() && is_failed(2));
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Each call is taken once, those of a scope in their order, and no batch is larger than it may be by more than a call.
+    /// Each call is taken once, those of a scope in their order. No batch is larger than it may be by more than a call, and a call
+    /// that is larger by itself goes alone.
     #[test]
     fn all_are_sent_once_and_in_order(calls in prop::collection::vec((0..5_u8, 0..40_usize), 0..200)) {
         let queue = Queue::new();
@@ -293,7 +355,8 @@ proptest! {
         let mut all = 0;
         while let Some(taken) = queue.take() {
             let sizes: Vec<usize> = taken.iter().flat_map(|taken| &taken.calls).map(|call| call.names.len().max(1)).collect();
-            prop_assert!(sizes.iter().sum::<usize>() < 32 + 40);
+            prop_assert!(sizes.iter().sum::<usize>() < 32 + 32);
+            prop_assert!(sizes.len() == 1 || sizes.iter().all(|size| *size <= 32));
             all += sizes.len();
             for taken in &taken {
                 for call in &taken.calls {

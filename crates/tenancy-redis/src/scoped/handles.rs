@@ -214,13 +214,12 @@ impl ScopedRedis {
     }
 
     pub(super) async fn replies_to(&self, commands: &[Command]) -> Result<Vec<Value>, RedisCallError> {
-        let replies = self.link.run_each(commands).await?;
-        for reply in &replies {
-            if let Value::ServerError(error) = reply {
-                return Err(RedisCallError::from(error));
-            }
-        }
-        Ok(replies)
+        let replies = self.link.run_each(commands).await?.into_iter();
+        let done = replies.map(|reply| match reply? {
+            Value::ServerError(error) => Err(RedisCallError::from(&error)),
+            reply => Ok(reply),
+        });
+        done.collect()
     }
 
     /// The key of a name.

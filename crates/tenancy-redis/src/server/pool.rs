@@ -96,7 +96,7 @@ impl Server {
                     // One that broke while nobody used it is closed when the guard is dropped.
                     Ok(guard) if self.state.is_good(&guard) => return Ok(guard.clone()),
                     Ok(_) => {}
-                    Err(RunError::TimedOut) => return Err(self.no_connection()),
+                    Err(RunError::TimedOut) => return Err(self.no_connection(begun_before)),
                     Err(RunError::User(attempt)) => return Err(Failure::NoConnection(Some(attempt.error))),
                 },
                 Ok(()) = failed.changed() => {
@@ -110,8 +110,10 @@ impl Server {
         }
     }
 
-    fn no_connection(&self) -> Failure {
+    /// With what the last attempt said, if it began after so many others.
+    fn no_connection(&self, begun_before: u64) -> Failure {
         let last = self.failed.borrow().clone();
+        let last = last.filter(|attempt| attempt.number > begun_before);
         Failure::NoConnection(last.map(|attempt| attempt.error))
     }
 
@@ -158,4 +160,30 @@ pub(crate) fn is_of_a_replica(error: &ServerError) -> bool {
         || error
             .details()
             .is_some_and(|details| details.contains("-READONLY "))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bb8_redis::redis::{ErrorKind, IntoConnectionInfo};
+
+    use super::*;
+
+    #[test]
+    fn a_call_is_told_of_no_attempt_that_began_before_it() {
+        let place = "redis://127.0.0.1:1".into_connection_info().unwrap();
+        let limits = Limits {
+            connect: Duration::from_secs(1),
+            answer: Duration::from_secs(1),
+            connections: 1,
+        };
+        let server = Server::new(Dial::Server(Box::new(place)), limits);
+        server.failed.send_replace(Some(FailedAttempt {
+            number: 3,
+            error: (ErrorKind::Io, "long ago").into(),
+        }));
+        assert!(matches!(server.no_connection(3), Failure::NoConnection(None)));
+        assert!(matches!(server.no_connection(2), Failure::NoConnection(Some(_))));
+    }
 }

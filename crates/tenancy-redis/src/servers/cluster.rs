@@ -1,8 +1,9 @@
 //! The servers of a Redis Cluster, each with connections of its own: one that does not answer holds up its own slots alone.
 
 use std::{
+    collections::VecDeque,
     sync::{
-        Arc,
+        Arc, Mutex as BlockingMutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -22,6 +23,9 @@ use crate::{
 /// Servers that fail are no reason to ask the others all the time who has their slots.
 const PAUSE_BETWEEN_REFRESHES: Duration = Duration::from_millis(250);
 
+/// Servers without slots that are remembered: slots move to one or a few at a time.
+const MOST_WITHOUT_SLOTS: usize = 16;
+
 const NOT_A_REDIRECTION: Failure = Failure::Unexpected("Redis Cluster redirects to nowhere");
 
 /// See <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/>.
@@ -33,6 +37,9 @@ pub(crate) struct Cluster {
     login: ConnectionInfo,
     limits: Limits,
     table: ArcSwap<SlotTable>,
+    /// Those that are getting their first slot, which no table names yet. Apart from the table, so that they outlive each one; the
+    /// oldest goes first.
+    without_slots: BlockingMutex<VecDeque<(Address, Arc<Server>)>>,
     finding: Mutex<()>,
     is_refreshing: AtomicBool,
 }
@@ -49,6 +56,7 @@ impl Cluster {
             login,
             limits,
             table: ArcSwap::from_pointee(SlotTable::empty()),
+            without_slots: BlockingMutex::default(),
             finding: Mutex::default(),
             is_refreshing: AtomicBool::new(false),
         }
@@ -82,7 +90,8 @@ impl Cluster {
     /// A server answered that another one is getting this slot, and has the key already.
     pub(super) fn asked_for(&self, error: &ServerError) -> Result<Arc<Server>, Failure> {
         let (_, address) = self.read(error)?;
-        Ok(self.server_at(&address))
+        let known = self.known_at(&address);
+        Ok(known.unwrap_or_else(|| self.remember_without_slots(address)))
     }
 
     /// Looks again who has which slot, without anybody waiting for it.
@@ -167,13 +176,35 @@ impl Cluster {
 
     /// The one that is known, with its connections, or a new one.
     fn server_at(&self, address: &Address) -> Arc<Server> {
-        if let Some(server) = self.table.load().at(address) {
-            return Arc::clone(server);
+        let known = self.known_at(address).or_else(|| {
+            let without_slots = self.without_slots.lock().unwrap_or_else(PoisonError::into_inner);
+            found_at(address, without_slots.iter())
+        });
+        known.unwrap_or_else(|| self.new_server(address))
+    }
+
+    fn known_at(&self, address: &Address) -> Option<Arc<Server>> {
+        let of_table = self.table.load().at(address).map(Arc::clone);
+        of_table.or_else(|| found_at(address, self.seeds.iter()))
+    }
+
+    /// The same for all who ask: each would else connect anew, and for each key.
+    fn remember_without_slots(&self, address: Address) -> Arc<Server> {
+        let mut without_slots = self.without_slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = found_at(&address, without_slots.iter()) {
+            return server;
         }
-        let seed = self.seeds.iter().find(|(known, _)| known == address);
-        if let Some((_, server)) = seed {
-            return Arc::clone(server);
-        }
+        let server = self.new_server(&address);
+        without_slots.push_back((address, Arc::clone(&server)));
+        let forgotten = (without_slots.len() > MOST_WITHOUT_SLOTS).then(|| without_slots.pop_front());
+        drop(without_slots);
+        // Closes its connections, which is nothing to be done under the lock.
+        drop(forgotten);
+        server
+    }
+
+    /// Connected to when it is first asked.
+    fn new_server(&self, address: &Address) -> Arc<Server> {
         let (host, port) = address.clone();
         let place = self.login.clone().set_addr(at(self.login.addr(), host, port));
         Arc::new(server(place, self.limits))
@@ -184,6 +215,14 @@ impl Cluster {
         let details = error.details().ok_or(NOT_A_REDIRECTION)?;
         redirection(details, &host).ok_or(NOT_A_REDIRECTION)
     }
+}
+
+fn found_at<'a>(
+    address: &Address,
+    mut among: impl Iterator<Item = &'a (Address, Arc<Server>)>,
+) -> Option<Arc<Server>> {
+    let found = among.find(|(known, _)| known == address);
+    found.map(|(_, server)| Arc::clone(server))
 }
 
 fn server(place: ConnectionInfo, limits: Limits) -> Server {

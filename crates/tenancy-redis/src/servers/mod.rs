@@ -26,6 +26,9 @@ pub(crate) enum Servers {
     Cluster(Arc<Cluster>),
 }
 
+/// What came of one command; a refusal is a value.
+pub(crate) type Reply = Result<Value, Failure>;
+
 /// A script that is not there, a slot that has moved and is being moved on, and a connection that was closed: no more happens
 /// to one call by chance.
 const ROUNDS: usize = 5;
@@ -33,39 +36,56 @@ const ROUNDS: usize = 5;
 impl Servers {
     /// Runs commands, those of one server in one go and in their order. One that is refused fails all, though others may be done.
     pub(crate) async fn run(&self, commands: &[Command]) -> Result<Vec<Value>, Failure> {
-        let replies = self.run_each(commands).await?;
-        for reply in &replies {
-            if let Value::ServerError(error) = reply {
-                return Err(Failure::Refused(error.clone().into()));
-            }
-        }
-        Ok(replies)
+        let replies = self.run_each(commands).await?.into_iter();
+        let done = replies.map(|reply| match reply? {
+            Value::ServerError(error) => Err(Failure::Refused(error.into())),
+            reply => Ok(reply),
+        });
+        done.collect()
     }
 
-    /// As [`run`](Self::run), with what was refused among the replies.
-    pub(crate) async fn run_each(&self, commands: &[Command]) -> Result<Vec<Value>, Failure> {
-        let mut replies = vec![Value::Nil; commands.len()];
+    /// As [`run`](Self::run), with what was refused among the replies, and with what failed where a command was sent on: there the others
+    /// were answered already. What fails for all is an error.
+    pub(crate) async fn run_each(&self, commands: &[Command]) -> Result<Vec<Reply>, Failure> {
+        let replies = self.reply_to_each(commands).await?;
+        match replies.first() {
+            Some(Err(failure)) if replies.iter().all(Result::is_err) => Err(failure.clone()),
+            _ => Ok(replies),
+        }
+    }
+
+    async fn reply_to_each(&self, commands: &[Command]) -> Result<Vec<Reply>, Failure> {
+        let mut replies: Vec<Reply> = vec![Err(Failure::SentAround); commands.len()];
         let mut open: Vec<Attempt> = (0..commands.len()).map(Attempt::first).collect();
         let (mut may_reconnect, mut lost) = (true, None);
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
+            let is_first = round == 0;
             let mut reconnects = false;
-            let groups = self.group(commands, open).await?;
+            let (groups, unserved) = self.group(commands, open).await;
+            for (index, failure) in unserved {
+                if is_first {
+                    return Err(failure);
+                }
+                replies[index] = Err(failure);
+            }
             let outcomes = join_all(groups.iter().map(|group| group.send(commands))).await;
             open = Vec::new();
             for (group, outcome) in groups.into_iter().zip(outcomes) {
                 match outcome {
                     Ok(values) => {
                         for (attempt, value) in group.attempts.into_iter().zip(values) {
-                            match self.judge(attempt, value)? {
-                                Verdict::Done(index, value) => replies[index] = value,
-                                Verdict::Again(attempt) => open.push(attempt),
-                                Verdict::Elsewhere(attempt, error) if !may_reconnect => {
-                                    replies[attempt.index] = Value::ServerError(error);
+                            let index = attempt.index;
+                            match self.judge(attempt, value) {
+                                Ok(Verdict::Done(index, value)) => replies[index] = Ok(value),
+                                Ok(Verdict::Again(attempt)) => open.push(attempt),
+                                Ok(Verdict::Elsewhere(attempt, error)) if !may_reconnect => {
+                                    replies[attempt.index] = Ok(Value::ServerError(error));
                                 }
-                                Verdict::Elsewhere(attempt, _) => {
+                                Ok(Verdict::Elsewhere(attempt, _)) => {
                                     reconnects = true;
                                     open.push(attempt);
                                 }
+                                Err(failure) => replies[index] = Err(failure),
                             }
                         }
                     }
@@ -77,20 +97,26 @@ impl Servers {
                     }
                     Err(failure) => {
                         self.suspect();
-                        return Err(match (failure, lost) {
+                        let failure = match (failure, &lost) {
                             // What was lost may have been done.
-                            (Failure::NoConnection(_), Some(error)) => Failure::Lost(error),
+                            (Failure::NoConnection(_), Some(error)) => Failure::Lost(error.clone()),
                             (failure, _) => failure,
-                        });
+                        };
+                        if is_first {
+                            return Err(failure);
+                        }
+                        for attempt in group.attempts {
+                            replies[attempt.index] = Err(failure.clone());
+                        }
                     }
                 }
             }
             if open.is_empty() {
-                return Ok(replies);
+                break;
             }
             may_reconnect &= !reconnects;
         }
-        Err(Failure::SentAround)
+        Ok(replies)
     }
 
     /// Somewhere that messages can be heard; another one the next time, perhaps.
@@ -117,12 +143,24 @@ impl Servers {
         }
     }
 
-    async fn group(&self, commands: &[Command], attempts: Vec<Attempt>) -> Result<Vec<Group>, Failure> {
-        let mut groups = Vec::<Group>::new();
+    /// What goes where, and which commands nobody is there for.
+    async fn group(
+        &self,
+        commands: &[Command],
+        attempts: Vec<Attempt>,
+    ) -> (Vec<Group>, Vec<(usize, Failure)>) {
+        let (mut groups, mut unserved) = (Vec::<Group>::new(), Vec::new());
         for attempt in attempts {
             let server = match &attempt.redirected {
-                Some(server) => Arc::clone(server),
-                None => self.server_of(commands[attempt.index].slot()).await?,
+                Some(server) => Ok(Arc::clone(server)),
+                None => self.server_of(commands[attempt.index].slot()).await,
+            };
+            let server = match server {
+                Ok(server) => server,
+                Err(failure) => {
+                    unserved.push((attempt.index, failure));
+                    continue;
+                }
             };
             // A cluster has a handful of servers.
             match groups
@@ -136,7 +174,7 @@ impl Servers {
                 }),
             }
         }
-        Ok(groups)
+        (groups, unserved)
     }
 
     fn judge(&self, attempt: Attempt, value: Value) -> Result<Verdict, Failure> {

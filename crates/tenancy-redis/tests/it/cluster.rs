@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tenancy::cache::shared::{Answer, Ask, SharedLevel};
 use tenancy_redis::{RedisLevel, RedisSettings};
 use tenancy_test::servers::{Redis, RedisCluster};
@@ -101,6 +102,54 @@ async fn a_slot_that_moved_is_followed_and_so_is_one_that_is_moving() {
     }
 }
 
+async fn connections_received(node: &Redis) -> usize {
+    let told = node.command("INFO stats").await.concat();
+    let line = told
+        .lines()
+        .find_map(|line| line.strip_prefix("total_connections_received:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_node_that_gets_its_first_slot_is_connected_to_once() {
+    let cluster = RedisCluster::start().await.unwrap();
+    let (from, other, empty) = (&cluster.nodes()[0], &cluster.nodes()[1], &cluster.nodes()[2]);
+    for node in cluster.nodes() {
+        node.command("CONFIG SET cluster-require-full-coverage no").await;
+    }
+    // First where they are: it tells the others no more that they are its own.
+    for node in [empty, from, other] {
+        node.command(format!("CLUSTER DELSLOTSRANGE {} {}", 2 * SLOTS / 3, SLOTS - 1))
+            .await;
+    }
+    let level = patient(RedisSettings::cluster([&cluster.urls()[0]]))
+        .connections(1)
+        .build()
+        .unwrap();
+    let (ids, node_ids) = (ids(&cluster).await, node_ids(&cluster).await);
+    let (acme, slot) = (scope(&ids[0]), slot_of(from, &ids[0]).await);
+    let seen = newest(&level, &acme).await;
+    empty
+        .command(format!("CLUSTER SETSLOT {slot} IMPORTING {}", node_ids[0]))
+        .await;
+    from.command(format!("CLUSTER SETSLOT {slot} MIGRATING {}", node_ids[2]))
+        .await;
+
+    let before = connections_received(empty).await;
+    let names: Vec<_> = (0..25)
+        .map(|number: usize| name(number.to_string().as_bytes()))
+        .collect();
+    for _ in 0..4 {
+        let ask = Ask {
+            scope: acme.clone(),
+            seen,
+        };
+        let fetched = level.fetch(&ask, &names).await.unwrap();
+        assert!(fetched.entries.iter().all(Option::is_none));
+    }
+    assert_eq!(connections_received(empty).await - before, 1);
+}
+
 #[tokio::test]
 async fn a_node_that_stands_still_holds_up_its_own_tenants_alone() {
     let cluster = RedisCluster::start().await.unwrap();
@@ -124,6 +173,40 @@ async fn a_node_that_stands_still_holds_up_its_own_tenants_alone() {
     }
     cluster.nodes()[0].thaw().await;
     eventually("the node serves again", async || works(&level, &ids[0]).await).await;
+}
+
+#[tokio::test]
+async fn who_is_sent_on_to_a_node_that_stands_still_fails_alone() {
+    let cluster = RedisCluster::start().await.unwrap();
+    let level = RedisSettings::cluster(cluster.urls())
+        .response_timeout(Duration::from_secs(2))
+        .connect_timeout(Duration::from_secs(30))
+        .build()
+        .unwrap();
+    for node in cluster.nodes() {
+        node.command("CONFIG SET cluster-require-full-coverage no").await;
+    }
+    let (ids, node_ids) = (ids(&cluster).await, node_ids(&cluster).await);
+    let (from, to) = (&cluster.nodes()[0], &cluster.nodes()[1]);
+    let (acme, slot) = (scope(&ids[0]), slot_of(from, &ids[0]).await);
+    eventually("it is connected", async || works(&level, &ids[0]).await).await;
+    let seen = newest(&level, &acme).await;
+    level.store(&acme, &[entry(b"here", b"1")]).await.unwrap();
+    to.command(format!("CLUSTER SETSLOT {slot} IMPORTING {}", node_ids[0]))
+        .await;
+    from.command(format!("CLUSTER SETSLOT {slot} MIGRATING {}", node_ids[1]))
+        .await;
+    to.freeze().await;
+    let works = ["gone", "here", "gone", "here"].map(|key| {
+        let (level, names) = (&level, [name(key.as_bytes())]);
+        let ask = Ask {
+            scope: acme.clone(),
+            seen,
+        };
+        async move { level.fetch(&ask, &names).await.is_ok() }
+    });
+    assert_eq!(join_all(works).await, [false, true, false, true]);
+    to.thaw().await;
 }
 
 #[tokio::test]

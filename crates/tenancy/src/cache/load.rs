@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     memory::Metering,
-    scope::{self, metered},
+    scope::{self, Scope, metered},
 };
 
 /// Two clocks that read an entry's end differ by less.
@@ -476,10 +476,11 @@ impl<V: CacheValue> Job<V> {
 impl Cache {
     /// The scope and its part of the cache are open in every poll.
     pub(super) async fn in_scope<T>(&self, load: impl Future<Output = T> + Send) -> T {
-        match &self.whose {
-            Whose::Tenant(tenant) => scope::run_with_cache(tenant, load).await,
-            Whose::Central => scope::central(load).await,
-        }
+        let scope = match &self.whose {
+            Whose::Tenant(tenant) => Scope::Tenant(tenant.clone()),
+            Whose::Central => Scope::Central,
+        };
+        scope::run_load(scope, load).await
     }
 }
 

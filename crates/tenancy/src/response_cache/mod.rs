@@ -103,7 +103,9 @@
 //!
 //! **Caveats.** Each query is a page of its own: where clients could invent parameters, name those that count by
 //! [`only_query`](ResponseCache::only_query), or they fill the shared level with pages that nobody asks for again. RFC 9111 has a cache forget a page when its address is written to; here flushes say what has changed. A page that is
-//! made of a value that the cache served stale, after a soft flush for instance, is not kept, however deep that value stands in others. A believed `Forwarded` header is part of
+//! made of a value that the cache served stale, after a soft flush for instance, is not kept, however deep that value stands in others, and also where
+//! its parts are made by [`scope::spawn`](crate::scope::spawn): it is made again for each who comes, and for those who ask at the same time
+//! once, until the value is well. A plain `tokio::spawn` hides that a value was stale, and such a page is kept for its whole time. A believed `Forwarded` header is part of
 //! the key with all that it says: where it names each client, no page is found again; have the proxy send `X-Forwarded-Host`. After any flush
 //! of a tenant, who asks does not wait for a page that was begun before: what it depends on is not known yet.
 

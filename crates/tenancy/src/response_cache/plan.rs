@@ -152,25 +152,35 @@ fn names_the_client(name: &str) -> bool {
 fn x_names_the_client(rest: &str) -> bool {
     let families = [
         "access-token",
+        "amzn-mtls-",
         "amzn-oidc-",
+        "apigateway-api-",
+        "arr-clientcert",
         "auth-request-",
         "authenticated-",
         "authentik-",
         "client-cert",
+        "consumer-",
+        "credential-",
+        "endpoint-api-",
         "forwarded-access-token",
         "forwarded-client-cert",
         "forwarded-email",
         "forwarded-groups",
         "forwarded-preferred-username",
+        "forwarded-tls-client-cert",
         "forwarded-user",
         "goog-authenticated-user-",
         "goog-iap-",
+        "id-token",
+        "jwt-",
         "ms-client-principal",
         "ms-token-",
         "pomerium-",
         "remote-",
         "ssl-client-",
         "token-",
+        "userinfo",
         "vouch-",
         "webauth-",
     ];
@@ -194,4 +204,52 @@ pub(super) fn for_everybody(settings: &Settings, mut request: Request<Body>) -> 
         headers.remove(header::COOKIE);
     }
     request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::names_the_client;
+
+    #[test]
+    fn what_proxies_and_gateways_say_of_who_asks_names_the_client() {
+        for name in [
+            "authorization",
+            "remote-user",
+            "ssl-client-verify",
+            "x-amzn-mtls-clientcert-subject",
+            "x-amzn-oidc-identity",
+            "x-apigateway-api-userinfo",
+            "x-arr-clientcert",
+            "x-client-cert",
+            "x-consumer-username",
+            "x-credential-identifier",
+            "x-endpoint-api-userinfo",
+            "x-forwarded-tls-client-cert",
+            "x-forwarded-tls-client-cert-info",
+            "x-id-token",
+            "x-jwt-payload",
+            "x-user-id",
+            "x-userinfo",
+        ] {
+            assert!(names_the_client(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_browsers_and_proxies_say_of_each_request_names_nobody() {
+        for name in [
+            "accept",
+            "consumer-price",
+            "user-agent",
+            "x-amzn-trace-id",
+            "x-arr-ssl",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-request-id",
+            "x-requested-with",
+        ] {
+            assert!(!names_the_client(name), "{name}");
+        }
+    }
 }

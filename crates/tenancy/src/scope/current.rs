@@ -1,8 +1,12 @@
 //! The current tenant of the thread, swapped in for each poll and out again after it.
 
-use std::cell::Cell;
-
-use std::sync::Arc;
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use axum::extract::MatchedPath;
 
@@ -40,8 +44,35 @@ pub(crate) struct Current {
     extras: Option<Box<Extras>>,
     /// Whether the cache-scope stage has run.
     pub(crate) cache_scope: bool,
-    /// Whether a value was served from the cache that is not fresh.
-    saw_stale: bool,
+    stale: StaleMark,
+}
+
+/// Whether what runs for a load was served a value that is not fresh, also where its parts are made in scopes of their own. Outside
+/// of loads nobody asks, and there is none.
+#[derive(Clone, Default)]
+pub(crate) struct StaleMark(Option<Arc<AtomicBool>>);
+
+impl StaleMark {
+    /// Of a load that begins.
+    pub(crate) fn new() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    /// That of the current scope.
+    pub(crate) fn current() -> Self {
+        with_current(|current| current.map(|current| current.stale.clone())).unwrap_or_default()
+    }
+
+    // Relaxed: who reads it has awaited who has set it.
+    fn set(&self) {
+        if let Some(mark) = &self.0 {
+            mark.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.as_ref().is_some_and(|mark| mark.load(Ordering::Relaxed))
+    }
 }
 
 /// What few runs have: allocated at first use.
@@ -108,9 +139,17 @@ impl Slot {
                 scope,
                 extras,
                 cache_scope: false,
-                saw_stale: false,
+                // What is made in here is a part of what is made around it.
+                stale: StaleMark::current(),
             }),
         }
+    }
+
+    pub(crate) fn with_stale_mark(mut self, mark: StaleMark) -> Self {
+        if let Some(current) = &mut self.current {
+            current.stale = mark;
+        }
+        self
     }
 
     pub(crate) fn scope(&self) -> Option<&Scope> {
@@ -233,14 +272,14 @@ impl Drop for Entered<'_> {
 pub(crate) fn note_stale() {
     with_current(|current| {
         if let Some(current) = current {
-            current.saw_stale = true;
+            current.stale.set();
         }
     });
 }
 
-/// Whether any was, in this run of the scope.
+/// Whether any was, in the load that runs in the current scope. Who awaits the tasks of its parts has seen what they have.
 pub(crate) fn has_seen_stale() -> bool {
-    with_current(|current| current.is_some_and(|current| current.saw_stale))
+    with_current(|current| current.is_some_and(|current| current.stale.is_set()))
 }
 
 /// Looks at what is current. The callback must not call user code: nothing is current while it runs.

@@ -5,7 +5,8 @@
 //! * [`run`], [`central`] and [`run_for_many`] open scopes elsewhere; they need a [`Tenant`](crate::Tenant), which
 //!   is had from a request or from [`Tenancy::enter`](crate::Tenancy::enter).
 //! * [`spawn`], [`spawn_blocking`], [`carry`] and [`carry_callback`] take the scope along. A plain `tokio::spawn` has none: code there that needs a tenant
-//!   finds none, never another one.
+//!   finds none, never another one. What the cache serves stale there is not noticed by a load that waits for it: it keeps what it makes
+//!   of that as if it were new.
 //! * [`put`], [`get`] and [`on_exit`] keep values and clean-up for one request. Values that live with the
 //!   application belong into axum's state instead.
 //!
@@ -59,6 +60,8 @@ mod body;
 mod current;
 mod future;
 mod run;
+#[cfg(test)]
+mod tests;
 mod values;
 
 pub(crate) use body::ScopedBody;
@@ -69,5 +72,5 @@ pub use run::{
     Panicked, RunForMany, TenantOutcome, carry, carry_callback, central, run, run_for_many, spawn,
     spawn_blocking,
 };
-pub(crate) use run::{metered, panic_message, run_with_cache};
+pub(crate) use run::{metered, panic_message, run_load};
 pub use values::{NoScope, get, on_exit, put};

@@ -6,7 +6,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use tokio::task::JoinHandle;
 
 use super::{
-    current::{Scope, Slot, current},
+    current::{Scope, Slot, StaleMark, current},
     future::Scoped,
 };
 use crate::{Tenant, memory::Metering};
@@ -19,10 +19,13 @@ pub fn run<F: Future>(tenant: &Tenant, future: F) -> Scoped<F> {
     Scoped::new(future, slot)
 }
 
-/// As [`run`], with the tenant's part of the cache open, as behind the cache-scope stage.
-pub(crate) fn run_with_cache<F: Future>(tenant: &Tenant, future: F) -> Scoped<F> {
-    let mut slot = Slot::new(Scope::Tenant(tenant.clone()), None);
-    slot.open_cache_scope();
+/// Runs a load of the cache, with a mark of its own. A tenant's part of the cache is open, as behind the cache-scope stage.
+pub(crate) fn run_load<F: Future>(scope: Scope, future: F) -> Scoped<F> {
+    let is_of_tenant = scope.tenant().is_some();
+    let mut slot = Slot::new(scope, None).with_stale_mark(StaleMark::new());
+    if is_of_tenant {
+        slot.open_cache_scope();
+    }
     Scoped::new(future, slot)
 }
 
@@ -72,11 +75,11 @@ where
     F: FnOnce(A) -> Fut,
     Fut: Future,
 {
-    let scope = current();
+    let (scope, stale) = (current(), StaleMark::current());
     let mut metering = Metering::carried();
     move |argument| {
         let mut slot = match scope {
-            Some(scope) => Slot::new(scope, None),
+            Some(scope) => Slot::new(scope, None).with_stale_mark(stale),
             None => Slot::default(),
         };
         let future = metering.run(|| {

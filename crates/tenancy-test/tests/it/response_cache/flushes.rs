@@ -132,6 +132,30 @@ async fn a_page_that_is_made_of_a_stale_value_is_not_kept() {
 }
 
 #[tokio::test]
+async fn nor_is_one_whose_parts_are_made_at_the_same_time_in_tasks_of_their_own() {
+    use crate::tenant_cache::{remember, remember_with};
+    use tenancy::scope;
+    let process = Process::alone();
+    let options = || crate::tenant_cache::hour().tag("notes");
+    let handler = async move |cache: tenancy::cache::TenantCache| {
+        let other = cache.clone();
+        let first = scope::spawn(async move { remember_with(&cache, "first", "new", &options()).await });
+        let second = scope::spawn(async move { remember(&other, "second", "same").await });
+        let (first, second) = tokio::join!(first, second);
+        format!("{} {}", first.unwrap(), second.unwrap())
+    };
+    let cache = process.cache_of("acme").await;
+    remember_with(&cache, "first", "old", &options()).await;
+    let app = app(&process.tenancy, hour(), handler);
+    let _ = cache.flush_tags(["notes"]).soft().await;
+    let stale = ask(&app, to("acme")).await;
+    assert_eq!((stale.text(), stale.told()), ("old same", "fwd=miss"));
+    settle().await;
+    let new = ask(&app, to("acme")).await;
+    assert_eq!((new.text(), new.told()), ("new same", "fwd=miss; stored"));
+}
+
+#[tokio::test]
 async fn nor_is_one_that_is_made_of_a_value_that_is_made_of_a_stale_value() {
     use crate::tenant_cache::{TEXT, remember, remember_with};
     let process = Process::alone();
